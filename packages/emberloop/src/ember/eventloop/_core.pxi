@@ -1,0 +1,911 @@
+# CoreLoop: the ready queue, timers, and the turn.
+
+# What user_data points at, in the low bits of the pointer.
+cdef enum Tag:
+    TAG_NONE = 0
+    TAG_RECV = 1
+    TAG_OUTBOX = 2
+    TAG_ACCEPT = 3
+    TAG_POLL = 4
+    TAG_SEND = 5            # no pointer: arena in bit 3, span above
+    TAG_MASK = 7
+
+cdef enum:
+    NO_CORE = 0
+    RING_CORE = 1
+    EPOLL_CORE = 2
+
+    SQ_ENTRIES = 512
+    ARENA_SIZE = 512 * 1024
+    ARENA_SLACK = 64 * 1024         # where the spans of one stream are joined
+    READ_SIZE = 256 * 1024          # epoll: one shared receive buffer
+    PUSH_AT = 64 * 1024             # a stream that wrote this much in one turn sends at once
+    BY_REFERENCE = 32 * 1024        # bytes objects from here on are held, not copied
+    MAX_EVENTS = 1024
+    ACCEPTS_PER_TURN = 256          # epoll
+
+cdef struct Span:
+    PyObject *stream                # NULL: dropped
+    uint32_t at, size
+    uint32_t next                   # index + 1 of the same stream's next span
+
+cdef struct Arena:
+    char *memory
+    uint32_t used
+    Span *spans
+    uint32_t count, room
+
+cdef struct Core:
+    int kind
+    long pid
+    unsigned long thread
+    ring ring
+    int epoll
+    epoll_event *events
+    char *read_buffer
+    Arena arenas[2]
+    int current                     # the arena being filled
+    bint sends_unseen               # the other arena's completions were not all looked at
+    bint poll_armed
+    bint selector_ready
+    bint quiet                      # hand out nothing: keep it for the next turn
+    PyObject **table                # streams and listeners by descriptor
+    Py_ssize_t table_size
+    ring_cqe *stash                 # completions taken aside to see those behind them
+    size_t stash_count, stash_next, stash_room
+    Py_ssize_t streams
+
+#: Receive buffers of one ring: how many and how large (bytes); both powers of two.
+RECV_BUFFERS = 256
+RECV_BUFFER_SIZE = 8192
+
+cdef object LOOPS = weakref.WeakSet()
+cdef double CLOCK_RESOLUTION = 1e-9
+
+
+def _after_fork_in_child():
+    for loop in list(LOOPS):
+        (<CoreLoop>loop).reset_core(True)
+
+
+def _before_fork():
+    for loop in list(LOOPS):
+        (<CoreLoop>loop).retire_ring()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def probe_ring():
+    """None when io_uring can be had here, else the reason why not (for people)."""
+    cdef ring r
+    cdef int err = ring_open(&r, 8, 8, 4096)
+    if err == 0:
+        ring_close(&r, 0)
+        return None
+    return explain(-err)
+
+
+cdef str explain(int error):
+    cdef str text = os.strerror(error)
+    if error == EPERM:
+        return f"io_uring is forbidden here ({text}): a seccomp profile or io_uring_disabled"
+    if error == ENOSYS:
+        return f"this kernel has no io_uring ({text})"
+    return f"io_uring cannot be used ({text}); it needs Linux 6.1 or newer"
+
+
+cdef class CoreLoop:
+    def __cinit__(self, *args, **kwargs):
+        cdef int i
+        cdef void *memory
+        self.core = <Core *>calloc(1, sizeof(Core))
+        if self.core == NULL:
+            raise MemoryError
+        self.core.epoll = self.core.ring.fd = -1
+        for i in range(2):
+            memory = mmap(NULL, ARENA_SIZE + ARENA_SLACK, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            if memory == MAP_FAILED:
+                raise MemoryError
+            self.core.arenas[i].memory = <char *>memory
+        self.ready = [None] * 64
+        self.todo = []
+        self._scheduled = []
+        self.now = ember_clock()
+        LOOPS.add(self)
+
+    def __dealloc__(self):
+        cdef int i
+        cdef Core *core = self.core
+        if core == NULL:
+            return
+        self.core = NULL
+        ring_close(&core.ring, core.pid != os_getpid())
+        if core.epoll >= 0:
+            sys_close(core.epoll)
+        for i in range(2):
+            if core.arenas[i].memory != NULL:
+                munmap(core.arenas[i].memory, ARENA_SIZE + ARENA_SLACK)
+            free(core.arenas[i].spans)
+        free(core.events)
+        free(core.read_buffer)
+        free(core.table)
+        free(core.stash)
+        free(core)
+
+    # ---- the ready queue -------------------------------------------------------------------
+
+    cdef int push_ready(self, object what) except -1:
+        cdef Py_ssize_t size = PyList_GET_SIZE(self.ready)
+        if self.ready_count == size:
+            self.grow_ready()
+            size = PyList_GET_SIZE(self.ready)
+        self.ready[(self.ready_head + self.ready_count) & (size - 1)] = what
+        self.ready_count += 1
+        return 0
+
+    cdef int grow_ready(self) except -1:
+        cdef list old = self.ready
+        self.ready = old[self.ready_head:] + old[:self.ready_head] + [None] * len(old)
+        self.ready_head = 0
+        return 0
+
+    cdef object pop_ready(self):
+        cdef Py_ssize_t head = self.ready_head
+        cdef object what = <object>PyList_GET_ITEM(self.ready, head)
+        self.ready[head] = None
+        self.ready_head = (head + 1) & (PyList_GET_SIZE(self.ready) - 1)
+        self.ready_count -= 1
+        return what
+
+    cdef int post(self, Runnable what) except -1:
+        return self.push_ready(what)
+
+    @property
+    def _ready(self):
+        """What is to run in the next batch, oldest first (a copy; for inspection)."""
+        cdef list order = self.ready[self.ready_head:] + self.ready[:self.ready_head]
+        return ReadyView(self, order[:self.ready_count])
+
+    @_ready.setter
+    def _ready(self, ignored):
+        """BaseEventLoop.__init__ wants to put a deque here."""
+
+    def _clear_ready(self):
+        self.ready = [None] * 64
+        self.ready_head = self.ready_count = 0
+
+    def _add_callback(self, handle):
+        if not handle._cancelled:
+            self.push_ready(handle)
+
+    def _push(self, what):
+        self.push_ready(what)
+
+    def call_soon(self, callback, *args, context=None):
+        """As BaseEventLoop.call_soon."""
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        cdef Handle handle = make_handle(self, callback, args, context)
+        self.push_ready(handle)
+        return handle
+
+    def _call_soon(self, callback, args, context):
+        cdef Handle handle = make_handle(self, callback, args, context)
+        self.push_ready(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        """As BaseEventLoop.call_soon_threadsafe. Wakes the loop only when it sleeps."""
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        cdef Handle handle = make_handle(self, callback, args, context)
+        self.push_ready(handle)
+        # `waiting` changes only under the GIL, which the loop gives up right after it looked at
+        # the queue for the last time.
+        if self.waiting and not self.woken:
+            self.woken = True
+            self._write_to_self()
+        return handle
+
+    # ---- timers ----------------------------------------------------------------------------
+
+    def time(self):
+        """Seconds of the monotonic clock."""
+        return ember_clock()
+
+    def call_later(self, delay, callback, *args, context=None):
+        """As BaseEventLoop.call_later: `delay` in seconds."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        cdef double deadline = ember_clock() + delay
+        return self._timer(deadline, callback, args, context, "call_later")
+
+    def call_at(self, when, callback, *args, context=None):
+        """As BaseEventLoop.call_at: `when` in the terms of loop.time()."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        return self._timer(when, callback, args, context, "call_at")
+
+    def _timer(self, double deadline, callback, tuple args, context, method):
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, method)
+        cdef TimerHandle timer = TimerHandle.__new__(TimerHandle)
+        fill_handle(timer, self, callback, args, context)
+        timer.deadline = deadline
+        heap_push(self._scheduled, timer)
+        return timer
+
+    cdef TimerHandle call_at_deadline(self, double deadline, object callback, object args):
+        return self._timer(deadline, callback, args, None, "call_at")
+
+    cdef int run_timers(self) except -1:
+        cdef double end
+        cdef TimerHandle timer
+        if PyList_GET_SIZE(self._scheduled) == 0:
+            return 0
+        end = ember_clock() + CLOCK_RESOLUTION
+        while PyList_GET_SIZE(self._scheduled):
+            timer = <TimerHandle><object>PyList_GET_ITEM(self._scheduled, 0)
+            if timer.deadline >= end:
+                break
+            self.push_ready(heap_pop(self._scheduled))
+        return 0
+
+    # ---- running ---------------------------------------------------------------------------
+
+    def run_forever(self):
+        """As BaseEventLoop.run_forever."""
+        cdef bint outer = self.forever
+        self.forever = True
+        try:
+            super().run_forever()
+        finally:
+            self.forever = outer
+            if not outer:
+                self.leave()
+
+    cdef int leave(self) except -1:
+        # What was written in the last turn must not wait for a next run.
+        if self.core.kind != NO_CORE and not self._closed:
+            self.attend()
+            self.flush()
+            if self.core.kind == RING_CORE and ring_unsubmitted(&self.core.ring):
+                ring_enter(&self.core.ring, 0, 0)
+        return 0
+
+    def _run_once(self):
+        self.open_core()
+        while True:
+            self.turn()
+            if self._stopping or not self.forever:
+                return
+
+    cdef int settled(self) except -1:
+        if self.unsettled:
+            self.unsettled = False
+            self.settle()
+        return 0
+
+    cdef int run_ready(self) except -1:
+        # As many as there are now: what they add runs after the next look at the sockets.
+        cdef Py_ssize_t n = self.ready_count
+        cdef object what
+        while n > 0 and self.ready_count:
+            n -= 1
+            what = self.pop_ready()
+            if type(what) is Handle or type(what) is TimerHandle:
+                if self.unsettled:
+                    self.settled()
+                if self._debug:
+                    self.run_slowly(what)
+                else:
+                    (<Handle>what).run()
+            elif isinstance(what, Runnable):
+                (<Runnable>what).run()
+            else:
+                if self.unsettled:
+                    self.settled()
+                if not what._cancelled:
+                    if self._debug:
+                        self.run_slowly(what)
+                    else:
+                        what._run()
+        if self.unsettled:
+            self.settled()
+        return 0
+
+    cdef int run_slowly(self, object what) except -1:
+        cdef double start
+        if what._cancelled:
+            return 0
+        self._current_handle = what
+        try:
+            start = ember_clock()
+            what._run()
+            self._note_duration(what, ember_clock() - start)
+        finally:
+            self._current_handle = None
+        return 0
+
+    cdef int turn(self) except -1:
+        cdef Core *core = self.core
+        cdef bint wait = False
+        cdef double timeout = -1.0
+        self.turns += 1
+        if PyList_GET_SIZE(self.todo):
+            self.attend()
+        self.flush()
+        if self.ready_count == 0 and not self._stopping and PyList_GET_SIZE(self.todo) == 0:
+            wait = True
+            if PyList_GET_SIZE(self._scheduled):
+                timeout = (<TimerHandle><object>PyList_GET_ITEM(self._scheduled, 0)).deadline
+                timeout -= ember_clock()
+                if timeout <= 0:
+                    wait = False
+                elif timeout > 86400.0:
+                    timeout = 86400.0
+        if core.kind == RING_CORE:
+            self.wait_ring(wait, timeout)
+            self.reap()
+        else:
+            self.wait_epoll(wait, timeout)
+        if core.selector_ready:
+            core.selector_ready = False
+            self.poll_selector()
+        PyErr_CheckSignals()
+        self.run_timers()
+        self.run_ready()
+        return 0
+
+    cdef int poll_selector(self) except -1:
+        self._process_events(self._selector.select(0))
+        return 0
+
+    cdef int attend(self) except -1:
+        cdef list todo
+        cdef object what
+        if self.core.sends_unseen:
+            self.scan_sends()
+        todo, self.todo = self.todo, []
+        for what in todo:
+            if isinstance(what, Stream):
+                (<Stream>what).attend()
+            else:
+                (<Listener>what).attend()
+        return 0
+
+    # ---- the backend -----------------------------------------------------------------------
+
+    cdef int open_core(self) except -1:
+        """Makes the ring or epoll when there is none, or when it belongs to another thread."""
+        cdef Core *core = self.core
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef long pid = os_getpid()
+        cdef int err
+        if core.kind != NO_CORE:
+            if core.pid != pid:
+                self.reset_core(True)
+            elif core.kind == RING_CORE and core.thread != thread:
+                self.reset_core(False)
+            else:
+                return 0
+        core.pid = pid
+        core.thread = thread
+        if self.preference != "epoll":
+            err = ring_open(&core.ring, SQ_ENTRIES, RECV_BUFFERS, RECV_BUFFER_SIZE)
+            if err == 0:
+                core.kind = RING_CORE
+                core.poll_armed = False
+                self.reason = None
+                return 0
+            self.reason = explain(-err)
+            if self.preference == "io_uring":
+                raise RuntimeError(f"{self.reason}. EMBER_LOOP=epoll works everywhere")
+        core.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if core.epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+        if core.events == NULL:
+            core.events = <epoll_event *>malloc(MAX_EVENTS * sizeof(epoll_event))
+            core.read_buffer = <char *>malloc(READ_SIZE)
+            if core.events == NULL or core.read_buffer == NULL:
+                raise MemoryError
+        if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self._selector.fileno(), EPOLLIN, NULL) < 0:
+            raise OSError(errno, os.strerror(errno))
+        core.kind = EPOLL_CORE
+        return 0
+
+    cdef int reset_core(self, bint inherited) except -1:
+        """Forgets ring or epoll and all that was armed on it; it will be armed again.
+
+        In a child of fork() what was written but not sent is the parent's to send.
+        """
+        cdef Core *core = self.core
+        cdef Py_ssize_t i
+        cdef object what
+        if core == NULL or core.kind == NO_CORE:
+            return 0
+        if core.kind == RING_CORE:
+            if not inherited:
+                self.reap()
+            ring_close(&core.ring, inherited)
+        else:
+            sys_close(core.epoll)
+            core.epoll = -1
+        core.kind = NO_CORE
+        core.sends_unseen = False
+        core.stash_count = core.stash_next = 0
+        for i in range(core.table_size):
+            if core.table[i] == NULL:
+                continue
+            what = <object>core.table[i]
+            if isinstance(what, Stream):
+                forget_stream(<Stream>what, inherited)
+            else:
+                forget_listener(<Listener>what)
+        if inherited:
+            for i in range(2):
+                core.arenas[i].used = core.arenas[i].count = 0
+        return 0
+
+    cdef int retire_ring(self) except -1:
+        """Takes everything back from a ring that nobody runs, and ends it, before a fork.
+
+        Otherwise a parent that waits for its child would still be the one whom the kernel wakes
+        for a connection that both listen for. What arrives on the way is kept.
+        """
+        cdef Core *core = self.core
+        cdef int rounds
+        if core.kind != RING_CORE or self.forever or self._closed or core.pid != os_getpid():
+            return 0
+        if core.thread != PyThread_get_thread_ident():
+            return 0
+        core.quiet = True
+        try:
+            self.flush()
+            self.cancel_everything()
+            for rounds in range(100):
+                if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
+                    break
+                if not ring_ready(&core.ring):
+                    break
+                self.reap()
+            self.reset_core(False)
+        finally:
+            core.quiet = False
+        return 0
+
+    cdef int cancel_everything(self) except -1:
+        cdef Core *core = self.core
+        cdef ring_sqe *sqe
+        ring_enter(&core.ring, 0, 0)
+        sqe = ring_entry(core)
+        sqe.opcode = RING_OP_ASYNC_CANCEL
+        sqe.fd = -1
+        sqe.op_flags = RING_CANCEL_ANY | RING_CANCEL_ALL
+        return 0
+
+    cdef int register(self, object what, int fd) except -1:
+        cdef Core *core = self.core
+        cdef Py_ssize_t size = core.table_size
+        cdef PyObject **table
+        if fd >= size:
+            size = max(64, size * 2, fd + 1)
+            table = <PyObject **>realloc(core.table, size * sizeof(PyObject *))
+            if table == NULL:
+                raise MemoryError
+            memset(table + core.table_size, 0, (size - core.table_size) * sizeof(PyObject *))
+            core.table = table
+            core.table_size = size
+        if core.table[fd] != NULL:
+            raise RuntimeError(
+                f"descriptor {fd} already belongs to {<object>core.table[fd]!r}; "
+                "it was closed behind that one's back, or given to the loop twice"
+            )
+        Py_INCREF(what)
+        core.table[fd] = <PyObject *>what
+        core.streams += 1
+        return 0
+
+    cdef int unregister(self, int fd) except -1:
+        cdef PyObject *what = self.core.table[fd]
+        self.core.table[fd] = NULL
+        self.core.streams -= 1
+        Py_DECREF(<object>what)
+        return 0
+
+    def _stream_of(self, int fd):
+        """The stream or listener that owns a descriptor, or None."""
+        if fd < 0 or fd >= self.core.table_size or self.core.table[fd] == NULL:
+            return None
+        return <object>self.core.table[fd]
+
+    def _streams(self):
+        """All streams and listeners, those that are closing included."""
+        cdef Py_ssize_t i
+        return [<object>self.core.table[i] for i in range(self.core.table_size)
+                if self.core.table[i] != NULL]
+
+    @property
+    def backend(self):
+        """"io_uring" or "epoll"; None before the loop ran for the first time."""
+        if self.core.kind == NO_CORE:
+            return None
+        return "io_uring" if self.core.kind == RING_CORE else "epoll"
+
+    @property
+    def backend_reason(self):
+        """Why io_uring is not used although it might have been, or None."""
+        return self.reason
+
+    def _set_backend(self, preference):
+        self.preference = preference
+
+    def _close_core(self):
+        """Sends what can be sent, takes back what is armed, forgets the streams."""
+        cdef Core *core = self.core
+        cdef Py_ssize_t i
+        cdef int rounds
+        if core.kind != NO_CORE and core.pid == os_getpid():
+            self.attend()
+            self.flush()
+            if core.kind == RING_CORE and core.thread == PyThread_get_thread_ident():
+                # Sockets armed on a ring outlive it for a moment: take them back first.
+                self.cancel_everything()
+                for rounds in range(100):
+                    if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
+                        break
+                    if not ring_ready(&core.ring):
+                        break
+                    while ring_ready(&core.ring):
+                        settle_at_close(self, ring_peek(&core.ring, 0))
+                        ring_advance(&core.ring)
+        for i in range(core.table_size):
+            if core.table[i] != NULL:
+                self.unregister(i)
+        self.todo = []
+        if core.kind == RING_CORE:
+            ring_close(&core.ring, core.pid != os_getpid())
+        elif core.kind == EPOLL_CORE:
+            sys_close(core.epoll)
+            core.epoll = -1
+        core.kind = NO_CORE
+
+    # ---- sending ---------------------------------------------------------------------------
+
+    cdef int flush(self) except -1:
+        """Turns this turn's spans into sends: one for each stream."""
+        cdef Core *core = self.core
+        cdef Arena *arena = &core.arenas[core.current]
+        cdef Span *span
+        cdef Span *part
+        cdef Stream stream
+        cdef uint32_t i, j, total
+        cdef ring_sqe *sqe
+        cdef ssize_t n
+        if arena.count == 0:
+            return 0
+        if core.sends_unseen:
+            self.scan_sends()
+        for i in range(arena.count):
+            span = &arena.spans[i]
+            if span.stream == NULL:
+                continue
+            stream = <Stream><object>span.stream
+            if stream.first_span != i + 1:
+                continue
+            if span.next:
+                # Other streams wrote in between: join the parts.
+                total = <uint32_t>stream.queued
+                if stream.outbox == NULL and arena.used + total <= ARENA_SIZE + ARENA_SLACK:
+                    j = i + 1
+                    n = arena.used
+                    while j:
+                        part = &arena.spans[j - 1]
+                        memcpy(arena.memory + arena.used, arena.memory + part.at, part.size)
+                        arena.used += part.size
+                        j = part.next
+                        part.stream = NULL
+                    span.stream = <PyObject *>stream
+                    span.at = <uint32_t>n
+                    span.size = total
+                    span.next = 0
+            stream.first_span = stream.last_span = 0
+            stream.queued = 0
+            if stream.closing or stream.flags & (S_WANTS_DRAIN | S_WEOF):
+                stream.want()
+            if stream.outbox != NULL or span.next:
+                j = i + 1
+                while j:
+                    part = &arena.spans[j - 1]
+                    stream.keep(arena.memory + part.at, part.size, None)
+                    j = part.next
+                    part.stream = NULL
+                continue
+            if core.kind == RING_CORE:
+                sqe = ring_sqe_get(&core.ring)
+                if sqe == NULL:
+                    ring_enter(&core.ring, 0, 0)
+                    sqe = ring_sqe_get(&core.ring)
+                    if sqe == NULL:
+                        stream.keep(arena.memory + span.at, span.size, None)
+                        span.stream = NULL
+                        continue
+                sqe.opcode = RING_OP_SEND
+                sqe.flags = RING_SQE_CQE_SKIP_SUCCESS
+                sqe.fd = stream.fd
+                sqe.addr = <uint64_t><uintptr_t>(arena.memory + span.at)
+                sqe.len = span.size
+                sqe.op_flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL
+                sqe.user_data = (<uint64_t>i << 4) | (core.current << 3) | TAG_SEND
+                stream.backlog -= span.size
+            else:
+                n = sys_send(stream.fd, arena.memory + span.at, span.size,
+                             MSG_DONTWAIT | MSG_NOSIGNAL)
+                if n < 0:
+                    if errno != EAGAIN and errno != EINTR:
+                        span.stream = NULL
+                        stream.fail(errno)
+                        continue
+                    n = 0
+                stream.backlog -= n
+                if n < span.size:
+                    stream.keep(arena.memory + span.at + n, span.size - n, None)
+                span.stream = NULL
+        if core.kind == RING_CORE:
+            core.sends_unseen = True
+            core.current ^= 1
+        arena = &core.arenas[core.current]
+        arena.used = 0
+        arena.count = 0
+        return 0
+
+    cdef int spill(self) except -1:
+        """The arena is full in the middle of a turn: send now, and look what was not taken."""
+        self.flush()
+        if self.core.kind == RING_CORE:
+            ring_enter(&self.core.ring, 0, 0)
+            self.scan_sends()
+        return 0
+
+    cdef int scan_sends(self) except -1:
+        """Looks at the completions of sends before their turn, so that the rest of a short one is
+        queued before anything newer. Completions of sends are visible when enter returns."""
+        cdef Core *core = self.core
+        cdef ring_cqe *cqe
+        cdef uint32_t i
+        cdef size_t k
+        core.sends_unseen = False
+        if core.kind != RING_CORE:
+            return 0
+        if ring_unsubmitted(&core.ring):
+            ring_enter(&core.ring, 0, 0)
+        for k in range(core.stash_next, core.stash_count):
+            if core.stash[k].user_data & TAG_MASK == TAG_SEND:
+                self.on_sent(core.stash[k].user_data, core.stash[k].res)
+                core.stash[k].user_data = TAG_NONE
+        while True:
+            for i in range(ring_ready(&core.ring)):
+                cqe = ring_peek(&core.ring, i)
+                if cqe.user_data & TAG_MASK == TAG_SEND:
+                    self.on_sent(cqe.user_data, cqe.res)
+                    cqe.user_data = TAG_NONE
+            if not ring_owes(&core.ring) or not overflown(&core.ring):
+                return 0
+            self.stash_ready()
+            if ring_enter(&core.ring, 0, 0) < 0:
+                return 0
+
+    cdef int stash_ready(self) except -1:
+        # The queue overflowed: make room in it without handing anything out yet.
+        cdef Core *core = self.core
+        cdef size_t n = ring_ready(&core.ring), room
+        cdef ring_cqe *stash
+        if core.stash_count + n > core.stash_room:
+            room = (core.stash_count + n) * 2
+            stash = <ring_cqe *>realloc(core.stash, room * sizeof(ring_cqe))
+            if stash == NULL:
+                raise MemoryError
+            core.stash = stash
+            core.stash_room = room
+        while n:
+            n -= 1
+            core.stash[core.stash_count] = ring_peek(&core.ring, 0)[0]
+            core.stash_count += 1
+            ring_advance(&core.ring)
+        return 0
+
+    cdef int on_sent(self, uint64_t tag, int res) except -1:
+        cdef Arena *arena = &self.core.arenas[(tag >> 3) & 1]
+        cdef Span *span = &arena.spans[tag >> 4]
+        cdef Stream stream
+        if span.stream == NULL:
+            return 0
+        stream = <Stream><object>span.stream
+        span.stream = NULL
+        if res < 0:
+            if res != -EAGAIN and res != -EINTR:
+                return stream.fail(-res)
+            res = 0
+        if <uint32_t>res < span.size and not stream.flags & S_ABORT:
+            stream.backlog += span.size - res
+            stream.keep(arena.memory + span.at + res, span.size - res, None)
+        return 0
+
+    # ---- waiting on the ring ---------------------------------------------------------------
+
+    cdef int wait_ring(self, bint wait, double timeout) except -1:
+        cdef Core *core = self.core
+        cdef ring *r = &core.ring
+        cdef ring_sqe *sqe
+        cdef int res
+        cdef int64_t ns = -1
+        if not core.poll_armed:
+            sqe = ring_sqe_get(r)
+            if sqe != NULL:
+                sqe.opcode = RING_OP_POLL_ADD
+                sqe.fd = self._selector.fileno()
+                sqe.op_flags = EPOLLIN
+                sqe.user_data = TAG_POLL
+                core.poll_armed = True
+        if core.stash_next < core.stash_count or ring_ready(r):
+            wait = False
+        if not wait and not ring_unsubmitted(r) and not ring_owes(r):
+            return 0        # nothing to submit, nothing completed: no system call
+        if wait and timeout >= 0:
+            ns = <int64_t>(timeout * 1e9) + 1
+        self.waiting = wait
+        with nogil:
+            res = ring_enter(r, wait, ns)
+        self.waiting = False
+        self.woken = False
+        if res == -EINTR:
+            PyErr_CheckSignals()
+        elif res < 0 and res != -ETIME and res != -EAGAIN and res != -EBUSY:
+            raise OSError(-res, f"io_uring_enter: {os.strerror(-res)}")
+        return 0
+
+    cdef int reap(self) except -1:
+        """Hands out all completions that there are."""
+        cdef Core *core = self.core
+        cdef ring_cqe cqe
+        self.now = ember_clock()
+        while True:
+            while core.stash_next < core.stash_count:
+                cqe = core.stash[core.stash_next]
+                core.stash_next += 1
+                self.complete(cqe.user_data, cqe.res, cqe.flags)
+            core.stash_next = core.stash_count = 0
+            while ring_ready(&core.ring):
+                cqe = ring_peek(&core.ring, 0)[0]
+                ring_advance(&core.ring)
+                self.complete(cqe.user_data, cqe.res, cqe.flags)
+                if core.stash_count:
+                    break
+            if core.stash_count:
+                continue
+            if not overflown(&core.ring):
+                break
+            if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
+                break
+        core.sends_unseen = False
+        return 0
+
+    cdef int complete(self, uint64_t tag, int res, uint32_t flags) except -1:
+        cdef int kind = tag & TAG_MASK
+        cdef object what
+        if kind == TAG_RECV:
+            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            received_by_ring(self, <Stream>what, res, flags)
+        elif kind == TAG_SEND:
+            self.on_sent(tag, res)
+        elif kind == TAG_OUTBOX:
+            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            outbox_sent_by_ring(<Stream>what, res)
+        elif kind == TAG_ACCEPT:
+            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            accepted_by_ring(<Listener>what, res, flags)
+        elif kind == TAG_POLL:
+            self.core.poll_armed = False
+            self.core.selector_ready = True
+        return 0
+
+    # ---- waiting on epoll ------------------------------------------------------------------
+
+    cdef int wait_epoll(self, bint wait, double timeout) except -1:
+        cdef Core *core = self.core
+        cdef int n, i
+        cdef int64_t ns = 0
+        cdef object what
+        if wait:
+            ns = -1 if timeout < 0 else <int64_t>(timeout * 1e9) + 1
+        self.waiting = wait
+        with nogil:
+            n = ember_epoll_wait(core.epoll, core.events, MAX_EVENTS, ns)
+        self.waiting = False
+        self.woken = False
+        if n < 0:
+            if errno != EINTR:
+                raise OSError(errno, f"epoll_wait: {os.strerror(errno)}")
+            PyErr_CheckSignals()
+            return 0
+        self.now = ember_clock()
+        # Nothing is closed or freed while these are handed out: that happens in attend().
+        for i in range(n):
+            if core.events[i].data_ptr == NULL:
+                core.selector_ready = True
+                continue
+            what = <object><PyObject *>core.events[i].data_ptr
+            if isinstance(what, Stream):
+                ready_on_epoll(self, <Stream>what, core.events[i].events)
+            else:
+                accept_on_epoll(<Listener>what)
+        return 0
+
+    # ---- failures --------------------------------------------------------------------------
+
+    cdef int guard(self, object what, str message) except -1:
+        """Reports the exception that is being handled; those that end a program go through."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise error
+        self.call_exception_handler({"message": message, "exception": error, "stream": what})
+        if isinstance(what, Stream):
+            (<Stream>what).abort(error)
+        return 0
+
+
+cdef class ReadyView(list):
+    """A copy of the ready queue whose changes reach the queue."""
+    cdef CoreLoop loop
+
+    def __init__(self, CoreLoop loop, items):
+        super().__init__(items)
+        self.loop = loop
+
+    def append(self, what):
+        super().append(what)
+        self.loop.push_ready(what)
+
+    def clear(self):
+        super().clear()
+        self.loop._clear_ready()
+
+
+cdef inline int fill_handle(Handle handle, CoreLoop loop, callback, tuple args, context) except -1:
+    handle._callback = callback
+    handle._args = args if args else None
+    handle._loop = loop
+    handle._context = PyContext_CopyCurrent() if context is None else context
+    if loop._debug:
+        handle._source_traceback = loop._creation_stack()
+    return 0
+
+
+cdef inline Handle make_handle(CoreLoop loop, callback, tuple args, context):
+    cdef Handle handle = Handle.__new__(Handle)
+    fill_handle(handle, loop, callback, args, context)
+    return handle
+
+
+cdef extern from "<unistd.h>" nogil:
+    long os_getpid "getpid"()
+
+
+cdef extern from *:
+    """
+    static int ember_overflown(struct ring *r)
+    {
+        return (ring_load(r->sq_flags) & RING_SQ_CQ_OVERFLOW) != 0;
+    }
+    """
+    int overflown "ember_overflown"(ring *) nogil

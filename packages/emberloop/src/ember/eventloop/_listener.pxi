@@ -1,0 +1,182 @@
+# Listener: accepts connections and makes streams of them.
+
+cdef enum ListenerFlag:
+    L_WANT = 1 << 0
+    L_ARMED = 1 << 1
+    L_CANCEL = 1 << 2
+    L_TODO = 1 << 3
+    L_EPOLL = 1 << 4
+    L_STARTED = 1 << 5
+    L_HELD = 1 << 6         # the registry's reference is kept until the last completion
+
+#: Seconds without accepting after the process ran out of descriptors.
+ACCEPT_RETRY_DELAY = 1.0
+
+
+cdef class Listener:
+    def __cinit__(self, CoreLoop loop, sock, *args, **kwargs):
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+
+    cdef Stream make_stream(self):
+        raise NotImplementedError
+
+    cdef int adopt(self, int fd) except -1:
+        cdef Stream stream
+        try:
+            stream = self.make_stream()
+            stream.attach(self.loop, fd)
+        except BaseException:
+            sys_close(fd)
+            raise
+        stream.flags |= S_WANT_READ
+        stream.want()
+        stream.on_connect()
+        return 0
+
+    cdef int start(self) except -1:
+        if self.closed:
+            raise RuntimeError("this listener is closed")
+        if not self.flags & L_STARTED:
+            self.loop.register(self, self.fd)
+            self.flags |= L_STARTED
+        self.flags |= L_WANT
+        return self.want()
+
+    cdef int pause(self) except -1:
+        self.flags &= ~<uint32_t>L_WANT
+        return self.want()
+
+    cdef int want(self) except -1:
+        if not self.flags & L_TODO:
+            self.flags |= L_TODO
+            self.loop.todo.append(self)
+        return 0
+
+    cdef int attend(self) except -1:
+        cdef Core *core = self.loop.core
+        cdef ring_sqe *sqe
+        cdef bint wanted = self.flags & L_WANT and not self.closed
+        self.flags &= ~<uint32_t>L_TODO
+        if self.early is not None:
+            early, self.early = self.early, None
+            for fd in early:
+                self.accepted(fd)
+        if core.kind == RING_CORE:
+            if wanted and not self.flags & L_ARMED:
+                sqe = ring_entry(core)
+                sqe.opcode = RING_OP_ACCEPT
+                sqe.ioprio = RING_ACCEPT_MULTISHOT
+                sqe.fd = self.fd
+                sqe.op_flags = SOCK_NONBLOCK | SOCK_CLOEXEC
+                sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_ACCEPT
+                self.flags |= L_ARMED
+                self.pending += 1
+            elif not wanted and self.flags & (L_ARMED | L_CANCEL) == L_ARMED:
+                self.flags |= L_CANCEL
+                cancel_entry(core, <PyObject *>self, TAG_ACCEPT)
+        elif core.kind == EPOLL_CORE:
+            if wanted and not self.flags & L_EPOLL:
+                if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self.fd, EPOLLIN, <void *>self) < 0:
+                    raise OSError(errno, os.strerror(errno))
+                self.flags |= L_EPOLL
+            elif not wanted and self.flags & L_EPOLL:
+                ember_epoll_set(core.epoll, EPOLL_CTL_DEL, self.fd, 0, NULL)
+                self.flags &= ~<uint32_t>L_EPOLL
+        return 0
+
+    cdef int close(self) except -1:
+        """Stops accepting. The port is free once the owner closed the socket."""
+        cdef Core *core = self.loop.core
+        if self.closed:
+            return 0
+        self.closed = True
+        self.flags &= ~<uint32_t>L_WANT
+        if self.early is not None:
+            early, self.early = self.early, None
+            for fd in early:
+                sys_close(fd)
+        if not self.flags & L_STARTED:
+            return 0
+        if core.kind != NO_CORE:
+            self.attend()
+        if core.kind == RING_CORE and self.pending:
+            # The ring holds the socket until the cancelled accept has completed.
+            Py_INCREF(self)
+            self.flags |= L_HELD
+            if core.thread == PyThread_get_thread_ident():
+                ring_enter(&core.ring, 0, 0)
+        self.loop.unregister(self.fd)
+        return 0
+
+    cdef int accepted(self, int result) except -1:
+        """One result of accept: a descriptor, or -errno."""
+        if result >= 0:
+            if self.closed:
+                sys_close(result)
+                return 0
+            if self.loop.core.quiet:
+                if self.early is None:
+                    self.early = []
+                self.early.append(result)
+                return self.want()
+            try:
+                self.adopt(result)
+            except BaseException:
+                self.loop.guard(self, "a new connection could not be set up")
+            return 0
+        if result in (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM):
+            # The socket stays readable: give the process time to close something.
+            self.pause()
+            if not self.closed:
+                self.loop.call_exception_handler({
+                    "message": "socket.accept() out of system resource",
+                    "exception": OSError(-result, os.strerror(-result)),
+                    "socket": self.sock,
+                })
+                self.loop.call_later(ACCEPT_RETRY_DELAY, self._retry)
+        return 0
+
+    def _retry(self):
+        if not self.closed:
+            self.start()
+
+
+cdef int accepted_by_ring(Listener listener, int res, uint32_t flags) except -1:
+    cdef bint held
+    if not flags & RING_CQE_F_MORE:
+        listener.flags &= ~<uint32_t>(L_ARMED | L_CANCEL)
+        listener.pending -= 1
+        if not listener.closed:
+            listener.want()
+    held = listener.flags & L_HELD and listener.pending == 0
+    try:
+        listener.accepted(res)
+    finally:
+        if held:
+            listener.flags &= ~<uint32_t>L_HELD
+            Py_DECREF(listener)
+    return 0
+
+
+cdef int accept_on_epoll(Listener listener) except -1:
+    cdef int i, fd
+    for i in range(ACCEPTS_PER_TURN):
+        if not listener.flags & L_WANT:
+            return 0
+        fd = ember_accept(listener.fd)
+        if fd < 0:
+            if errno != EAGAIN and errno != EINTR:
+                listener.accepted(-errno)
+            return 0
+        listener.accepted(fd)
+    return 0
+
+
+cdef int forget_listener(Listener listener) except -1:
+    listener.flags &= ~<uint32_t>(L_ARMED | L_CANCEL | L_EPOLL)
+    listener.pending = 0
+    if not listener.closed:
+        listener.want()
+    return 0

@@ -1,0 +1,747 @@
+# Stream: one connected socket. Its state changes are only noted when they are asked for; `attend`
+# carries them out at the start of the next turn.
+
+cdef enum StreamFlag:
+    S_WANT_READ = 1 << 0
+    S_ARMED = 1 << 1            # ring: a recv is armed
+    S_CANCEL = 1 << 2           # ring: and its cancellation was submitted
+    S_TODO = 1 << 3             # listed in loop.todo
+    S_EOF = 1 << 4              # the peer ended its side
+    S_EOF_HELD = 1 << 5         # and the owner has not been told, because reading is paused
+    S_WEOF = 1 << 6             # write_eof() was asked for
+    S_WEOF_DONE = 1 << 7
+    S_OUT = 1 << 8              # ring: a send of the outbox is in flight
+    S_OUT_CANCEL = 1 << 9
+    S_PAUSED = 1 << 10          # the owner was told to pause writing
+    S_ABORT = 1 << 11
+    S_LOST = 1 << 12            # on_lost was called
+    S_WANTS_DRAIN = 1 << 13     # call on_drained once everything left
+    S_EPOLL_IN = 1 << 14        # what epoll was asked for
+    S_EPOLL_OUT = 1 << 15
+    S_ATTACHED = 1 << 16
+    S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
+    S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
+    S_HELD = 1 << 17            # referenced until the last completion was read
+
+cdef struct Chunk:
+    Chunk *next
+    PyObject *owner             # keeps `data` alive; NULL: the data lies behind this head
+    char *data
+    size_t size, sent, room
+
+cdef struct Outbox:
+    Chunk *first
+    Chunk *last
+
+
+cdef class Stream:
+    def __cinit__(self):
+        self.fd = -1
+        self.high = 65536
+        self.low = 16384
+
+    def __dealloc__(self):
+        free_outbox(self)
+        if self.fd >= 0 and self.flags & (S_ATTACHED | S_BORROWED) == S_ATTACHED:
+            sys_close(self.fd)
+
+    # ---- for subclasses --------------------------------------------------------------------
+
+    cdef int on_connect(self) except -1:
+        return 0
+
+    cdef int on_data(self, char *data, Py_ssize_t size) except -1:
+        return 0
+
+    cdef int on_eof(self) except -1:
+        return self.close()
+
+    cdef int on_lost(self, object error) except -1:
+        return 0
+
+    cdef int on_pause_writing(self) except -1:
+        return 0
+
+    cdef int on_resume_writing(self) except -1:
+        return 0
+
+    cdef int on_drained(self) except -1:
+        return 0
+
+    cdef int release(self) except -1:
+        cdef int fd = self.fd
+        self.fd = -1
+        if not self.flags & S_BORROWED:
+            sys_close(fd)
+        return 0
+
+    # ---- for the owner ---------------------------------------------------------------------
+
+    cdef int attach(self, CoreLoop loop, int fd) except -1:
+        loop.register(self, fd)
+        self.loop = loop
+        self.fd = fd
+        self.flags |= S_ATTACHED
+        return 0
+
+    cdef char *reserve(self, Py_ssize_t size) except NULL:
+        cdef Core *core = self.loop.core
+        cdef Arena *arena = &core.arenas[core.current]
+        if arena.used + size > ARENA_SIZE:
+            self.loop.spill()
+            arena = &core.arenas[core.current]
+        return arena.memory + arena.used
+
+    cdef int commit(self, Py_ssize_t size) except -1:
+        cdef Core *core = self.loop.core
+        cdef Arena *arena = &core.arenas[core.current]
+        cdef Span *span
+        cdef Span *spans
+        cdef uint32_t room
+        if size <= 0 or not self.takes_writes():
+            return 0
+        if self.last_span != 0 and self.last_span == arena.count:
+            arena.spans[self.last_span - 1].size += <uint32_t>size
+        else:
+            if arena.count == arena.room:
+                room = arena.room * 2 if arena.room else 64
+                spans = <Span *>realloc(arena.spans, room * sizeof(Span))
+                if spans == NULL:
+                    raise MemoryError
+                arena.spans = spans
+                arena.room = room
+            span = &arena.spans[arena.count]
+            arena.count += 1
+            span.stream = <PyObject *>self
+            span.at = arena.used
+            span.size = <uint32_t>size
+            span.next = 0
+            if self.last_span:
+                arena.spans[self.last_span - 1].next = arena.count
+            else:
+                self.first_span = arena.count
+            self.last_span = arena.count
+        arena.used += <uint32_t>size
+        self.queued += size
+        self.backlog += size
+        if self.queued >= PUSH_AT:
+            self.push(NULL, 0, None)
+        return 0
+
+    cdef int write(self, const char *data, Py_ssize_t size) except -1:
+        cdef char *room
+        if size >= BY_REFERENCE:
+            return self.push(data, size, None)
+        while size > STREAM_RESERVE_MAX:
+            room = self.reserve(STREAM_RESERVE_MAX)
+            memcpy(room, data, STREAM_RESERVE_MAX)
+            self.commit(STREAM_RESERVE_MAX)
+            data += STREAM_RESERVE_MAX
+            size -= STREAM_RESERVE_MAX
+        if size > 0:
+            room = self.reserve(size)
+            memcpy(room, data, size)
+            self.commit(size)
+        return 0
+
+    cdef int write_object(self, object data) except -1:
+        cdef Py_buffer view
+        if type(data) is bytes:
+            if PyBytes_GET_SIZE(data) >= BY_REFERENCE:
+                return self.push(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+            return self.write(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        # Others may change after the call: what is not sent at once is copied.
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.write(<const char *>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+        return 0
+
+    cdef int pause_reading(self) except -1:
+        if self.flags & S_WANT_READ:
+            self.flags &= ~<uint32_t>S_WANT_READ
+            self.want()
+        return 0
+
+    cdef int resume_reading(self) except -1:
+        if not self.closing and not self.flags & S_WANT_READ:
+            self.flags |= S_WANT_READ
+            self.want()
+        return 0
+
+    cdef bint is_reading(self) noexcept:
+        return not self.closing and self.flags & S_WANT_READ != 0
+
+    cdef int write_eof(self) except -1:
+        if self.closing or self.flags & S_WEOF:
+            return 0
+        self.flags |= S_WEOF
+        if self.first_span == 0 and self.outbox == NULL and not self.loop.core.sends_unseen:
+            self.flags |= S_WEOF_DONE
+            sys_shutdown(self.fd, SHUT_WR)
+        else:
+            self.want()
+        return 0
+
+    cdef int close(self) except -1:
+        if self.closing or not self.flags & S_ATTACHED:
+            return 0
+        self.closing = True
+        self.flags &= ~<uint32_t>S_WANT_READ
+        if self.outbox != NULL or self.first_span:
+            self.flags |= S_DRAINING
+        return self.want()
+
+    cdef int abort(self, object error) except -1:
+        if self.flags & (S_ABORT | S_LOST) or not self.flags & S_ATTACHED:
+            return 0
+        self.closing = True
+        self.flags = (self.flags | S_ABORT) & ~<uint32_t>S_WANT_READ
+        self.error = error
+        self.drop_spans()
+        self.drop_outbox()
+        return self.want()
+
+    cdef int borrow(self, CoreLoop loop, int fd) except -1:
+        self.attach(loop, fd)
+        self.flags |= S_BORROWED
+        return 0
+
+    cdef bint takes_writes(self) noexcept:
+        if self.flags & (S_ABORT | S_LOST | S_WEOF):
+            return False
+        return not self.closing or self.flags & S_DRAINING != 0
+
+    cdef bint is_paused(self) noexcept:
+        return self.flags & S_PAUSED != 0
+
+    cdef int let_go(self) except -1:
+        """Takes back at once what is armed, so that the owner can close the descriptor now."""
+        cdef Core *core = self.loop.core
+        if self.flags & S_LOST or not self.flags & S_ATTACHED:
+            return 0
+        self.closing = True
+        self.flags = (self.flags | S_ABORT | S_LOST) & ~<uint32_t>S_WANT_READ
+        self.drop_spans()
+        self.drop_outbox()
+        self.inbox = None
+        if core.kind == EPOLL_CORE and self.flags & (S_EPOLL_IN | S_EPOLL_OUT):
+            ember_epoll_set(core.epoll, EPOLL_CTL_DEL, self.fd, 0, NULL)
+        elif core.kind == RING_CORE and (self.pending or core.sends_unseen):
+            if self.flags & S_ARMED:
+                cancel_entry(core, <PyObject *>self, TAG_RECV)
+            if self.flags & S_OUT:
+                cancel_entry(core, <PyObject *>self, TAG_OUTBOX)
+            if core.thread == PyThread_get_thread_ident():
+                ring_enter(&core.ring, 0, 0)
+            if self.pending:
+                # Completions that name this stream are still to be read.
+                self.flags |= S_HELD
+                Py_INCREF(self)
+            if core.sends_unseen:
+                self.loop.scan_sends()
+        self.loop.unregister(self.fd)
+        return self.release()
+
+    cdef int tell_drained(self) except -1:
+        self.flags |= S_WANTS_DRAIN
+        return self.want()
+
+    # ---- state changes ---------------------------------------------------------------------
+
+    cdef int want(self) except -1:
+        if not self.flags & S_TODO:
+            self.flags |= S_TODO
+            self.loop.todo.append(self)
+        return 0
+
+    cdef int attend(self) except -1:
+        cdef ring_sqe *sqe
+        cdef bint reading
+        self.flags &= ~<uint32_t>S_TODO
+        if self.flags & S_LOST or self.loop.core.kind == NO_CORE:
+            return 0
+        if self.flags & (S_PAUSED | S_ABORT) == S_PAUSED:
+            self.check_low()
+        reading = self.flags & S_WANT_READ and not self.closing
+        if reading and (self.inbox is not None or self.flags & S_EOF_HELD):
+            self.read_inbox()
+            reading = self.flags & S_WANT_READ and not self.closing
+        if self.outbox == NULL and self.first_span == 0:
+            if self.flags & (S_WEOF | S_WEOF_DONE) == S_WEOF and not self.closing:
+                self.flags |= S_WEOF_DONE
+                sys_shutdown(self.fd, SHUT_WR)
+            if self.flags & S_WANTS_DRAIN:
+                self.flags &= ~<uint32_t>S_WANTS_DRAIN
+                try:
+                    self.on_drained()
+                except BaseException:
+                    self.loop.guard(self, "on_drained failed")
+        if self.flags & S_EOF:
+            reading = False
+        if self.loop.core.kind == EPOLL_CORE:
+            self.interest()
+        else:
+            if reading and not self.flags & S_ARMED:
+                sqe = ring_entry(self.loop.core)
+                sqe.opcode = RING_OP_RECV
+                sqe.flags = RING_SQE_BUFFER_SELECT
+                sqe.ioprio = RING_RECV_MULTISHOT
+                sqe.fd = self.fd
+                sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_RECV
+                self.flags |= S_ARMED
+                self.pending += 1
+            elif not reading and self.flags & (S_ARMED | S_CANCEL) == S_ARMED:
+                self.flags |= S_CANCEL
+                cancel_entry(self.loop.core, <PyObject *>self, TAG_RECV)
+            if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT):
+                self.send_outbox()
+            elif self.flags & (S_ABORT | S_OUT | S_OUT_CANCEL) == S_ABORT | S_OUT:
+                self.flags |= S_OUT_CANCEL
+                cancel_entry(self.loop.core, <PyObject *>self, TAG_OUTBOX)
+        if (
+            self.closing and self.pending == 0 and self.first_span == 0
+            and (self.outbox == NULL or self.flags & S_ABORT)
+        ):
+            self.finish()
+        return 0
+
+    cdef int finish(self) except -1:
+        cdef Stream alive = self
+        cdef int fd = self.fd
+        cdef CoreLoop loop = self.loop
+        self.flags |= S_LOST
+        free_outbox(self)
+        self.backlog = 0
+        self.inbox = None
+        if loop.core.kind == EPOLL_CORE and self.flags & (S_EPOLL_IN | S_EPOLL_OUT):
+            ember_epoll_set(loop.core.epoll, EPOLL_CTL_DEL, fd, 0, NULL)
+        try:
+            self.on_lost(self.error)
+        except BaseException:
+            loop.guard(self, "on_lost failed")
+        finally:
+            loop.unregister(fd)
+            alive.release()
+        return 0
+
+    cdef int interest(self) except -1:
+        """epoll: ask for what is wanted now, and only for that."""
+        cdef uint32_t now = 0, before = self.flags & (S_EPOLL_IN | S_EPOLL_OUT)
+        cdef uint32_t events = 0
+        cdef int op
+        if self.flags & S_WANT_READ and not self.flags & S_EOF and not self.closing:
+            now |= S_EPOLL_IN
+            events |= EPOLLIN
+        if self.outbox != NULL and not self.flags & S_ABORT:
+            now |= S_EPOLL_OUT
+            events |= EPOLLOUT
+        if now == before:
+            return 0
+        op = EPOLL_CTL_DEL if now == 0 else (EPOLL_CTL_MOD if before else EPOLL_CTL_ADD)
+        self.flags = (self.flags & ~<uint32_t>(S_EPOLL_IN | S_EPOLL_OUT)) | now
+        if ember_epoll_set(self.loop.core.epoll, op, self.fd, events, <void *>self) < 0:
+            if errno != ENOENT or op != EPOLL_CTL_DEL:
+                return self.fail(errno)
+        return 0
+
+    # ---- receiving -------------------------------------------------------------------------
+
+    cdef int received(self, char *data, Py_ssize_t size) except -1:
+        if self.closing:
+            return 0
+        if not self.flags & S_WANT_READ or self.inbox is not None or self.loop.core.quiet:
+            # It was under way when reading was paused.
+            if self.inbox is None:
+                self.inbox = []
+                if self.flags & S_WANT_READ:
+                    self.want()
+            self.inbox.append(PyBytes_FromStringAndSize(data, size))
+            return 0
+        try:
+            self.on_data(data, size)
+        except BaseException:
+            self.loop.guard(self, "on_data failed")
+        return 0
+
+    cdef int ended(self) except -1:
+        self.flags |= S_EOF
+        if self.closing:
+            return self.want()
+        if not self.flags & S_WANT_READ or self.inbox is not None or self.loop.core.quiet:
+            self.flags |= S_EOF_HELD
+            return self.want()
+        try:
+            self.on_eof()
+        except BaseException:
+            self.loop.guard(self, "on_eof failed")
+        return self.want()
+
+    cdef int read_inbox(self) except -1:
+        cdef list inbox = self.inbox
+        cdef bytes data
+        while inbox and self.flags & S_WANT_READ and not self.closing:
+            data = inbox.pop(0)
+            try:
+                self.on_data(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            except BaseException:
+                self.loop.guard(self, "on_data failed")
+        if inbox:
+            return 0
+        self.inbox = None
+        if self.flags & S_EOF_HELD and self.flags & S_WANT_READ and not self.closing:
+            self.flags &= ~<uint32_t>S_EOF_HELD
+            self.ended()
+        return 0
+
+    # ---- sending ---------------------------------------------------------------------------
+
+    cdef int push(self, const char *data, Py_ssize_t size, object owner) except -1:
+        """Sends this turn's spans and `data` now; what the socket does not take is kept."""
+        cdef Core *core = self.loop.core
+        cdef Arena *arena
+        cdef iovec parts[32]
+        cdef msghdr message
+        cdef int count = 0
+        cdef uint32_t j
+        cdef ssize_t n = 0
+        cdef Py_ssize_t total, k
+        if not self.takes_writes():
+            return 0
+        if core.sends_unseen:
+            # An earlier send of this stream may have been short.
+            self.loop.scan_sends()
+            if not self.takes_writes():
+                return 0
+        arena = &core.arenas[core.current]
+        self.backlog += size
+        total = self.queued + size
+        if self.outbox == NULL:
+            j = self.first_span
+            while j and count < 31:
+                parts[count].iov_base = arena.memory + arena.spans[j - 1].at
+                parts[count].iov_len = arena.spans[j - 1].size
+                count += 1
+                j = arena.spans[j - 1].next
+            if size and not j:
+                parts[count].iov_base = <void *>data
+                parts[count].iov_len = size
+                count += 1
+            memset(&message, 0, sizeof(msghdr))
+            message.msg_iov = parts
+            message.msg_iovlen = count
+            n = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if n < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    return self.fail(errno)
+                n = 0
+            self.backlog -= n
+        j = self.first_span
+        self.first_span = self.last_span = 0
+        self.queued = 0
+        if n < total:
+            while j:
+                k = arena.spans[j - 1].size
+                if n < k:
+                    self.keep(arena.memory + arena.spans[j - 1].at + n, k - n, None)
+                n = n - k if n > k else 0
+                arena.spans[j - 1].stream = NULL
+                j = arena.spans[j - 1].next
+            if n < size:
+                self.keep(data + n, size - n, owner)
+            return 0
+        while j:
+            arena.spans[j - 1].stream = NULL
+            j = arena.spans[j - 1].next
+        return 0
+
+    cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1:
+        """Puts at the end of the outbox what the socket did not take (already in `backlog`)."""
+        cdef Outbox *box = <Outbox *>self.outbox
+        cdef Chunk *chunk
+        cdef size_t room
+        if box == NULL:
+            box = <Outbox *>calloc(1, sizeof(Outbox))
+            if box == NULL:
+                raise MemoryError
+            self.outbox = box
+        chunk = box.last
+        if owner is None and chunk != NULL and chunk.owner == NULL \
+                and chunk.room - chunk.size >= <size_t>size:
+            memcpy(chunk.data + chunk.size, data, size)
+            chunk.size += size
+        else:
+            room = 0
+            if owner is None:
+                room = size if size > 8192 else 8192
+            chunk = <Chunk *>malloc(sizeof(Chunk) + room)
+            if chunk == NULL:
+                raise MemoryError
+            chunk.next = NULL
+            chunk.sent = 0
+            chunk.size = size
+            chunk.room = room
+            if owner is None:
+                chunk.owner = NULL
+                chunk.data = <char *>(chunk + 1)
+                memcpy(chunk.data, data, size)
+            else:
+                Py_INCREF(owner)
+                chunk.owner = <PyObject *>owner
+                chunk.data = <char *>data
+            if box.last != NULL:
+                box.last.next = chunk
+            else:
+                box.first = chunk
+            box.last = chunk
+        self.want()
+        return self.check_high()
+
+    cdef int check_high(self) except -1:
+        if self.backlog - self.queued > self.high and not self.flags & (S_PAUSED | S_ABORT):
+            self.flags |= S_PAUSED
+            try:
+                self.on_pause_writing()
+            except BaseException:
+                self.loop.guard(self, "on_pause_writing failed")
+        return 0
+
+    cdef int sent(self, Py_ssize_t size) except -1:
+        """The socket took `size` bytes of the outbox."""
+        cdef Outbox *box = <Outbox *>self.outbox
+        cdef Chunk *chunk
+        cdef size_t n
+        self.backlog -= size
+        while size and box.first != NULL:
+            chunk = box.first
+            n = chunk.size - chunk.sent
+            if <size_t>size < n:
+                chunk.sent += size
+                break
+            size -= n
+            box.first = chunk.next
+            free_chunk(chunk)
+        if box.first == NULL:
+            self.outbox = NULL
+            free(box)
+        self.want()
+        return self.check_low()
+
+    cdef int check_low(self) except -1:
+        if self.loop.core.quiet:
+            return 0
+        if self.flags & S_PAUSED and self.backlog - self.queued <= self.low:
+            self.flags &= ~<uint32_t>S_PAUSED
+            try:
+                self.on_resume_writing()
+            except BaseException:
+                self.loop.guard(self, "on_resume_writing failed")
+        return 0
+
+    cdef int send_outbox(self) except -1:
+        cdef Chunk *chunk = (<Outbox *>self.outbox).first
+        cdef size_t size = chunk.size - chunk.sent
+        cdef ring_sqe *sqe = ring_entry(self.loop.core)
+        sqe.opcode = RING_OP_SEND
+        sqe.ioprio = 1      # IORING_RECVSEND_POLL_FIRST: the socket was full a moment ago
+        sqe.fd = self.fd
+        sqe.addr = <uint64_t><uintptr_t>(chunk.data + chunk.sent)
+        sqe.len = <uint32_t>(size if size < (1 << 30) else (1 << 30))
+        sqe.op_flags = MSG_NOSIGNAL
+        sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_OUTBOX
+        self.flags |= S_OUT
+        self.pending += 1
+        return 0
+
+    cdef int drop_spans(self) except -1:
+        cdef Arena *arena = &self.loop.core.arenas[self.loop.core.current]
+        cdef uint32_t j = self.first_span
+        while j:
+            arena.spans[j - 1].stream = NULL
+            j = arena.spans[j - 1].next
+        self.first_span = self.last_span = 0
+        self.backlog -= self.queued
+        self.queued = 0
+        return 0
+
+    cdef int drop_outbox(self) except -1:
+        # A buffer in flight is the kernel's until its completion.
+        if not self.flags & S_OUT:
+            free_outbox(self)
+            self.backlog = 0
+        return 0
+
+    cdef int fail(self, int error) except -1:
+        if self.flags & S_ABORT:
+            return 0
+        return self.abort(OSError(error, os.strerror(error)))
+
+
+cdef void free_chunk(Chunk *chunk) noexcept:
+    if chunk.owner != NULL:
+        Py_DECREF(<object>chunk.owner)
+    free(chunk)
+
+
+cdef void free_outbox(Stream stream) noexcept:
+    cdef Outbox *box = <Outbox *>stream.outbox
+    cdef Chunk *chunk
+    stream.outbox = NULL
+    if box == NULL:
+        return
+    while box.first != NULL:
+        chunk = box.first
+        box.first = chunk.next
+        free_chunk(chunk)
+    free(box)
+
+
+cdef ring_sqe *ring_entry(Core *core) except NULL:
+    """The next submission entry; submits what is there when the queue is full."""
+    cdef ring_sqe *sqe = ring_sqe_get(&core.ring)
+    if sqe == NULL:
+        ring_enter(&core.ring, 0, 0)
+        sqe = ring_sqe_get(&core.ring)
+        if sqe == NULL:
+            raise OSError(EBUSY, "the submission queue stays full")
+    return sqe
+
+
+cdef int cancel_entry(Core *core, PyObject *what, int tag) except -1:
+    cdef ring_sqe *sqe = ring_entry(core)
+    sqe.opcode = RING_OP_ASYNC_CANCEL
+    sqe.flags = RING_SQE_CQE_SKIP_SUCCESS
+    sqe.fd = -1
+    sqe.addr = <uint64_t><uintptr_t>what | tag
+    sqe.user_data = TAG_NONE
+    return 0
+
+
+cdef void unhold(Stream stream) noexcept:
+    if stream.flags & S_HELD and stream.pending == 0:
+        stream.flags &= ~<uint32_t>S_HELD
+        Py_DECREF(stream)
+
+
+cdef int received_by_ring(CoreLoop loop, Stream stream, int res, uint32_t flags) except -1:
+    cdef ring *r = &loop.core.ring
+    cdef uint32_t buffer = flags >> RING_CQE_BUFFER_SHIFT
+    if not flags & RING_CQE_F_MORE:
+        # Any multishot may end at any time; attend() arms it again if it is still wanted.
+        stream.flags &= ~<uint32_t>(S_ARMED | S_CANCEL)
+        stream.pending -= 1
+        if not stream.flags & S_LOST:
+            stream.want()
+        else:
+            unhold(stream)
+    if flags & RING_CQE_F_BUFFER:
+        try:
+            if res > 0:
+                stream.received(r.bufs + <size_t>buffer * r.buf_size, res)
+        finally:
+            # The ring may be gone: a callback may have forked.
+            if r.bufs != NULL:
+                ring_give(r, buffer)
+    if res == 0:
+        stream.ended()
+    elif res == -ENOBUFS:
+        ring_give_more(r)
+    elif res < 0 and res != -ECANCELED and res != -EAGAIN and res != -EINTR:
+        stream.fail(-res)
+    return 0
+
+
+cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
+    stream.flags &= ~<uint32_t>(S_OUT | S_OUT_CANCEL)
+    stream.pending -= 1
+    if stream.flags & S_ABORT:
+        stream.drop_outbox()
+        unhold(stream)
+        return stream.want()
+    if res > 0:
+        return stream.sent(res)
+    if res in (0, -EAGAIN, -EINTR, -ECANCELED):
+        return stream.want()     # nothing was sent; cancelled by retire_ring()
+    return stream.fail(-res)
+
+
+cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
+    cdef ssize_t n
+    if events & EPOLLOUT and stream.outbox != NULL:
+        send_outbox_on_epoll(stream)
+    elif stream.outbox != NULL and events & (EPOLLERR | EPOLLHUP):
+        send_outbox_on_epoll(stream)
+    if not events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+        return 0
+    if stream.closing or not stream.flags & S_WANT_READ or stream.flags & S_EOF:
+        return 0
+    n = sys_recv(stream.fd, loop.core.read_buffer, READ_SIZE, MSG_DONTWAIT)
+    if n > 0:
+        return stream.received(loop.core.read_buffer, n)
+    if n == 0:
+        return stream.ended()
+    if errno != EAGAIN and errno != EINTR:
+        return stream.fail(errno)
+    return 0
+
+
+cdef int send_outbox_on_epoll(Stream stream) except -1:
+    cdef iovec parts[16]
+    cdef msghdr message
+    cdef Chunk *chunk = (<Outbox *>stream.outbox).first
+    cdef int count = 0
+    cdef ssize_t n
+    while chunk != NULL and count < 16:
+        parts[count].iov_base = chunk.data + chunk.sent
+        parts[count].iov_len = chunk.size - chunk.sent
+        count += 1
+        chunk = chunk.next
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_iov = parts
+    message.msg_iovlen = count
+    n = sendmsg(stream.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+    if n > 0:
+        return stream.sent(n)
+    if n < 0 and errno != EAGAIN and errno != EINTR:
+        return stream.fail(errno)
+    return 0
+
+
+cdef int forget_stream(Stream stream, bint inherited) except -1:
+    """The ring or epoll is gone, and with it all that was armed there."""
+    cdef bint in_flight = stream.flags & S_OUT
+    stream.flags &= ~<uint32_t>(
+        S_ARMED | S_CANCEL | S_OUT | S_OUT_CANCEL | S_EPOLL_IN | S_EPOLL_OUT
+    )
+    stream.pending = 0
+    if inherited:
+        stream.first_span = stream.last_span = 0
+        stream.queued = stream.backlog = 0
+        free_outbox(stream)
+    elif in_flight:
+        # How much of it was sent is not known any more.
+        stream.fail(ECANCELED)
+    if not stream.flags & S_TODO:
+        stream.want()
+    return 0
+
+
+cdef int settle_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
+    """A completion while the loop closes: only who owned what matters."""
+    cdef int kind = cqe.user_data & TAG_MASK
+    cdef object what
+    if cqe.flags & RING_CQE_F_MORE or kind not in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT):
+        if kind == TAG_ACCEPT and cqe.res >= 0:
+            sys_close(cqe.res)
+        return 0
+    what = <object><PyObject *><uintptr_t>(cqe.user_data & ~<uint64_t>TAG_MASK)
+    if kind == TAG_ACCEPT:
+        if cqe.res >= 0:
+            sys_close(cqe.res)
+        accepted_by_ring(<Listener>what, -ECANCELED, 0)
+    else:
+        (<Stream>what).pending -= 1
+        (<Stream>what).flags &= ~<uint32_t>(S_ARMED | S_OUT)
+        unhold(<Stream>what)
+    return 0

@@ -1,0 +1,474 @@
+# cython: language_level=3
+"""asyncio's transports over our streams, with the semantics of its selector transports."""
+
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.string cimport memcpy
+
+from ember.eventloop._stream cimport CoreLoop, Listener, Stream
+
+import socket
+import warnings
+from asyncio import base_events, constants, protocols, trsock
+from asyncio.log import logger
+from asyncio.transports import _FlowControlMixin
+
+cdef extern from "Python.h":
+    int PyContext_Enter(object) except -1
+    int PyContext_Exit(object) except -1
+    object PyContext_CopyCurrent()
+
+# From 3.13 on a server is told which transport comes and goes.
+cdef bint SERVER_KNOWS_CLIENTS = base_events.Server._attach.__code__.co_argcount == 2
+
+
+cdef class TransportStream(Stream):
+    """The stream under a transport: forwards what happens to the protocol."""
+    cdef SocketTransport transport
+
+    cdef int on_data(self, char *data, Py_ssize_t size) except -1:
+        return self.transport.feed(data, size)
+
+    cdef int on_eof(self) except -1:
+        return self.transport.feed_eof()
+
+    cdef int on_pause_writing(self) except -1:
+        return self.transport.flow("pause_writing")
+
+    cdef int on_resume_writing(self) except -1:
+        return self.transport.flow("resume_writing")
+
+    cdef int on_drained(self) except -1:
+        cdef object waiter = self.transport._empty_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        return 0
+
+    cdef int close(self) except -1:
+        if self.closing:
+            return 0
+        if self.first_span:
+            self.push(NULL, 0, None)
+        Stream.close(self)
+        if self.outbox == NULL:
+            self.transport.schedule_lost(None)
+        return 0
+
+    cdef int abort(self, object error) except -1:
+        Stream.abort(self, error)
+        if self.transport is not None:
+            self.transport.schedule_lost(error)
+        return 0
+
+    cdef int on_lost(self, object error) except -1:
+        return self.transport.schedule_lost(error)
+
+
+cdef class SocketTransport:
+    """A connected TCP or unix stream socket on the compiled loop; `isinstance` of
+    asyncio.Transport holds."""
+
+    cdef readonly object _loop, _sock, _protocol, _server
+    cdef public dict _extra
+    cdef public object _empty_waiter
+    cdef readonly int _sock_fd
+    cdef TransportStream stream
+    cdef object context, waiter
+    cdef bint buffered, paused, begun, eof, lost
+    cdef int conn_lost
+    cdef object __weakref__
+
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    @property
+    def __class__(self):
+        return _FlowControlMixin
+
+    def __init__(self, CoreLoop loop, sock, protocol, waiter=None, extra=None, server=None):
+        self._loop = loop
+        self._sock = sock
+        self._sock_fd = sock.fileno()
+        self._extra = extra = dict(extra) if extra else {}
+        extra["socket"] = trsock.TransportSocket(sock)
+        try:
+            extra["sockname"] = sock.getsockname()
+        except OSError:
+            extra["sockname"] = None
+        if "peername" not in extra:
+            try:
+                extra["peername"] = sock.getpeername()
+            except OSError:
+                extra["peername"] = None
+        self.set_protocol(protocol)
+        base_events._set_nodelay(sock)
+        self.stream = TransportStream.__new__(TransportStream)
+        # The Python socket owns the descriptor; _call_connection_lost closes it.
+        self.stream.borrow(loop, self._sock_fd)
+        self.stream.transport = self
+        self._server = server
+        if server is not None:
+            if SERVER_KNOWS_CLIENTS:
+                server._attach(self)
+            else:
+                server._attach()
+        self.context = PyContext_CopyCurrent()
+        self.waiter = waiter
+        loop._call_soon(self._begin, (), None)
+
+    def _begin(self):
+        waiter, self.waiter = self.waiter, None
+        try:
+            self._protocol.connection_made(self)
+        finally:
+            if waiter is None:
+                self._start_reading()
+            else:
+                # Who waits for the connection gets it before the protocol gets data.
+                if not waiter.done():
+                    waiter.set_result(None)
+                self._loop._call_soon(self._start_reading, (), None)
+
+    def _start_reading(self):
+        self.begun = True
+        if not self.paused:
+            self.stream.resume_reading()
+
+    def __repr__(self):
+        info = ["SocketTransport"]
+        if self._sock is None:
+            info.append("closed")
+        elif self.stream.closing:
+            info.append("closing")
+        info.append(f"fd={self._sock_fd}")
+        if self._loop is not None and not self._loop.is_closed():
+            info.append("read=polling" if self.stream.is_reading() else "read=idle")
+            size = self.stream.backlog
+            info.append(f"write=<{'polling' if size else 'idle'}, bufsize={size}>")
+        return f"<{' '.join(info)}>"
+
+    def __del__(self):
+        if self._sock is not None:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            self._sock.close()
+            if self._server is not None and SERVER_KNOWS_CLIENTS:
+                self._server._detach(self)
+
+    # ---- what the stream brings ------------------------------------------------------------
+
+    cdef int feed(self, char *data, Py_ssize_t size) except -1:
+        cdef CoreLoop loop = self._loop
+        if loop.unsettled:
+            loop.settled()
+        PyContext_Enter(self.context)
+        try:
+            if not self.buffered:
+                self.give(PyBytes_FromStringAndSize(data, size))
+            else:
+                self.fill(data, size)
+        finally:
+            PyContext_Exit(self.context)
+        return 0
+
+    cdef int give(self, bytes data) except -1:
+        try:
+            self._protocol.data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int fill(self, char *data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t n
+        cdef Py_buffer view
+        cdef object buffer
+        while size > 0:
+            if self.stream.closing:
+                return 0
+            if not self.stream.is_reading() or not self.buffered:
+                # Paused, or the protocol was replaced, half-way through.
+                if self.stream.is_reading():
+                    return self.give(PyBytes_FromStringAndSize(data, size))
+                if self.stream.inbox is None:
+                    self.stream.inbox = []
+                self.stream.inbox.insert(0, PyBytes_FromStringAndSize(data, size))
+                return 0
+            try:
+                buffer = self._protocol.get_buffer(-1)
+                if not len(buffer):
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+                PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
+                return 0
+            n = view.len if view.len < size else size
+            memcpy(view.buf, data, n)
+            PyBuffer_Release(&view)
+            buffer = None
+            data += n
+            size -= n
+            try:
+                self._protocol.buffer_updated(n)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
+                return 0
+        return 0
+
+    cdef int feed_eof(self) except -1:
+        cdef object keep_open
+        cdef CoreLoop loop = self._loop
+        if loop.unsettled:
+            loop.settled()
+        if loop._debug:
+            logger.debug("%r received EOF", self)
+        PyContext_Enter(self.context)
+        try:
+            keep_open = self._protocol.eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
+            return 0
+        finally:
+            PyContext_Exit(self.context)
+        if not keep_open:
+            self.close()
+        return 0
+
+    cdef int flow(self, str method) except -1:
+        cdef CoreLoop loop = self._loop
+        if loop.unsettled:
+            loop.settled()
+        try:
+            getattr(self._protocol, method)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._loop.call_exception_handler({
+                "message": f"protocol.{method}() failed",
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            })
+        return 0
+
+    cdef int schedule_lost(self, object error) except -1:
+        # In the order of everything else that was scheduled, connection_made included.
+        cdef CoreLoop loop
+        if not self.lost:
+            self.lost = True
+            loop = self._loop
+            loop._call_soon(self._call_connection_lost, (error,), self.context)
+        return 0
+
+    @property
+    def _protocol_paused(self):
+        return self.stream.is_paused()
+
+    def _call_connection_lost(self, exc):
+        sock, server = self._sock, self._server
+        waiter, self._empty_waiter = self._empty_waiter, None
+        try:
+            self._protocol.connection_lost(exc)
+        finally:
+            self.stream.let_go()
+            sock.close()
+            self._sock = self._protocol = self._loop = self._server = None
+            self.stream.transport = None
+            self.context = None
+            if server is not None:
+                if SERVER_KNOWS_CLIENTS:
+                    server._detach(self)
+                else:
+                    server._detach()
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(ConnectionError("Connection is closed by peer"))
+
+    # ---- asyncio.Transport -----------------------------------------------------------------
+
+    def get_extra_info(self, name, default=None):
+        return self._extra.get(name, default)
+
+    def is_closing(self):
+        return self.stream.closing
+
+    def close(self):
+        self.conn_lost += not self.stream.closing and self.stream.outbox == NULL
+        self.stream.close()
+
+    def abort(self):
+        self._force_close(None)
+
+    def _force_close(self, exc):
+        self.conn_lost += 1
+        self.stream.abort(exc)
+
+    def _fatal_error(self, exc, message="Fatal error on transport"):
+        if isinstance(exc, OSError):
+            if self._loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=True)
+        else:
+            self._loop.call_exception_handler({
+                "message": message,
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            })
+        self._force_close(exc)
+
+    def set_protocol(self, protocol):
+        self._protocol = protocol
+        self.buffered = isinstance(protocol, protocols.BufferedProtocol)
+
+    def get_protocol(self):
+        return self._protocol
+
+    def is_reading(self):
+        return not self.stream.closing and not self.paused
+
+    def pause_reading(self):
+        if self.stream.closing or self.paused:
+            return
+        self.paused = True
+        self.stream.pause_reading()
+        if self._loop.get_debug():
+            logger.debug("%r pauses reading", self)
+
+    def resume_reading(self):
+        if self.stream.closing or not self.paused:
+            return
+        self.paused = False
+        if self.begun:
+            self.stream.resume_reading()
+        if self._loop.get_debug():
+            logger.debug("%r resumes reading", self)
+
+    def write(self, data):
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+            )
+        if self.eof:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if not data:
+            return
+        if not self.stream.takes_writes():
+            if self.conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+                logger.warning("socket.send() raised exception.")
+            self.conn_lost += 1
+            return
+        self.stream.write_object(data)
+
+    def writelines(self, list_of_data):
+        if self.eof:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+        for data in list_of_data:
+            self.stream.write_object(data)
+
+    def write_eof(self):
+        if self.stream.closing or self.eof:
+            return
+        self.eof = True
+        self.stream.write_eof()
+
+    def can_write_eof(self):
+        return True
+
+    def get_write_buffer_size(self):
+        return self.stream.backlog
+
+    def get_write_buffer_limits(self):
+        return (self.stream.low, self.stream.high)
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        if high is None:
+            high = 64 * 1024 if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.stream.high = high
+        self.stream.low = low
+        self.stream.check_high()
+
+    # ---- what BaseEventLoop.sendfile() uses ------------------------------------------------
+
+    def _make_empty_waiter(self):
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self._empty_waiter = self._loop.create_future()
+        self.stream.tell_drained()
+        return self._empty_waiter
+
+    def _reset_empty_waiter(self):
+        self._empty_waiter = None
+
+
+cdef class AcceptListener(Listener):
+    """A listening socket of BaseEventLoop's Server."""
+    cdef object factory, server, context, ssl_options
+
+    def __init__(self, loop, sock, factory, server, ssl_options):
+        self.factory = factory
+        self.server = server
+        self.ssl_options = ssl_options
+        self.context = PyContext_CopyCurrent()
+
+    def __repr__(self):
+        return f"<AcceptListener fd={self.fd} sock={self.sock!r}>"
+
+    def begin(self):
+        self.start()
+
+    def end(self):
+        self.close()
+
+    cdef int adopt(self, int fd) except -1:
+        cdef object conn = socket.socket(
+            self.sock.family, self.sock.type, self.sock.proto, fileno=fd
+        )
+        cdef CoreLoop loop = self.loop
+        if loop.unsettled:
+            loop.settled()
+        conn.setblocking(False)
+        self.context.copy().run(self._connected, conn)
+        return 0
+
+    def _connected(self, conn):
+        loop = self.loop
+        protocol = None
+        try:
+            extra = {"peername": conn.getpeername()}
+        except OSError:
+            extra = {"peername": None}
+        if loop._debug:
+            logger.debug("%r got a new connection from %r: %r", self.server, extra["peername"],
+                         conn)
+        if self.ssl_options is not None:
+            context, handshake, shutdown = self.ssl_options
+            loop.create_task(loop._accept_connection2(
+                self.factory, conn, extra, context, self.server, handshake, shutdown
+            ))
+            return
+        try:
+            protocol = self.factory()
+            SocketTransport(loop, conn, protocol, None, extra, self.server)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            conn.close()
+            if loop._debug:
+                loop.call_exception_handler({
+                    "message": "Error on transport creation for incoming connection",
+                    "exception": exc,
+                    **({} if protocol is None else {"protocol": protocol}),
+                })

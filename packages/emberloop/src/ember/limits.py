@@ -1,0 +1,187 @@
+"""What a server grants its clients, in bytes, seconds and counts. Every limit is enforced."""
+
+from __future__ import annotations
+
+__all__ = ["RouteLimits", "ServerLimits"]
+
+MIB = 1024 * 1024
+
+
+def _seconds(owner: str, name: str, value: float | None, *, optional: bool) -> float | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        allowed = "a number of seconds above 0" + (" or None" if optional else "")
+        raise ValueError(f"{owner}({name}={value!r}): expected {allowed}")
+    return float(value)
+
+
+def _count(owner: str, name: str, value: int | None, *, least: int, optional: bool) -> int | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        allowed = f"a whole number of at least {least}" + (" or None" if optional else "")
+        raise ValueError(f"{owner}({name}={value!r}): expected {allowed}")
+    return value
+
+
+class _Limits:
+    __slots__: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({fields})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class ServerLimits(_Limits):
+    """Limits of a server and each of its connections.
+
+    Times are seconds, sizes bytes. Raises `ValueError` that names the argument when a value is out
+    of range.
+
+    - `keep_alive_timeout`: how long an idle connection stays open between two requests.
+    - `header_timeout`: from the first byte of a request (or from accept) to the end of its head;
+      then 408.
+    - `body_timeout`: between two pieces of a request body; then 408.
+    - `write_timeout`: how long a peer may take nothing of an answer; then the connection is reset.
+    - `request_timeout`: how long a handler may take until its answer starts; then 503 and the
+      handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
+    - `shutdown_timeout`: how long a closing server waits for requests in flight.
+    - `max_target_size`: bytes of the request target; above is 414.
+    - `max_header_size`: bytes of a whole head, request line included; above is 431.
+    - `max_headers`: fields in one head; above is 431.
+    - `max_connections`: open at once; a connection above it is answered 503 and closed. None: no
+      limit.
+    - `max_pipelined`: bytes kept of requests that wait for their turn; more wait in the kernel.
+    """
+
+    __slots__ = (
+        "body_timeout",
+        "header_timeout",
+        "keep_alive_timeout",
+        "max_connections",
+        "max_header_size",
+        "max_headers",
+        "max_pipelined",
+        "max_target_size",
+        "request_timeout",
+        "shutdown_timeout",
+        "write_timeout",
+    )
+
+    body_timeout: float
+    header_timeout: float
+    keep_alive_timeout: float
+    max_connections: int | None
+    max_header_size: int
+    max_headers: int
+    max_pipelined: int
+    max_target_size: int
+    request_timeout: float | None
+    shutdown_timeout: float
+    write_timeout: float
+
+    def __init__(
+        self,
+        *,
+        keep_alive_timeout: float = 30.0,
+        header_timeout: float = 10.0,
+        body_timeout: float = 30.0,
+        write_timeout: float = 30.0,
+        request_timeout: float | None = None,
+        shutdown_timeout: float = 10.0,
+        max_target_size: int = 8192,
+        max_header_size: int = 65536,
+        max_headers: int = 128,
+        max_connections: int | None = None,
+        max_pipelined: int = 65536,
+    ) -> None:
+        for name, seconds in (
+            ("keep_alive_timeout", keep_alive_timeout),
+            ("header_timeout", header_timeout),
+            ("body_timeout", body_timeout),
+            ("write_timeout", write_timeout),
+            ("shutdown_timeout", shutdown_timeout),
+        ):
+            setattr(self, name, _seconds("ServerLimits", name, seconds, optional=False))
+        self.request_timeout = _seconds(
+            "ServerLimits", "request_timeout", request_timeout, optional=True
+        )
+        for name, count, least in (
+            ("max_target_size", max_target_size, 1),
+            ("max_header_size", max_header_size, 64),
+            ("max_headers", max_headers, 1),
+            ("max_pipelined", max_pipelined, 1),
+        ):
+            setattr(self, name, _count("ServerLimits", name, count, least=least, optional=False))
+        self.max_connections = _count(
+            "ServerLimits", "max_connections", max_connections, least=1, optional=True
+        )
+
+
+class RouteLimits(_Limits):
+    """Limits of the requests of one route.
+
+    - `max_body_size`: bytes of a request body (default 4 MiB); above is 413.
+    - `timeout`: seconds until the answer starts; then 503 and the handler is cancelled. None (the
+      default): `ServerLimits.request_timeout`.
+    - `in_memory_threshold`: bytes of an uploaded file kept in memory (default 1 MiB); more goes
+      to disk.
+    - `cancel_on_disconnect`: whether the handler is cancelled when its client leaves (default
+      True).
+    - `max_parts`: fields and files of a multipart form (default 1,000); above is 413.
+    - `max_part_size`: bytes of one file of a multipart form; above is 413. None (the default): as
+      much as the body may have. A field that is no file stays in memory, and has
+      `in_memory_threshold`.
+    - `decompress`: whether a body with a Content-Encoding is decoded (default True), under the same
+      `max_body_size`; False gives it as it came.
+    """
+
+    __slots__ = (
+        "cancel_on_disconnect",
+        "decompress",
+        "in_memory_threshold",
+        "max_body_size",
+        "max_part_size",
+        "max_parts",
+        "timeout",
+    )
+
+    cancel_on_disconnect: bool
+    decompress: bool
+    in_memory_threshold: int
+    max_body_size: int
+    max_part_size: int | None
+    max_parts: int
+    timeout: float | None
+
+    def __init__(
+        self,
+        max_body_size: int = 4 * MIB,
+        *,
+        timeout: float | None = None,
+        in_memory_threshold: int = MIB,
+        cancel_on_disconnect: bool = True,
+        max_parts: int = 1000,
+        max_part_size: int | None = None,
+        decompress: bool = True,
+    ) -> None:
+        for name, count in (
+            ("max_body_size", max_body_size),
+            ("in_memory_threshold", in_memory_threshold),
+            ("max_parts", max_parts),
+        ):
+            setattr(self, name, _count("RouteLimits", name, count, least=0, optional=False))
+        self.max_part_size = _count(
+            "RouteLimits", "max_part_size", max_part_size, least=0, optional=True
+        )
+        self.timeout = _seconds("RouteLimits", "timeout", timeout, optional=True)
+        self.cancel_on_disconnect = bool(cancel_on_disconnect)
+        self.decompress = bool(decompress)

@@ -1,0 +1,41 @@
+"""The HTTP/1.1 server core: `serve` an application, or feed a `MemoryConnection` by hand.
+
+Names are loaded when they are first used, so that `ember.headers` alone does not bring asyncio
+with it.
+"""
+
+from __future__ import annotations
+
+from ember._build import PURE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.protocol.application import Application as Application
+    from ember.protocol.pure.asyncio_protocol import HTTPProtocol as HTTPProtocol
+    from ember.protocol.pure.memory import MemoryConnection as MemoryConnection
+    from ember.protocol.server import Server as Server
+    from ember.protocol.server import serve as serve
+
+__all__ = ["Application", "HTTPProtocol", "MemoryConnection", "Server", "serve"]
+
+_HOMES = {
+    "Application": "ember.protocol.application",
+    "HTTPProtocol": "ember.protocol.pure.asyncio_protocol" if PURE else "ember.protocol._endpoints",
+    "MemoryConnection": "ember.protocol.pure.memory" if PURE else "ember.protocol._endpoints",
+    "Server": "ember.protocol.server",
+    "serve": "ember.protocol.server",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

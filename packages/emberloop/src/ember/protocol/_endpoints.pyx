@@ -1,0 +1,274 @@
+"""Where compiled connections meet the world: memory, and any asyncio transport."""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from weakref import WeakKeyDictionary
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from ember.protocol._connection cimport Connection
+from ember.protocol._sink cimport Sink
+
+from ember.exceptions import ProtocolError
+
+#: Bytes taken from a socket at once; one buffer serves all connections of a loop.
+RECEIVE_SIZE = 65536
+#: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
+#: (RFC 9112 section 9.6).
+LINGER = 2.0
+
+_buffers = WeakKeyDictionary()
+
+
+cdef class MemorySink(Sink):
+    cdef object owner
+    cdef list out
+
+    cdef int send(self, object data) except -1:
+        self.out.append(data)
+        return 0
+
+    cdef Py_ssize_t backlog(self) except -1:
+        return 0 if self.owner._writable else sum(map(len, self.out))
+
+    cdef int pause_reading(self) except -1:
+        self.owner.reading = False
+        return 0
+
+    cdef int resume_reading(self) except -1:
+        self.owner.reading = True
+        return 0
+
+    cdef int close(self, bint linger) except -1:
+        self.owner._close()
+        return 0
+
+    cdef int abort(self) except -1:
+        self.owner.aborted = True
+        self.owner._close()
+        return 0
+
+
+class MemoryConnection:
+    """A connection without a socket: `feed` what was received, `take` what was sent.
+
+    Outside of a running loop everything happens inside `feed`, and a handler that has to wait
+    raises `RuntimeError`. Inside of one, deadlines hold and answers may come later.
+    """
+
+    def __init__(self, app, *, limits=None, strict_tasks=False):
+        cdef MemorySink sink = MemorySink.__new__(MemorySink)
+        sink.owner = self
+        sink.out = []
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+        self._writable = True
+        self._sink = sink
+        self._connection = Connection(app, sink, limits=limits, strict_tasks=strict_tasks)
+        self._attach()
+
+    def _attach(self):
+        cdef Connection connection = self._connection
+        if connection.loop is None:
+            loop = asyncio._get_running_loop()
+            if loop is not None:
+                connection.attach(loop)
+
+    def feed(self, bytes data):
+        """Bytes as received."""
+        cdef Connection connection = self._connection
+        if connection.loop is None:
+            self._attach()
+        connection.feed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def take(self):
+        """What was sent since the last call."""
+        cdef MemorySink sink = self._sink
+        out = b"".join(sink.out)
+        sink.out.clear()
+        return out
+
+    def eof(self):
+        """The peer closed its side."""
+        cdef Connection connection = self._connection
+        connection.eof()
+
+    def lost(self):
+        """The connection was reset."""
+        cdef Connection connection = self._connection
+        self.closed = True
+        connection.lost()
+
+    def _close(self):
+        cdef Connection connection = self._connection
+        if not self.closed:
+            self.closed = True
+            connection.lost()
+
+    @property
+    def writable(self):
+        """Whether the peer reads; set it to False to simulate one that does not."""
+        return self._writable
+
+    @writable.setter
+    def writable(self, bint value):
+        cdef Connection connection = self._connection
+        if value != self._writable:
+            self._writable = value
+            if value:
+                connection.resume_writing()
+            else:
+                connection.pause_writing()
+
+
+cdef class TransportSink(Sink):
+    cdef object owner, transport
+
+    cdef int send(self, object data) except -1:
+        self.transport.write(data)
+        return 0
+
+    cdef Py_ssize_t backlog(self) except -1:
+        return self.transport.get_write_buffer_size()
+
+    cdef long long progress(self) except -1:
+        # The kernel takes from the transport in large steps; the peer from the kernel in small.
+        sock = self.transport.get_extra_info("socket")
+        queued = 0
+        if sock is not None and sock.fileno() >= 0:
+            packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            queued = int.from_bytes(packed, sys.byteorder)
+        return self.transport.get_write_buffer_size() + queued
+
+    cdef int pause_reading(self) except -1:
+        self.transport.pause_reading()
+        return 0
+
+    cdef int resume_reading(self) except -1:
+        self.transport.resume_reading()
+        return 0
+
+    cdef int close(self, bint linger) except -1:
+        self.owner._close(linger)
+        return 0
+
+    cdef int abort(self) except -1:
+        self.owner._abort()
+        return 0
+
+
+class HTTPProtocol(asyncio.BufferedProtocol):
+    """The server's side of one connection, for `loop.create_server` and the like."""
+
+    def __init__(self, app, *, limits=None, strict_tasks=False, server=None):
+        self._app = app
+        self._limits = limits
+        self._strict = strict_tasks
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport = None
+        self._connection = None
+        self._linger = None
+        self._aborted = False
+        buffer = _buffers.get(self._loop)
+        if buffer is None:
+            buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
+        self._buffer = buffer
+
+    # ---- from the transport ----------------------------------------------------------------
+
+    def connection_made(self, transport):
+        cdef TransportSink sink = TransportSink.__new__(TransportSink)
+        cdef Connection connection
+        peer = transport.get_extra_info("peername")
+        sink.owner = self
+        sink.transport = self._transport = transport
+        connection = self._connection = Connection(
+            self._app,
+            sink,
+            limits=self._limits,
+            client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
+            scheme="https" if transport.get_extra_info("ssl_object") is not None else "http",
+            strict_tasks=self._strict,
+        )
+        connection.attach(self._loop)
+        if self._server is not None:
+            self._server._opened(self)
+            most = connection.limits.max_connections
+            if most is not None and self._server.connections > most:
+                connection.refuse(ProtocolError(503, "the server has too many connections"))
+
+    def get_buffer(self, sizehint):
+        return self._buffer
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        cdef Connection connection = self._connection
+        cdef unsigned char[::1] view = self._buffer
+        connection.feed(<char *>&view[0], nbytes)
+
+    def eof_received(self):
+        cdef Connection connection = self._connection
+        if self._linger is not None or self._transport.get_extra_info("ssl_object") is not None:
+            return False
+        connection.eof()
+        # The connection closes when it has answered what it can.
+        return not connection.closing
+
+    def connection_lost(self, exc):
+        cdef Connection connection = self._connection
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._server is not None:
+            self._server._closed(self, connection.requests)
+        connection.lost()
+
+    def pause_writing(self):
+        cdef Connection connection = self._connection
+        connection.pause_writing()
+
+    def resume_writing(self):
+        cdef Connection connection = self._connection
+        connection.resume_writing()
+
+    # ---- from the connection ---------------------------------------------------------------
+
+    def _close(self, linger):
+        transport = self._transport
+        if self._aborted:
+            return
+        if linger and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+            transport.resume_reading()
+            self._linger = self._loop.call_later(LINGER, transport.close)
+        else:
+            transport.close()
+
+    def _abort(self):
+        transport = self._transport
+        self._aborted = True
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Close with a reset: the peer must not take it for the end of a message.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    # ---- from the server -------------------------------------------------------------------
+
+    def drain_and_close(self):
+        """Finish what is in flight, then close."""
+        cdef Connection connection = self._connection
+        connection.drain_and_close()
+
+    def abort(self):
+        """Close now, with a reset."""
+        self._connection.abort()
+
+    @property
+    def requests(self):
+        """How many requests came since the start."""
+        return 0 if self._connection is None else self._connection.requests

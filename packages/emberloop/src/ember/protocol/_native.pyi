@@ -1,0 +1,19 @@
+import asyncio
+import socket
+
+from ember.limits import ServerLimits
+from ember.protocol.application import Application
+from ember.protocol.server import Server
+
+class NativeListener:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        app: Application,
+        limits: ServerLimits,
+        server: Server,
+        strict: bool,
+        backlog: int,
+    ) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,369 @@
+"""`Request` of the compiled build: the head as one block of bytes, decoded when asked for."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.string cimport memcmp
+from posix.strings cimport strncasecmp
+
+from ember._json import decoder
+from ember.exceptions import BadRequest
+from ember.limits import RouteLimits
+from ember.protocol.cookies import parse_cookies
+from ember.protocol.forwarded import client_ip
+from ember.protocol.pure.headers import Headers
+from ember.protocol.pure.parser import unquote
+from ember.protocol.pure.request import State
+from ember.protocol.query import QueryParams, parse_query
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(PyObject *kind, PyObject *value) except *
+    PyObject *PyExc_StopIteration
+
+cdef object DEFAULT_LIMITS = RouteLimits()
+cdef str GET = "GET", POST = "POST", HEAD = "HEAD", PUT = "PUT", DELETE = "DELETE"
+cdef str JSON = "application/json"
+cdef object make_headers = Headers.from_raw
+
+
+@cython.freelist(16)
+@cython.final
+cdef class Ready:
+    """An awaitable whose result is there: awaiting it never waits and makes no coroutine."""
+    cdef object value
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        value = self.value
+        self.value = None
+        PyErr_SetObject(PyExc_StopIteration, <PyObject *>value)
+
+
+cdef object ready(object value):
+    cdef Ready result = Ready.__new__(Ready)
+    # A tuple or an exception as such would be taken apart on its way out.
+    result.value = StopIteration(value) if isinstance(value, (tuple, BaseException)) else value
+    return result
+
+
+cdef Request make_request(h1_head *head, const char *data, object client, object scheme):
+    cdef Request request = Request.__new__(Request)
+    request.head = head[0]
+    request.raw = PyBytes_FromStringAndSize(data, head.pos)
+    request.client = client
+    request.scheme = scheme
+    request.limits = DEFAULT_LIMITS
+    return request
+
+
+@cython.freelist(32)
+cdef class Request:
+    """One request. Everything is decoded when it is first asked for.
+
+    `path_params`, `route`, `app`, `limits`, `context`, `state` are settable; the layers above
+    fill them.
+    """
+
+    cdef inline bytes cut(self, uint32_t at, uint32_t size):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.raw) + at, size)
+
+    # ---- the target ------------------------------------------------------------------------
+
+    @property
+    def method(self):
+        """The method, as sent: methods are case-sensitive (RFC 9110 section 9.1)."""
+        cdef const char *p
+        cdef uint32_t n
+        if self._method is None:
+            p = PyBytes_AS_STRING(self.raw) + self.head.start
+            n = self.head.method_len
+            if n == 3 and memcmp(p, b"GET", 3) == 0:
+                self._method = GET
+            elif n == 4 and memcmp(p, b"POST", 4) == 0:
+                self._method = POST
+            elif n == 4 and memcmp(p, b"HEAD", 4) == 0:
+                self._method = HEAD
+            elif n == 3 and memcmp(p, b"PUT", 3) == 0:
+                self._method = PUT
+            elif n == 6 and memcmp(p, b"DELETE", 6) == 0:
+                self._method = DELETE
+            else:
+                self._method = PyUnicode_DecodeLatin1(p, n, NULL)
+        return self._method
+
+    @property
+    def route_key(self):
+        """Method, space and raw path without query: one key for an exact look-up."""
+        cdef h1_head *h = &self.head
+        if h.path == h.target:
+            # Contiguous in the request line: one string, made once.
+            return PyUnicode_DecodeLatin1(
+                PyBytes_AS_STRING(self.raw) + h.start, h.method_len + 1 + h.path_len, NULL
+            )
+        return f"{self.method} {self.raw_path.decode('latin-1')}"
+
+    @property
+    def raw_path(self):
+        """The path as received, without query."""
+        if self.head.path_len == 0:
+            # An absolute form without a path (RFC 9110 section 4.2.3, RFC 9112 section 3.2.4).
+            return b"*" if self.method == "OPTIONS" and not self.head.query_len else b"/"
+        return self.cut(self.head.path, self.head.path_len)
+
+    @property
+    def path(self):
+        """The path, percent-decoded."""
+        if self._path is None:
+            self._path = unquote(self.raw_path).decode()
+        return self._path
+
+    @property
+    def query_string(self):
+        """The query as received, without the question mark."""
+        return PyUnicode_DecodeLatin1(
+            PyBytes_AS_STRING(self.raw) + self.head.query, self.head.query_len, NULL
+        )
+
+    @property
+    def args(self):
+        """The query as a multi-map."""
+        if self._args is None:
+            self._args = QueryParams(parse_query(self.cut(self.head.query, self.head.query_len)))
+        return self._args
+
+    @property
+    def url(self):
+        """The whole URL: scheme, host, raw path and query."""
+        query = f"?{self.query_string}" if self.head.query_len else ""
+        path = self.raw_path.decode("latin-1")
+        return f"{self.scheme}://{self.host}{'' if path == '*' else path}{query}"
+
+    @property
+    def host(self):
+        """Host and port as the client named them; of an absolute-form target, its authority."""
+        return PyUnicode_DecodeLatin1(
+            PyBytes_AS_STRING(self.raw) + self.head.host, self.head.host_len, NULL
+        )
+
+    @property
+    def http_version(self):
+        """"1.0" or "1.1"."""
+        return "1.1" if self.head.minor else "1.0"
+
+    # ---- fields ----------------------------------------------------------------------------
+
+    @property
+    def headers(self):
+        """The header fields."""
+        cdef const char *p
+        cdef const char *end
+        cdef h1_pair pair
+        cdef list fields
+        if self._headers is None:
+            fields = []
+            p = PyBytes_AS_STRING(self.raw) + self.head.fields
+            end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
+            while h1_next_field(&p, end, &pair):
+                fields.append((
+                    PyBytes_FromStringAndSize(pair.name, pair.name_len),
+                    PyBytes_FromStringAndSize(pair.value, pair.value_len),
+                ))
+            self._headers = make_headers(fields)
+        return self._headers
+
+    @property
+    def cookies(self):
+        """Name to value of the `Cookie` fields."""
+        if self._cookies is None:
+            self._cookies = parse_cookies("; ".join(self.headers.get_all("cookie")))
+        return self._cookies
+
+    @property
+    def content_type(self):
+        """The media type of the body, lower case, without parameters; empty when there is none."""
+        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
+        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
+        cdef h1_pair pair
+        while h1_next_field(&p, end, &pair):
+            if pair.name_len == 12 and strncasecmp(pair.name, "content-type", 12) == 0:
+                # What nearly every body is, without making a string of it.
+                if pair.value_len == 16 and memcmp(pair.value, "application/json", 16) == 0:
+                    return JSON
+                value = PyUnicode_DecodeLatin1(pair.value, pair.value_len, NULL)
+                return value.partition(";")[0].strip(" \t").lower()
+        return ""
+
+    @property
+    def client_ip(self):
+        """The client's address; behind `app.trusted_proxies`, what they report."""
+        return client_ip(self.client, self.headers, getattr(self.app, "trusted_proxies", ()))
+
+    @property
+    def id(self):
+        """A random id of this request, 16 hexadecimal digits."""
+        if self._id is None:
+            import os
+
+            self._id = os.urandom(8).hex()
+        return self._id
+
+    @id.setter
+    def id(self, value):
+        self._id = value
+
+    @property
+    def path_params(self):
+        """What the router found in the path, by name."""
+        if self._path_params is None:
+            self._path_params = {}
+        return self._path_params
+
+    @path_params.setter
+    def path_params(self, value):
+        self._path_params = value
+
+    # ---- room for others -------------------------------------------------------------------
+
+    @property
+    def context(self):
+        """A dict of this request."""
+        if self._context is None:
+            self._context = {}
+        return self._context
+
+    @context.setter
+    def context(self, value):
+        self._context = value
+
+    @property
+    def state(self):
+        """An object of this request for attributes."""
+        if self._state is None:
+            self._state = State()
+        return self._state
+
+    @state.setter
+    def state(self, value):
+        self._state = value
+
+    # ---- the body --------------------------------------------------------------------------
+
+    cdef int decode(self) except -1:
+        """Put the decoder of its Content-Encoding before the body. Raises `UnsupportedMediaType`
+        for a coding that is not known."""
+        if not self.decoded and self.limits.decompress:
+            from ember.protocol.decoding import DecodedBody
+
+            codings = ", ".join(self.headers.get_all("content-encoding"))
+            self.source = DecodedBody(
+                self.source if self.content is None else self.content,
+                codings,
+                self.limits.max_body_size,
+            )
+            self.content = None
+        self.decoded = True
+        return 0
+
+    def body(self):
+        """The whole body, its Content-Encoding undone unless `limits.decompress` is False.
+
+        Raises `PayloadTooLarge` over `limits.max_body_size`, and `ClientDisconnected` when the
+        client left before its end."""
+        self.touched = True
+        if self.head.flags & H1_ENCODED:
+            self.decode()
+        if self.content is not None:
+            return ready(self.content)
+        return self.read_body()
+
+    async def read_body(self):
+        if self.content is None:
+            chunks = []
+            while chunk := await self.source.read():
+                chunks.append(chunk)
+            self.content = b"".join(chunks)
+        return self.content
+
+    @property
+    def stream(self):
+        """The body piece by piece, as it arrives; the client waits while the handler does."""
+        return self.read_stream()
+
+    async def read_stream(self):
+        self.touched = True
+        if self.head.flags & H1_ENCODED:
+            self.decode()
+        if self.content is not None:
+            if self.content:
+                yield self.content
+            return
+        while chunk := await self.source.read():
+            yield chunk
+
+    async def text(self):
+        """The body as text, by the charset of its type (default UTF-8). Raises `BadRequest`."""
+        charset = "utf-8"
+        for parameter in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                charset = value.strip().strip('"')
+        try:
+            return (await self.body()).decode(charset)
+        except (LookupError, UnicodeDecodeError):
+            raise BadRequest(f"the body is not {charset} text") from None
+
+    def json(self):
+        """The body as JSON. Raises `BadRequest` when it is none."""
+        if self.content is not None and not self.head.flags & H1_ENCODED:
+            self.touched = True
+            return ready(decode_json(self.content))
+        return self.read_json()
+
+    async def read_json(self):
+        return decode_json(await self.body())
+
+    async def form(self):
+        """The fields of an urlencoded form, or of a multipart one where the framework is. Raises
+        `UnsupportedMediaType` for another type."""
+        from ember.protocol.forms import read_form
+
+        return await read_form(self)
+
+    def after_response(self, callback):
+        """Await `callback()` when the answer is out, or was given up; in the task of the handler.
+
+        Several run in the order of registration. One that fails is logged; the others still run.
+        """
+        if self._after is None:
+            self._after = []
+        self._after.append(callback)
+
+    async def is_disconnected(self):
+        """Whether the client has left."""
+        import asyncio
+
+        await asyncio.sleep(0)
+        return self._lost
+
+    def __repr__(self):
+        target = self.cut(self.head.target, self.head.target_len).decode("latin-1")
+        return f"<Request {self.method} {target}>"
+
+
+cdef object json_decoder = None
+
+
+cdef object decode_json(bytes content):
+    global json_decoder
+    if json_decoder is None:
+        json_decoder = decoder()
+    try:
+        return json_decoder(content)
+    except Exception as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None

@@ -1,0 +1,10 @@
+# An answer as data: see _response.pyx.
+
+cdef class Response:
+    cdef dict __dict__
+    cdef object __weakref__
+    cdef public bytes body
+    cdef public int status_code
+    cdef public object stream           # what is sent piece by piece instead of `body`
+    cdef public object _headers
+    cdef public object _content_type

@@ -1,0 +1,38 @@
+"""The form in a request body: urlencoded here, other types by whoever registered a reader."""
+
+from __future__ import annotations
+
+from ember.exceptions import UnsupportedMediaType
+from ember.protocol.query import QueryParams, parse_query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+#: Media type to the module and function that read its form. Multipart needs a parser and room on
+#: disk, which are not the protocol's: the framework registers it.
+_readers: dict[str, tuple[str, str]] = {}
+
+
+def register_form_reader(media_type: str, module: str, function: str) -> None:
+    """Let `await function(request)` answer `request.form()` for bodies of `media_type`.
+
+    The module is imported when the first such form is asked for.
+    """
+    _readers[media_type] = (module, function)
+
+
+async def read_form(request: Any) -> Any:
+    """The form in the body of `request`. Raises `UnsupportedMediaType` where there is none."""
+    kind = request.content_type
+    if kind == URLENCODED:
+        return QueryParams(parse_query(await request.body()))
+    home = _readers.get(kind)
+    if home is None:
+        expected = " or ".join([URLENCODED, *_readers])
+        raise UnsupportedMediaType(f"expected {expected}, got {kind or 'no type'}")
+    from importlib import import_module
+
+    return await getattr(import_module(home[0]), home[1])(request)

@@ -1,0 +1,159 @@
+"""`HTTPProtocol`: a connection on any asyncio loop, TLS included."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from ember.exceptions import ProtocolError
+from ember.protocol.pure.connection import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.limits import ServerLimits
+    from ember.protocol.application import Application
+    from ember.protocol.server import Server
+
+#: Bytes taken from a socket at once; one buffer serves all connections of a loop.
+RECEIVE_SIZE = 65536
+#: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
+#: (RFC 9112 section 9.6).
+LINGER = 2.0
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+class HTTPProtocol(asyncio.BufferedProtocol):
+    """The server's side of one connection, for `loop.create_server` and the like."""
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        limits: ServerLimits | None = None,
+        strict_tasks: bool = False,
+        server: Server | None = None,
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._aborted = False
+        buffer = _buffers.get(self._loop)
+        if buffer is None:
+            buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
+        self._buffer = buffer
+
+    # -- from the transport -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no asyncio.Transport, whatever they can do.
+        transport = cast("asyncio.Transport", transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        connection = self._connection = Connection(
+            self._app,
+            transport,
+            self,
+            limits=self._limits,
+            client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
+            scheme="https" if transport.get_extra_info("ssl_object") is not None else "http",
+        )
+        connection.attach(self._loop)
+        if self._server is not None:
+            self._server._opened(self)
+            most = connection.limits.max_connections
+            if most is not None and self._server.connections > most:
+                connection.refuse(ProtocolError(503, "the server has too many connections"))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        assert self._connection is not None
+        self._connection.feed(self._buffer[:nbytes])
+
+    def eof_received(self) -> bool:
+        assert self._connection is not None
+        assert self._transport is not None
+        if self._linger is not None or self._transport.get_extra_info("ssl_object") is not None:
+            return False
+        self._connection.eof()
+        # The connection closes when it has answered what it can.
+        return not self._connection.closing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self._connection is not None
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._server is not None:
+            self._server._closed(self, self._connection.requests)
+        self._connection.lost()
+
+    def pause_writing(self) -> None:
+        assert self._connection is not None
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        assert self._connection is not None
+        self._connection.resume_writing()
+
+    # -- from the connection ------------------------------------------------------------------
+
+    def close_connection(self, linger: bool) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._aborted:
+            return
+        if linger and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+            transport.resume_reading()
+            self._linger = self._loop.call_later(LINGER, transport.close)
+        else:
+            transport.close()
+
+    def abort_connection(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        self._aborted = True
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Close with a reset: the peer must not take it for the end of a message.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken. Those in the kernel count: a slow reader that makes
+        progress must not look like one that takes nothing."""
+        transport = self._transport
+        assert transport is not None
+        size = transport.get_write_buffer_size()
+        sock = transport.get_extra_info("socket")
+        if size and sock is not None and sys.platform == "linux":
+            import fcntl
+            import termios
+
+            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            size += int.from_bytes(queued, sys.byteorder)
+        return size
+
+    # -- from the server ----------------------------------------------------------------------
+
+    def drain_and_close(self) -> None:
+        assert self._connection is not None
+        self._connection.drain_and_close()
+
+    def abort(self) -> None:
+        assert self._connection is not None
+        self._connection.abort()
+
+    @property
+    def requests(self) -> int:
+        return 0 if self._connection is None else self._connection.requests

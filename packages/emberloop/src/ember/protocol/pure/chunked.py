@@ -1,0 +1,132 @@
+"""Request bodies off the wire: by length, and chunked (RFC 9112 section 7.1)."""
+
+from __future__ import annotations
+
+import re
+
+from ember.exceptions import ProtocolError
+from ember.protocol.pure.parser import parse_field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.limits import ServerLimits
+
+#: Bytes of a chunk's first line, extensions included. Extensions mean nothing here and are bounded.
+MAX_CHUNK_LINE = 1024
+
+# chunk-size [ chunk-ext ] (RFC 9112 section 7.1.1). 15 digits fit 64 bits with room to add.
+_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?").fullmatch
+
+_SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+
+
+class LengthDecoder:
+    """A body of `length` bytes."""
+
+    __slots__ = ("done", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+
+    def read(self, buffer: bytearray, most: int) -> bytes:
+        """At most `most` bytes of the body, taken off `buffer`; empty when more must arrive."""
+        size = min(len(buffer), self.remaining, most)
+        data = bytes(buffer[:size])
+        del buffer[:size]
+        self.remaining -= size
+        self.done = self.remaining == 0
+        return data
+
+
+class ChunkedDecoder:
+    """A chunked body. Trailer fields are checked and dropped (RFC 9110 section 6.5.1)."""
+
+    __slots__ = (
+        "_limits",
+        "_remaining",
+        "_scanned",
+        "_state",
+        "_trailer_size",
+        "_trailers",
+        "done",
+    )
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits = limits
+        self._state = _SIZE
+        self._remaining = 0
+        self._scanned = 0
+        self._trailers = 0
+        self._trailer_size = 0
+        self.done = False
+
+    def read(self, buffer: bytearray, most: int) -> bytes:
+        """At most `most` bytes of the body, taken off `buffer`; empty when more must arrive.
+
+        Raises `ProtocolError` (400, 431).
+        """
+        out = b""
+        position = 0  # everything before it is used up
+        try:
+            while not self.done and len(out) < most:
+                if self._state == _DATA:
+                    size = min(len(buffer) - position, self._remaining, most - len(out))
+                    if size == 0:
+                        return out
+                    out += buffer[position : position + size]
+                    position += size
+                    self._remaining -= size
+                    if self._remaining == 0:
+                        self._state = _DATA_END
+                elif self._state == _DATA_END:
+                    end = buffer[position : position + 2]
+                    if end != b"\r\n"[: len(end)]:
+                        raise ProtocolError(400, "a chunk is longer than its size")
+                    if len(end) < 2:
+                        return out
+                    position += 2
+                    self._state = _SIZE
+                else:
+                    line = self._line(buffer, position)
+                    if line is None:
+                        return out
+                    position += len(line) + 2
+                    self._take_line(line)
+        finally:
+            del buffer[:position]
+        return out
+
+    def _line(self, buffer: bytearray, start: int) -> bytes | None:
+        at = buffer.find(b"\n", start + self._scanned)
+        self._check_size((len(buffer) if at < 0 else at) - start)
+        if at < 0:
+            self._scanned = len(buffer) - start
+            return None
+        self._scanned = 0
+        if at == start or buffer[at - 1] != 13:
+            raise ProtocolError(400, "a line of the chunked body ends in LF without CR")
+        return bytes(buffer[start : at - 1])
+
+    def _check_size(self, size: int) -> None:
+        if self._state == _SIZE:
+            if size > MAX_CHUNK_LINE:
+                raise ProtocolError(400, "a chunk extension is too long")
+        elif self._trailer_size + size > self._limits.max_header_size:
+            raise ProtocolError(431, "the trailer is too large")
+
+    def _take_line(self, line: bytes) -> None:
+        if self._state == _SIZE:
+            match = _chunk_line(line)
+            if match is None:
+                raise ProtocolError(400, "a chunk size is malformed")
+            self._remaining = int(match[1], 16)
+            self._state = _DATA if self._remaining else _TRAILER
+        elif line:
+            self._trailers += 1
+            self._trailer_size += len(line) + 2
+            if self._trailers > self._limits.max_headers:
+                raise ProtocolError(431, "the trailer has too many fields")
+            parse_field(line + b"\r")
+        else:
+            self.done = True

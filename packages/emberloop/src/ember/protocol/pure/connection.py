@@ -1,0 +1,355 @@
+"""One HTTP/1.1 connection: bytes in, one exchange after the other, bytes out. Knows no socket."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+
+from ember.exceptions import ClientDisconnected, ProtocolError
+from ember.protocol.pure.deadlines import NEVER, Deadlines
+from ember.protocol.pure.exchange import Exchange
+from ember.protocol.pure.parser import Head, HeadParser
+from ember.protocol.pure.render import render_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from typing import Protocol
+
+    from ember.limits import ServerLimits
+    from ember.protocol.application import Application
+
+    class Transport(Protocol):
+        """What the connection needs of the world below; every asyncio transport has it."""
+
+        def write(self, data: bytes) -> object: ...
+        def pause_reading(self) -> object: ...
+        def resume_reading(self) -> object: ...
+
+    class Owner(Protocol):
+        """Who made the connection and can end it."""
+
+        def close_connection(self, linger: bool) -> None: ...
+        def abort_connection(self) -> None: ...
+        def unsent(self) -> int: ...
+
+
+log = logging.getLogger("ember.protocol")
+
+#: Bytes of pipelined answers that are collected before they are sent together.
+BATCH = 65536
+
+
+class Connection:
+    """The server's side of a connection.
+
+    The owner calls `feed`, `eof`, `lost`, `pause_writing`, `resume_writing` and `check_deadlines`;
+    the connection calls the application and writes to `transport`. One request is in the
+    application
+    at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        transport: Transport,
+        owner: Owner,
+        *,
+        limits: ServerLimits | None = None,
+        client: tuple[str, int] | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.app = app
+        self.limits = app.limits if limits is None else limits
+        self.client = client
+        self.scheme = scheme
+        self.loop: asyncio.AbstractEventLoop | None = None
+        #: what every request starts from, so that none sees what another one has set
+        self.context = contextvars.copy_context()
+        self.deadlines = Deadlines()
+        self.buffer = bytearray()
+        self.requests = 0
+        #: nothing more is read or answered
+        self.closing = False
+        self.is_lost = False
+        #: the peer has said that it will send no more
+        self.ended = False
+        #: the server is going down: the answer in flight is the last one
+        self.draining = False
+        self._transport = transport
+        self._owner = owner
+        self._parser = HeadParser(self.limits)
+        self._exchange: Exchange | None = None
+        self._processing = False
+        self._reading = True
+        self._paused = False
+        self._resumed: asyncio.Future[None] | None = None
+        self._batch: list[bytes] = []
+        self._batched = 0
+        self._written = 0
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deadlines hold, and handlers may wait, from now on."""
+        self.loop = loop
+        self.deadlines.attach(loop, self, self.limits)
+        self.deadlines.expect("head", self.limits.header_timeout)
+
+    # -- from below ---------------------------------------------------------------------------
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Bytes arrived."""
+        if self.closing:
+            return  # what still comes is only read so that the answer is not lost to a reset
+        self.buffer += data
+        self.process()
+
+    def eof(self) -> None:
+        """The peer will send no more. Most often it has gone. What is answered without waiting is
+        still answered; a handler that waits is cancelled."""
+        self.ended = True
+        exchange = self._exchange
+        if exchange is None or (exchange.answered and not self.buffer):
+            self.close()
+        elif not exchange.answered:
+            self._check_left(exchange, 0)
+
+    def _check_left(self, exchange: Exchange, turns: int) -> None:
+        """The peer has ended: give the handler the turns that it needs if it does not wait."""
+        if self.closing or exchange.answered:
+            return
+        if turns >= 2 or self.loop is None:
+            exchange.client_left()
+        else:
+            self.loop.call_soon(
+                self._check_left,
+                exchange,
+                turns + 1 if exchange.began else 0,
+                context=self.context.copy(),
+            )
+
+    def lost(self) -> None:
+        """The connection is gone; the last call from below."""
+        if self.is_lost:
+            return
+        self.is_lost = self.closing = True
+        self.buffer.clear()
+        self.deadlines.detach(self)
+        self._wake()
+        if self._exchange is not None:
+            self._exchange.client_left()
+
+    def pause_writing(self) -> None:
+        """The peer takes less than is sent: producers wait, and no further request begins."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The peer caught up."""
+        self._paused = False
+        self._wake()
+        self.process()
+
+    def _wake(self) -> None:
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
+
+    # -- one exchange after the other ---------------------------------------------------------
+
+    def process(self) -> None:
+        """Go on with what is in the buffer, as far as that is possible now."""
+        if self._processing:
+            return
+        self._processing = True
+        try:
+            while not self.closing:
+                exchange = self._exchange
+                if exchange is not None:
+                    if exchange.intake.pump():
+                        continue
+                    if not exchange.over:
+                        if exchange.answered and self.ended:
+                            self.close()  # the rest of the request's body will never come
+                        break
+                    self._exchange = None
+                elif self.draining:
+                    self.close()
+                elif self._paused:
+                    break
+                else:
+                    head = self._parser.feed(self.buffer)
+                    if head is None:
+                        if self.ended:
+                            self.close()
+                        break
+                    self._begin(head)
+        except ProtocolError as error:
+            self.refuse(error)
+        finally:
+            self._processing = False
+            self.flush()
+        self.after_input()
+
+    def _begin(self, head: Head) -> None:
+        self.requests += 1
+        # What was awaited has come: the next wait, if only for the next request, is a new one.
+        self.deadlines.read = NEVER
+        self.deadlines.phase = ""
+        exchange = self._exchange = Exchange(self, head)
+        exchange.begin()
+        if self.ended:
+            self._check_left(exchange, 0)
+
+    def answered(self, keep_alive: bool) -> None:
+        """The answer of the current exchange is complete."""
+        self.deadlines.handler = NEVER
+        if self.closing:
+            return
+        if not keep_alive:
+            self.close()
+        elif not self._processing:
+            exchange = self._exchange
+            assert exchange is not None
+            if exchange.over and not self.buffer and not self.ended and not self.draining:
+                self._exchange = None
+                self.after_input()
+            else:
+                # Not from here: this is still the context of the request that was answered.
+                assert self.loop is not None
+                self.loop.call_soon(self.process, context=self.context.copy())
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer a broken request and end the connection: where it continues is not known."""
+        log.warning("%s: %s", self.peer, error)
+        exchange = self._exchange
+        if exchange is not None and exchange.answered:
+            # The answer is out; what follows it cannot be told any more.
+            self.close()
+        elif exchange is not None and exchange.started:
+            exchange.abandon()
+            self.abort()
+        elif not self.closing:
+            if exchange is not None:
+                exchange.abandon()
+            method = self._parser.method if exchange is None else exchange.method
+            self.write(render_error(error, method))
+            self._close(linger=True)
+
+    @property
+    def peer(self) -> str:
+        """The client's address, for the log."""
+        return "client" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+
+    # -- to below -----------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, together with what else is sent in this turn."""
+        if self.is_lost:
+            return
+        self._batch.append(data)
+        self._batched += len(data)
+        if not self._processing or self._batched >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was collected to the transport."""
+        if self._batch and not self.is_lost:
+            data = self._batch[0] if len(self._batch) == 1 else b"".join(self._batch)
+            self._written += len(data)
+            self._transport.write(data)
+        self._batch.clear()
+        self._batched = 0
+
+    async def drain(self) -> None:
+        """Wait until the peer has caught up. Raises `ClientDisconnected` when it left."""
+        while self._paused and not self.is_lost:
+            assert self.loop is not None
+            self._resumed = self.loop.create_future()
+            try:
+                await self._resumed
+            finally:
+                self._resumed = None
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+
+    def close(self) -> None:
+        """End the connection after what was written."""
+        exchange = self._exchange
+        unread = bool(self.buffer) or (exchange is not None and not exchange.intake.body.complete)
+        self._close(linger=unread and not self.ended)
+
+    def _close(self, *, linger: bool) -> None:
+        if not self.closing:
+            self.closing = True
+            self.deadlines.read = self.deadlines.handler = NEVER
+            self.buffer.clear()
+            self.flush()
+            self._owner.close_connection(linger)
+
+    def abort(self) -> None:
+        """End the connection now, so that the peer does not take it for the end of a message."""
+        self.closing = True
+        self.deadlines.read = self.deadlines.handler = NEVER
+        self.buffer.clear()
+        self._owner.abort_connection()
+
+    def drain_and_close(self) -> None:
+        """Finish what is in flight, then close; at once when nothing is."""
+        self.draining = True
+        if self._exchange is None or self._exchange.answered:
+            self.close()
+
+    # -- backpressure and time ----------------------------------------------------------------
+
+    def after_input(self) -> None:
+        """Decide whether the client may send, and how long it may take."""
+        if self.closing:
+            return
+        exchange = self._exchange
+        deadlines = self.deadlines
+        if exchange is None:
+            wanted = not self._paused or len(self.buffer) < self.limits.max_pipelined
+            if self._paused:
+                deadlines.read = NEVER
+                deadlines.phase = ""
+            elif self._parser.started or self.buffer:
+                if deadlines.phase != "head":
+                    deadlines.expect("head", self.limits.header_timeout)
+            elif self.requests and deadlines.phase != "idle":
+                deadlines.expect("idle", self.limits.keep_alive_timeout)
+        elif exchange.intake.decoder is not None:
+            wanted = exchange.intake.wanted
+            if not wanted:
+                deadlines.read = NEVER
+                deadlines.phase = ""
+            elif deadlines.phase != "body":
+                deadlines.expect("body", self.limits.body_timeout)
+        else:
+            # A body over its limit leaves a rest that nobody will take.
+            wanted = exchange.intake.body.complete and len(self.buffer) < self.limits.max_pipelined
+            deadlines.read = NEVER
+            deadlines.phase = ""
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def check_deadlines(self, now: float) -> None:
+        """Called by the sweep."""
+        deadlines = self.deadlines
+        if now >= deadlines.handler:
+            deadlines.handler = NEVER
+            if self._exchange is not None:
+                self._exchange.time_out()
+        if now >= deadlines.read:
+            deadlines.read = NEVER
+            if deadlines.phase == "body":
+                self.refuse(ProtocolError(408, "the request body did not arrive in time"))
+            elif self._parser.started:
+                self.refuse(ProtocolError(408, "the request head did not arrive in time"))
+            else:
+                self.close()
+        backlog = self._owner.unsent()
+        if deadlines.stuck(now, self._written, backlog):
+            log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
+            self.abort()

@@ -1,0 +1,335 @@
+"""One request and its answer: the application is called, the body goes in, the response comes
+out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
+from ember.protocol.pure.deadlines import NEVER
+from ember.protocol.pure.intake import Intake
+from ember.protocol.pure.render import render_head
+from ember.protocol.pure.request import Request, too_large
+from ember.protocol.pure.response import Response
+from ember.protocol.pure.streaming import send_stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine
+    from typing import Any
+
+    from ember.protocol.pure.connection import Connection
+    from ember.protocol.pure.parser import Head
+
+log = logging.getLogger("ember.protocol")
+
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+class Exchange:
+    """A request in the application. Over when it is answered and its body has passed."""
+
+    __slots__ = (
+        "_cancelled_for",
+        "_connection",
+        "_context",
+        "_framing",
+        "_head",
+        "_request",
+        "_task",
+        "_waiting",
+        "abandoned",
+        "answered",
+        "began",
+        "intake",
+        "started",
+    )
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self._connection = connection
+        self._head = head
+        self._framing = framing = head.framing
+        self._context = connection.context.copy()
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: object = None
+        self._cancelled_for = ""
+        #: nobody waits for the answer any more: the request was broken
+        self.abandoned = False
+        #: the answer is complete
+        self.answered = False
+        #: the task has had its first step
+        self.began = False
+        #: bytes of the answer were sent
+        self.started = False
+        self.intake = Intake(connection, self, framing)
+        self._request = Request(
+            head,
+            self.intake.body,
+            host=framing.host,
+            client=connection.client,
+            scheme=connection.scheme,
+        )
+
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+        return self._head.method
+
+    @property
+    def over(self) -> bool:
+        """Whether the next request may begin."""
+        return self.answered and self.intake.decoder is None
+
+    @property
+    def max_body_size(self) -> int:
+        """Bytes that the route takes, as `dispatch` has left it."""
+        return self._request.limits.max_body_size
+
+    # -- the application ----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Call the application. Raises `ProtocolError` (413)."""
+        request, app = self._request, self._connection.app
+        try:
+            value = self._context.run(app.dispatch, request)
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the application's to answer
+            self._answer_error(error)
+            return
+        if not hasattr(value, "__await__"):
+            self._answer(value)
+            return
+        limits = request.limits
+        if self._framing.length > limits.max_body_size:
+            close = getattr(value, "close", None)
+            if close is not None:
+                close()
+            raise ProtocolError(413, too_large(limits.max_body_size).detail)
+        seconds = limits.timeout
+        if seconds is None:
+            seconds = self._connection.limits.request_timeout
+        if seconds is not None:
+            self._connection.deadlines.handler_within(seconds)
+        self._waiting = value
+        self._start(self._respond(value))
+
+    def _answer(self, value: object) -> None:
+        """Answer with a value that is there at once."""
+        try:
+            response = self._context.run(self._into_response, value)
+        except Exception as error:  # noqa: BLE001 - see begin
+            self._answer_error(error)
+            return
+        if response.stream is not None:
+            self._start(self._respond_with(response))
+            return
+        self._send(response)
+        if self._request._after is not None:
+            self._start(self._run_after())
+
+    def _answer_error(self, error: Exception) -> None:
+        """Answer for a dispatch that failed."""
+        result = self._context.run(self._on_error, error)
+        if isinstance(result, Response) and result.stream is None:
+            self._send(result)
+        else:
+            self._start(self._respond_with(result))
+
+    async def _respond(self, awaitable: Awaitable[object]) -> None:
+        self.began = True
+        try:
+            await self._respond_to(awaitable)
+        finally:
+            if self._request._after is not None:
+                await self._run_after()
+
+    async def _respond_to(self, awaitable: Awaitable[object]) -> None:
+        try:
+            response = self._into_response(await awaitable)
+        except asyncio.CancelledError as error:
+            if self._cancelled_for == "timeout":
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]
+                response = await self._error_response(
+                    ServiceUnavailable("the request took too long")
+                )
+            elif self._cancelled_for:
+                return  # the client left, or broke its request
+            else:
+                response = await self._error_response(error)
+        except Exception as error:  # noqa: BLE001 - see begin
+            connection = self._connection
+            gone = connection.is_lost or connection.ended
+            gone = gone and isinstance(error, ClientDisconnected)
+            if gone or self.abandoned:
+                return
+            response = await self._error_response(error)
+        await self._finish_with(response)
+
+    async def _respond_with(self, result: object) -> None:
+        self.began = True
+        try:
+            await self._finish_with(await self._settle(result))
+        finally:
+            if self._request._after is not None:
+                await self._run_after()
+
+    async def _run_after(self) -> None:
+        """What was asked for with `request.after_response`; still the task of the handler, so that
+        what was entered there (a task group, a context variable) can be left here."""
+        self._connection.flush()  # what follows may take long
+        callbacks = self._request._after or []
+        while callbacks:
+            try:
+                await callbacks.pop(0)()
+            except Exception:
+                log.exception("what was to follow the answer to %r failed", self._request)
+
+    async def _error_response(self, error: BaseException) -> Response:
+        return await self._settle(self._on_error(error))
+
+    def _on_error(self, error: BaseException) -> object:
+        try:
+            return self._connection.app.on_error(self._request, error)
+        except Exception:  # noqa: BLE001 - logged there
+            return self._on_error_failed()
+
+    async def _settle(self, result: object) -> Response:
+        try:
+            if hasattr(result, "__await__"):
+                result = await result
+            if isinstance(result, Response):
+                return result
+            raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
+        except Exception:  # noqa: BLE001 - logged there
+            return self._on_error_failed()
+
+    def _on_error_failed(self) -> Response:
+        log.exception("the error handler failed while answering %r", self._request)
+        return Response("Internal Server Error", 500)
+
+    def _into_response(self, value: object) -> Response:
+        if isinstance(value, Response):
+            response = value
+        elif type(value) is str or type(value) is bytes:
+            return Response(value)
+        else:
+            response = self._connection.app.into_response(self._request, value)
+        if response.stream is not None:
+            # A file, of which the request may want a part, or nothing because it has it.
+            for_request = getattr(response, "for_request", None)
+            if for_request is not None:
+                return for_request(self._request)  # type: ignore[no-any-return]
+        return response
+
+    # -- the task -----------------------------------------------------------------------------
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Drive `coroutine` in a task of its own; outside of a running loop, here and now."""
+        loop = self._connection.loop
+        if loop is None or not loop.is_running():
+            try:
+                self._context.run(coroutine.send, None)
+            except StopIteration:
+                return
+            coroutine.close()
+            raise RuntimeError("the handler has to wait, and no event loop is running")
+        task: asyncio.Task[None] = asyncio.Task(
+            coroutine, loop=loop, context=self._context, **_EAGER
+        )
+        self._task = task
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not self.began and self._waiting is not None:
+            # Cancelled before the first step: the handler was made and never ran.
+            close = getattr(self._waiting, "close", None)
+            if close is not None:
+                close()
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None:
+                log.error("answering %r failed", self._request, exc_info=error)
+        # Ended without an answer: it failed, or the client left and there is nobody to answer.
+        if not self.answered and not self.abandoned and not self._connection.closing:
+            self._connection.abort()
+
+    def _cancel(self, why: str) -> None:
+        if self._task is not None and not self._task.done() and not self._cancelled_for:
+            self._cancelled_for = why
+            self._task.cancel()
+
+    def client_left(self) -> None:
+        """The client is gone: cancel the handler unless its route says otherwise."""
+        if self.answered:
+            return
+        self._request._lost = True
+        self.intake.body.fail(ClientDisconnected("the client left before the body was complete"))
+        if self._request.limits.cancel_on_disconnect:
+            self._cancel("left")
+
+    def time_out(self) -> None:
+        """The handler took too long to start its answer: 503 from the application's error
+        handler."""
+        self._cancel("timeout")
+
+    def abandon(self) -> None:
+        """The request was broken and is answered without the application."""
+        self.abandoned = True
+        self.client_left()
+        self._cancel("broken")
+
+    # -- the answer ---------------------------------------------------------------------------
+
+    def _keep_alive(self) -> bool:
+        """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
+        if self._connection.draining or not self._framing.keep_alive:
+            return False
+        return self.intake.can_be_left
+
+    def _send(self, response: Response) -> None:
+        """Send a response that is whole."""
+        if self.abandoned or self.answered:
+            return
+        head = self._head
+        rendered = render_head(response, head.method, head.minor, self._keep_alive())
+        data = rendered.head + response.body if rendered.has_body else rendered.head
+        self._connection.write(data)
+        self._complete(rendered.keep_alive)
+
+    def _complete(self, keep_alive: bool) -> None:
+        self.started = self.answered = True
+        self.intake.leave()
+        self._connection.answered(keep_alive)
+
+    async def _finish_with(self, response: Response) -> None:
+        """Send `response`, whole or piece by piece, from inside the task."""
+        if self.abandoned:
+            return
+        if response.stream is None:
+            self._send(response)
+            return
+        connection, head = self._connection, self._head
+        connection.deadlines.handler = NEVER
+        rendered = render_head(response, head.method, head.minor, self._keep_alive())
+        self.started = True
+        try:
+            await send_stream(connection, response.stream, rendered)
+        except asyncio.CancelledError:
+            if not self._cancelled_for:
+                connection.abort()
+                raise
+        except ClientDisconnected:
+            connection.abort()
+        except Exception:
+            log.exception("the answer to %r broke in the middle", self._request)
+            self.answered = True
+            if rendered.chunked or rendered.length is not None:
+                # The last chunk, or the rest of the length, is missing: the client sees that.
+                connection.closing = True
+                connection._owner.close_connection(False)
+            else:
+                connection.abort()  # the end of the connection would be the end of the body
+        else:
+            self._complete(rendered.keep_alive)

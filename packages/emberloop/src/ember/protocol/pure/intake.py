@@ -1,0 +1,119 @@
+"""The body of a request, from the connection's buffer to its reader, or to nowhere."""
+
+from __future__ import annotations
+
+from ember.exceptions import ProtocolError
+from ember.protocol.pure.body import HIGH_WATER, LOW_WATER, Body
+from ember.protocol.pure.chunked import ChunkedDecoder, LengthDecoder
+from ember.protocol.pure.render import CONTINUE
+from ember.protocol.pure.request import too_large
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.protocol.pure.connection import Connection
+    from ember.protocol.pure.exchange import Exchange
+    from ember.protocol.pure.framing import Framing
+
+#: Bytes of an unread body that are read and dropped so that the connection can go on.
+DRAIN_LIMIT = 65536
+#: Bytes of a body that are decoded at once.
+PIECE = 65536
+
+
+class Intake:
+    """Decodes the body of one exchange, as fast as it is read."""
+
+    __slots__ = ("_connection", "_dropped", "_exchange", "_framing", "_received", "body", "decoder")
+
+    def __init__(self, connection: Connection, exchange: Exchange, framing: Framing) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._framing = framing
+        self._received = 0
+        self._dropped = 0
+        #: None when the end has come, or will never be looked for
+        self.decoder: LengthDecoder | ChunkedDecoder | None = None
+        if framing.chunked:
+            self.decoder = ChunkedDecoder(connection.limits)
+        elif framing.length:
+            self.decoder = LengthDecoder(framing.length)
+        self.body = Body(None if self.decoder is None else self._on_read)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the client may send more of the body now."""
+        return self._exchange.answered or self.body.size < HIGH_WATER
+
+    @property
+    def can_be_left(self) -> bool:
+        """Whether the connection can go on although the handler reads no further. Depends on what
+        it has read, never on what has arrived: the same bytes get the same answer however they are
+        split.
+        """
+        framing, body = self._framing, self.body
+        # Was not told to go on, and may or may not send the body (RFC 9110 section 10.1.1).
+        if framing.expects_continue and not body.taken:
+            return False
+        if self.decoder is None and not body.complete:
+            return False  # over its limit
+        # An unread rest is dropped when it is small; a large one is not worth the wait.
+        return framing.chunked or framing.length - body.given <= DRAIN_LIMIT
+
+    def leave(self) -> None:
+        """The answer is complete: what is unread is dropped."""
+        self._dropped = self.body.size
+        self.body.drop()
+
+    def pump(self) -> bool:
+        """Move what is in the connection's buffer; whether to go on at once.
+
+        Raises `ProtocolError` (400, 431).
+        """
+        decoder, connection = self.decoder, self._connection
+        if decoder is None or not self.wanted:
+            return False
+        data = decoder.read(connection.buffer, PIECE)
+        if self._exchange.answered:
+            self._dropped += len(data)
+            if self._dropped > DRAIN_LIMIT:
+                connection.close()
+                return False
+        elif not self._deliver(data):
+            return False
+        if decoder.done:
+            self.decoder = None
+            self.body.finish()
+            return True
+        if data:
+            connection.deadlines.expect("body", connection.limits.body_timeout)
+        return bool(data)
+
+    def _deliver(self, data: bytes) -> bool:
+        self._received += len(data)
+        most = self._exchange.max_body_size
+        # Content-Length was looked at before: this is the chunked body, as soon as it crosses.
+        if self._framing.chunked and self._received > most:
+            self.decoder = None
+            self._connection.buffer.clear()
+            self.body.drop()
+            self.body.fail(too_large(most))
+            return False
+        self.body.put(data)
+        return True
+
+    def _on_read(self) -> None:
+        """The handler asks for the body."""
+        framing, connection = self._framing, self._connection
+        # Only now is it certain that the body is wanted (RFC 9110 section 10.1.1).
+        if framing.expects_continue:
+            framing.expects_continue = False
+            if self._received == 0 and not connection.buffer and not self._exchange.started:
+                connection.write(CONTINUE)
+        try:
+            # Not by process(): it may be what is running the handler right now.
+            while self.body.size <= LOW_WATER and self.pump():
+                pass
+        except ProtocolError as error:
+            connection.refuse(error)
+        else:
+            connection.after_input()

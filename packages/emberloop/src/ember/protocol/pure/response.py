@@ -1,0 +1,160 @@
+"""`Response`: data that the connection encodes and sends."""
+
+from __future__ import annotations
+
+from ember.protocol.cookies import format_cookie
+from ember.protocol.pure.headers import MutableHeaders, check_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+    from datetime import datetime
+    from typing import Literal, Self
+
+    from ember.protocol.pure.headers import HeadersInit
+
+
+class Response:
+    """An answer with a body in memory.
+
+    `content`: bytes, or str which is sent as UTF-8. `content_type` defaults to
+    `application/octet-stream` for bytes, `text/plain; charset=utf-8` for str, none when empty.
+    `status_code`: 200 to 599. Raises `ValueError` for another status and for headers that RFC
+    9110 does
+    not allow. Content-Length, Transfer-Encoding, Connection and Date belong to the connection.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_content_type",
+        "_headers",
+        "body",
+        "status_code",
+        "stream",
+    )
+
+    body: bytes
+    status_code: int
+    #: what is sent piece by piece instead of `body`
+    stream: AsyncIterable[bytes | str] | Iterable[bytes | str] | None
+
+    def __init__(
+        self,
+        content: bytes | bytearray | memoryview | str = b"",
+        status_code: int = 200,
+        headers: HeadersInit | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        if not isinstance(status_code, int) or not 200 <= status_code <= 599:
+            raise ValueError(f"status_code={status_code!r}: expected a number from 200 to 599")
+        default: str | None = None
+        if isinstance(content, str):
+            default = "text/plain; charset=utf-8"
+            self.body = content.encode()
+        elif isinstance(content, bytes | bytearray | memoryview):
+            self.body = bytes(content)
+            default = "application/octet-stream" if self.body else None
+        else:
+            raise TypeError(
+                f"content: expected bytes or str, got {type(content).__name__}; "
+                "use JSONResponse for objects"
+            )
+        self.status_code = int(status_code)
+        self.stream = None
+        self._headers: MutableHeaders | None = None if headers is None else MutableHeaders(headers)
+        self._content_type: str | None = None
+        if content_type is not None:
+            self.content_type = content_type
+        elif self._headers is not None and "content-type" in self._headers:
+            self._content_type = self._headers.pop("content-type")
+        else:
+            self._content_type = default
+
+    @classmethod
+    def trusted(cls, body: bytes, status_code: int, content_type: str | None) -> Self:
+        """`Response(body, status_code, None, content_type)` without its checks: for a framework
+        that knows its arguments to be right."""
+        response = cls.__new__(cls)
+        response.body = body
+        response.status_code = status_code
+        response.stream = None
+        response._headers = None
+        response._content_type = content_type
+        return response
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The fields of the answer, to read and to change."""
+        if self._headers is None:
+            self._headers = MutableHeaders()
+        return self._headers
+
+    @property
+    def content_type(self) -> str | None:
+        """The value of Content-Type; None sends none."""
+        return self._content_type
+
+    @content_type.setter
+    def content_type(self, value: str | None) -> None:
+        self._content_type = None if value is None else check_value("Content-Type", value)
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str = "",
+        *,
+        max_age: int | None = None,
+        expires: datetime | int | float | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: Literal["lax", "strict", "none"] | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Add a `Set-Cookie` field (RFC 6265 section 4.1).
+
+        `max_age`: seconds. `expires`: a datetime, or seconds since the epoch. Raises
+        `ValueError` that names the attribute for anything that cannot stand in a cookie.
+        """
+        self.headers.add(
+            "Set-Cookie",
+            format_cookie(
+                name,
+                value,
+                max_age=max_age,
+                expires=expires,
+                path=path,
+                domain=domain,
+                secure=secure,
+                httponly=httponly,
+                samesite=samesite,
+                partitioned=partitioned,
+            ),
+        )
+
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: Literal["lax", "strict", "none"] | None = "lax",
+    ) -> None:
+        """Make the client forget a cookie; `path` and `domain` as it was set with."""
+        self.set_cookie(
+            name,
+            max_age=0,
+            expires=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status_code}>"

@@ -1,0 +1,42 @@
+"""Queries, cookies and who the client is."""
+
+from __future__ import annotations
+
+import pytest
+from ember.headers import Headers
+from ember.protocol.cookies import parse_cookies
+from ember.protocol.forwarded import client_ip
+from ember.protocol.query import QueryParams, parse_query
+
+
+def test_a_query_is_a_multi_map() -> None:
+    args = QueryParams(parse_query(b"a=1&b=x+y&a=%C3%A9&c&=d&&e=%zz&f=%ff"))
+    assert args.get_all("a") == ["1", "é"]
+    assert args["b"] == "x y"
+    assert args.get("c") == ""
+    assert args["e"] == "%zz"
+    assert args["f"] == "\ufffd"
+    assert args.get("missing", "default") == "default"
+
+
+def test_cookies_of_every_shape() -> None:
+    field = 'a=1; b="two"; a=3; novalue; =x; c=d=e;;'
+    assert parse_cookies(field) == {"a": "1", "b": "two", "c": "d=e"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "headers", "expected"),
+    [
+        ((), {"X-Forwarded-For": "1.1.1.1"}, "10.0.0.1"),
+        (("10.0.0.9",), {"X-Forwarded-For": "1.1.1.1"}, "10.0.0.1"),
+        (("10.0.0.1",), {"X-Forwarded-For": "6.6.6.6, 1.1.1.1"}, "1.1.1.1"),
+        (("10.0.0.1", "10.0.0.2"), {"X-Forwarded-For": "1.1.1.1, 10.0.0.2"}, "1.1.1.1"),
+        (("10.0.0.1",), {"Forwarded": 'for="[2001:db8::1]:80";proto=https'}, "2001:db8::1"),
+        (("*",), {"X-Forwarded-For": "1.1.1.1:99, 2.2.2.2"}, "1.1.1.1"),
+        (("10.0.0.1",), {}, "10.0.0.1"),
+    ],
+)
+def test_the_client_is_who_trusted_proxies_say(
+    trusted: tuple[str, ...], headers: dict[str, str], expected: str
+) -> None:
+    assert client_ip(("10.0.0.1", 5), Headers(headers), trusted) == expected
