@@ -1,0 +1,1 @@
+"""The stores outside this process, behind one seam: `ember.cache.backends.base.Backend`."""

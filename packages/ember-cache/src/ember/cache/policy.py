@@ -1,0 +1,414 @@
+"""RFC 9111 as a shared cache has to read it, and the conditional requests of RFC 9110, 13.
+
+Pure functions over methods, status codes and header fields (pairs of str, names in any case): no
+cache, no framework, no clock but what is handed in. Sections are RFC 9111's unless said otherwise.
+
+Stricter than the RFC where it leaves the door open, because what is at stake is one user's answer
+in another user's hands:
+
+- a request with `Cookie` counts as one with `Authorization` (3.5): its answer is stored only if the
+  answer says that it is meant for all, or if that field is part of the key;
+- of the three directives that 3.5 lists, `must-revalidate` does not count: too many write it who
+  only think of browsers;
+- an answer with `Set-Cookie` is not stored (7.3 leaves it to the server to prevent);
+- `no-cache` and `private` with field names count as the forms without (5.2.2.4 and 5.2.2.7 allow
+  it), and `must-understand` does not lift `no-store` (5.2.2.3 allows it);
+- freshness that is not well formed, or given twice with different values, is none (4.2.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
+
+__all__ = [
+    "Decision",
+    "age_value",
+    "cache_control",
+    "current_age",
+    "decide",
+    "entity_tag",
+    "invalidates",
+    "key",
+    "lifetime",
+    "may_reuse",
+    "not_modified",
+    "not_modified_fields",
+    "only_if_cached",
+    "personal",
+    "vary_names",
+    "weak_match",
+]
+
+Fields = Iterable[tuple[str, str]]
+
+METHODS: Final = frozenset({"GET", "HEAD"})
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
+# RFC 9110, 15.1: the 2xx that may be stored without explicit freshness; 206 needs a cache that can
+# put ranges together (3.3), which this is not.
+HEURISTIC: Final = frozenset({200, 203, 204})
+CREDENTIALS: Final = ("authorization", "cookie")
+# 1.2.2: what a delta-seconds that is too large to be represented is taken for.
+FOREVER: Final = 2**31
+# RFC 9110, 15.4.5: what a 304 has to repeat of the 200 that it stands for.
+KEPT_IN_304: Final = frozenset(
+    {"cache-control", "content-location", "date", "etag", "expires", "vary"}
+)
+
+# RFC 9110, 8.8.3: a backslash inside is a backslash, unlike in a quoted string.
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"').findall
+_WIRE_PATH: Final = re.compile(r"[^\s\x00?#]*").fullmatch
+_WIRE_QUERY: Final = re.compile(r"[^\s\x00#]*").fullmatch
+_WIRE_HOST: Final = re.compile(r"[^\s\x00/?#@]*").fullmatch
+
+
+class Decision(NamedTuple):
+    """May an answer be stored, and for how long it may be used. Seconds."""
+
+    store: bool
+    reason: str
+    """Why not, with the section; empty when it is stored."""
+    lifetime: float = 0.0
+    """For how long it stays fresh from now on (what it has aged already is taken off)."""
+    age: float = 0.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    for_all: bool = False
+    """It says itself that it may be given to requests with credentials."""
+    vary: tuple[str, ...] = ()
+    """Request fields that the second part of the key is made of."""
+
+
+def decide(
+    method: str,
+    request: Fields,
+    status: int,
+    response: Fields,
+    *,
+    ttl: float | None = None,
+    now: float,
+    keyed: Iterable[str] = (),
+) -> Decision:
+    """3: whether a shared cache stores this answer.
+
+    `ttl`: what the route says; the answer's own freshness can only shorten it. None: the answer has
+    to bring its own. `now`: seconds since the epoch. `keyed`: request fields (lower case) that are
+    part of the key anyway.
+    """
+    asked, answered = _index(request), _index(response)
+    if method not in METHODS:
+        return _no(f"3: {method} is not cached here")
+    if not 200 <= status < 300:
+        return _no(f"status {status}: only 2xx is cached here")
+    if status == 206:
+        return _no("3.3: a part of a representation")
+    if "content-range" in answered:
+        return _no("3.3: Content-Range in something that is not 206")
+    said = cache_control(answered.get("cache-control", ()))
+    if "no-store" in cache_control(asked.get("cache-control", ())):
+        return _no("5.2.1.5: the request says no-store")
+    for directive, section in (("no-store", "5.2.2.5"), ("private", "5.2.2.7")):
+        if directive in said:
+            return _no(f"{section}: the answer says {directive}")
+    if "no-cache" in said:
+        return _no("5.2.2.4: the answer says no-cache, and there is nobody to validate it with")
+    if "set-cookie" in answered:
+        return _no("7.3: the answer sets a cookie")
+    vary = vary_names(answered.get("vary", ()))
+    if vary is None:
+        return _no("4.1: Vary: * matches no other request")
+    for_all = "public" in said or "s-maxage" in said
+    known = {*vary, *(name.lower() for name in keyed)}
+    for name in CREDENTIALS:
+        if name in asked and name not in known and not for_all:
+            return _no(
+                f"3.5: the request has {name.title()}, and the answer is not said to be public"
+            )
+    own = lifetime(said, answered, now)
+    if own is None and status not in HEURISTIC and "public" not in said:
+        return _no(f"3: status {status} needs explicit freshness")
+    if own is None and ttl is None:
+        return _no("4.2.1: no freshness")
+    age = _age(answered, now)
+    if own is None:
+        left = 0.0 if ttl is None else ttl
+    else:
+        left = own - age if ttl is None else min(own - age, ttl)
+    if left <= 0:
+        return _no("4.2: not fresh any more")
+    # 4.2.4: must-revalidate, proxy-revalidate, and s-maxage (5.2.2.10) forbid to serve it stale.
+    strict = not said.keys().isdisjoint({"must-revalidate", "proxy-revalidate", "s-maxage"})
+    window = {} if strict else said
+    return Decision(
+        store=True,
+        reason="",
+        lifetime=left,
+        age=age,
+        stale_while_revalidate=_seconds(window.get("stale-while-revalidate")) or 0.0,  # RFC 5861, 3
+        stale_if_error=_seconds(window.get("stale-if-error")) or 0.0,  # RFC 5861, 4
+        for_all=for_all,
+        vary=vary,
+    )
+
+
+def lifetime(
+    said: Mapping[str, str | None], response: Mapping[str, list[str]], now: float
+) -> float | None:
+    """4.2.1: freshness by s-maxage, max-age, Expires, in this order; None: nothing is said.
+
+    `said`: the directives; `response`: the fields by lower-case name.
+    """
+    for directive in ("s-maxage", "max-age"):
+        if directive in said:
+            return float(_seconds(said[directive]) or 0)
+    expires = response.get("expires")
+    if expires is None:
+        return None
+    ends = {_date(value) for value in expires}
+    end = ends.pop() if len(ends) == 1 else None
+    begin = _date(response["date"][0]) if response.get("date") else now
+    if end is None or begin is None:
+        return 0.0  # 5.3: an invalid date, especially "0", is in the past
+    return max(0.0, end - begin)
+
+
+def may_reuse(
+    method: str,
+    request: Fields,
+    *,
+    age: float,
+    fresh_for: float,
+    for_all: bool,
+    keyed: Iterable[str] = (),
+) -> bool:
+    """4: whether a stored answer may be given to this request.
+
+    `age`, `fresh_for`: of the stored answer, now (negative: stale for so long). `for_all`, `keyed`:
+    as in `decide`; a request with credentials gets only what is meant for all, or what is kept
+    under its own credentials.
+    """
+    if method not in METHODS:
+        return False
+    asked = _index(request)
+    if not for_all and personal(request, keyed):
+        return False
+    said = cache_control(asked.get("cache-control", ()))
+    if "no-cache" in said:  # 5.2.1.4
+        return False
+    if not said and any("no-cache" in v.lower() for v in asked.get("pragma", ())):  # 5.4
+        return False
+    if "max-age" in said:  # 5.2.1.1
+        oldest = _seconds(said["max-age"])
+        if oldest is None or age > oldest:
+            return False
+    if "min-fresh" in said:  # 5.2.1.3
+        least = _seconds(said["min-fresh"])
+        if least is None or fresh_for < least:
+            return False
+    return True  # max-stale (5.2.1.2) is a permission, and nobody has to make use of it
+
+
+def personal(request: Fields, keyed: Iterable[str] = ()) -> bool:
+    """3.5: whether the request has credentials that are not part of the key."""
+    names = {name.lower() for name, _ in request}
+    known = {name.lower() for name in keyed}
+    return any(name in names and name not in known for name in CREDENTIALS)
+
+
+def only_if_cached(request: Fields) -> bool:
+    """5.2.1.7: the client wants a stored answer or 504 Gateway Timeout."""
+    return "only-if-cached" in cache_control(_index(request).get("cache-control", ()))
+
+
+def invalidates(method: str, status: int) -> bool:
+    """4.4: whether what is stored for this target has to go: an unsafe method that succeeded."""
+    return method not in SAFE and 200 <= status < 400
+
+
+def key(
+    method: str,
+    path: str,
+    query: str = "",
+    *,
+    host: str | None = None,
+    vary: Iterable[str] = (),
+    request: Fields = (),
+) -> str:
+    """2 and 4.1: the key of a request, first part and (for `vary`) second.
+
+    `path` and `query` as they came, not decoded. A HEAD may be answered from what is stored for
+    GET: look under that first. Credentials are in the key as a digest: keys get into logs and into
+    other people's stores. Raises ValueError for what cannot have been in a request line.
+    """
+    if not _WIRE_PATH(path) or not _WIRE_QUERY(query):
+        raise ValueError(f"key({path=}, {query=}): hand them in as they came, not decoded")
+    if host is not None and not _WIRE_HOST(host):
+        raise ValueError(f"key({host=}): not a host")
+    parts = [f"{method} {'' if host is None else '//' + host.lower()}{path}"]
+    if query:
+        parts[0] += "?" + query
+    asked = _index(request)
+    for name in sorted({name.lower() for name in vary}):
+        values = asked.get(name)
+        if values is None:
+            parts.append(f"{name}-")  # 4.1: absent matches absent, and nothing else
+            continue
+        # 4.1: whitespace around does not matter, and lines of one field may be joined.
+        text = ", ".join(value.strip() for value in values)
+        if name in CREDENTIALS:
+            text = hashlib.blake2b(
+                text.encode("utf-8", "surrogatepass"), digest_size=16
+            ).hexdigest()
+        parts.append(f"{name}: {text}")
+    return "\n".join(parts)
+
+
+def vary_names(values: Iterable[str]) -> tuple[str, ...] | None:
+    """4.1, RFC 9110, 12.5.5: the names in Vary, lower case and sorted; None: it has a `*`."""
+    names = {name.strip().lower() for value in values for name in value.split(",")} - {""}
+    return None if "*" in names else tuple(sorted(names))
+
+
+def cache_control(values: Iterable[str]) -> dict[str, str | None]:
+    """5.2: the directives, names in lower case, with their arguments (quoted or not) or None.
+
+    A directive that is given twice with different arguments has the argument "": not well formed.
+    """
+    result: dict[str, str | None] = {}
+    for part in _split(",".join(values)):
+        name, equals, argument = part.partition("=")
+        name = name.strip().lower()
+        if not name:
+            continue
+        value = _unquote(argument.strip()) if equals else None
+        if name in result and result[name] != value:
+            value = ""
+        result[name] = value
+    return result
+
+
+def current_age(stored_age: float, resident: float) -> float:
+    """4.2.3: corrected initial age and resident time. Seconds."""
+    return max(0.0, stored_age) + max(0.0, resident)
+
+
+def age_value(age: float) -> str:
+    """5.1: the value of the Age field."""
+    return str(min(FOREVER, max(0, int(age))))
+
+
+def entity_tag(content: bytes) -> str:
+    """RFC 9110, 8.8.3: a strong entity tag, from the content."""
+    return f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+
+
+def weak_match(one: str, other: str) -> bool:
+    """RFC 9110, 8.8.3.2: equal but for the weakness mark."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def not_modified(
+    method: str, request: Fields, *, etag: str | None = None, last_modified: str | None = None
+) -> bool:
+    """4.3.2: whether a stored 200 with these validators is answered as 304 Not Modified.
+
+    RFC 9110, 13.1.2: If-None-Match by weak comparison; `*` matches whatever is there. 13.1.3:
+    If-Modified-Since is not looked at when there is an If-None-Match, or when it is no valid date.
+    """
+    if method not in METHODS:
+        return False
+    asked = _index(request)
+    tags = asked.get("if-none-match")
+    if tags is not None:
+        if [tag.strip() for tag in tags] == ["*"]:
+            return True
+        wanted = _ENTITY_TAG(",".join(tags))
+        return etag is not None and any(weak_match(tag, etag) for tag in wanted)
+    since = asked.get("if-modified-since")
+    if since is None or len(since) != 1 or last_modified is None:
+        return False
+    bound, modified = _date(since[0]), _date(last_modified)
+    return bound is not None and modified is not None and modified <= bound
+
+
+def not_modified_fields(response: Fields) -> list[tuple[str, str]]:
+    """RFC 9110, 15.4.5: the fields of the stored answer that its 304 repeats."""
+    return [(name, value) for name, value in response if name.lower() in KEPT_IN_304]
+
+
+def _no(reason: str) -> Decision:
+    return Decision(False, reason)
+
+
+def _index(fields: Fields) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {}
+    for name, value in fields:
+        result.setdefault(name.lower(), []).append(value)
+    return result
+
+
+def _age(response: Mapping[str, list[str]], now: float) -> float:
+    """4.2.3: the age that an answer arrives with: by its Age field, or by its Date if older."""
+    values = response.get("age", ())
+    said = _seconds(values[0].strip()) if values else None
+    date = _date(response["date"][0]) if response.get("date") else None
+    apparent = 0.0 if date is None else max(0.0, now - date)
+    return max(apparent, float(said or 0))
+
+
+def _seconds(value: str | None) -> int | None:
+    """1.2.2: delta-seconds, digits and nothing else; None for anything else."""
+    if value is None or not value.isascii() or not value.isdigit():
+        return None
+    return FOREVER if len(value) > 10 else min(FOREVER, int(value))
+
+
+def _date(value: str) -> float | None:
+    """RFC 9110, 5.6.7: an HTTP-date in any of its three forms, as seconds since the epoch."""
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)  # asctime-date has no zone, and means UTC
+    try:
+        return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    except OverflowError:
+        return None
+
+
+def _split(text: str) -> list[str]:
+    """At commas that are not inside a quoted string (RFC 9110, 5.6.1 and 5.6.4)."""
+    parts: list[str] = []
+    start = at = 0
+    quoted = False
+    while at < len(text):
+        c = text[at]
+        if quoted and c == "\\":
+            at += 1
+        elif c == '"':
+            quoted = not quoted
+        elif c == "," and not quoted:
+            parts.append(text[start:at])
+            start = at + 1
+        at += 1
+    parts.append(text[start:])
+    return [part for part in parts if part.strip()]
+
+
+def _unquote(text: str) -> str:
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    inner = text[1:-1]
+    result = []
+    at = 0
+    while at < len(inner):
+        if inner[at] == "\\" and at + 1 < len(inner):
+            at += 1
+        result.append(inner[at])
+        at += 1
+    return "".join(result)
