@@ -1,0 +1,195 @@
+"""Ember: a web framework that owns its whole stack.
+
+`from ember import Ember` is the start. Every name is loaded when it is first used, so that `import
+ember` stays light; the other distributions put their modules into the same namespace.
+"""
+
+from __future__ import annotations
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)
+
+from ember._build import ASKED_PURE, prefer_source
+
+if ASKED_PURE:
+    prefer_source()
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.application import Ember as Ember
+    from ember.background import BackgroundTasks as BackgroundTasks
+    from ember.binding import InvalidRequest as InvalidRequest
+    from ember.blueprint import Blueprint as Blueprint
+    from ember.components import Components as Components
+    from ember.compression import CompressionMiddleware as CompressionMiddleware
+    from ember.errors import abort as abort
+    from ember.exceptions import BadRequest as BadRequest
+    from ember.exceptions import ClientDisconnected as ClientDisconnected
+    from ember.exceptions import Conflict as Conflict
+    from ember.exceptions import Forbidden as Forbidden
+    from ember.exceptions import GatewayTimeout as GatewayTimeout
+    from ember.exceptions import HTTPError as HTTPError
+    from ember.exceptions import InternalServerError as InternalServerError
+    from ember.exceptions import MethodNotAllowed as MethodNotAllowed
+    from ember.exceptions import NotFound as NotFound
+    from ember.exceptions import PayloadTooLarge as PayloadTooLarge
+    from ember.exceptions import ServiceUnavailable as ServiceUnavailable
+    from ember.exceptions import TooManyRequests as TooManyRequests
+    from ember.exceptions import Unauthorized as Unauthorized
+    from ember.exceptions import UnprocessableEntity as UnprocessableEntity
+    from ember.exceptions import UnsupportedMediaType as UnsupportedMediaType
+    from ember.files import FileResponse as FileResponse
+    from ember.headers import Headers as Headers
+    from ember.hooks import Events as Events
+    from ember.into_response import UnsupportedReturn as UnsupportedReturn
+    from ember.limits import RouteLimits as RouteLimits
+    from ember.limits import ServerLimits as ServerLimits
+    from ember.multipart import FormData as FormData
+    from ember.params import Body as Body
+    from ember.params import Cookie as Cookie
+    from ember.params import Depends as Depends
+    from ember.params import File as File
+    from ember.params import Form as Form
+    from ember.params import Header as Header
+    from ember.params import Path as Path
+    from ember.params import Query as Query
+    from ember.request import Request as Request
+    from ember.response import HTMLResponse as HTMLResponse
+    from ember.response import JSONResponse as JSONResponse
+    from ember.response import ProblemResponse as ProblemResponse
+    from ember.response import RedirectResponse as RedirectResponse
+    from ember.response import Response as Response
+    from ember.response import StreamingResponse as StreamingResponse
+    from ember.response import TextResponse as TextResponse
+    from ember.router import RouteError as RouteError
+    from ember.routes import Route as Route
+    from ember.server import StartError as StartError
+    from ember.sse import ServerSentEvent as ServerSentEvent
+    from ember.sse import SSEResponse as SSEResponse
+    from ember.upload import UploadFile as UploadFile
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BackgroundTasks": "ember.background",
+    "BadRequest": "ember.exceptions",
+    "Blueprint": "ember.blueprint",
+    "Body": "ember.params",
+    "ClientDisconnected": "ember.exceptions",
+    "Components": "ember.components",
+    "CompressionMiddleware": "ember.compression",
+    "Conflict": "ember.exceptions",
+    "Cookie": "ember.params",
+    "Depends": "ember.params",
+    "Ember": "ember.application",
+    "Events": "ember.hooks",
+    "File": "ember.params",
+    "FileResponse": "ember.files",
+    "Forbidden": "ember.exceptions",
+    "Form": "ember.params",
+    "FormData": "ember.multipart",
+    "GatewayTimeout": "ember.exceptions",
+    "HTMLResponse": "ember.response",
+    "HTTPError": "ember.exceptions",
+    "Header": "ember.params",
+    "Headers": "ember.headers",
+    "InternalServerError": "ember.exceptions",
+    "InvalidRequest": "ember.binding",
+    "JSONResponse": "ember.response",
+    "MethodNotAllowed": "ember.exceptions",
+    "NotFound": "ember.exceptions",
+    "Path": "ember.params",
+    "PayloadTooLarge": "ember.exceptions",
+    "ProblemResponse": "ember.response",
+    "Query": "ember.params",
+    "RedirectResponse": "ember.response",
+    "Request": "ember.request",
+    "Response": "ember.response",
+    "Route": "ember.routes",
+    "RouteError": "ember.router",
+    "RouteLimits": "ember.limits",
+    "SSEResponse": "ember.sse",
+    "ServerLimits": "ember.limits",
+    "ServerSentEvent": "ember.sse",
+    "ServiceUnavailable": "ember.exceptions",
+    "StartError": "ember.server",
+    "StreamingResponse": "ember.response",
+    "TextResponse": "ember.response",
+    "TooManyRequests": "ember.exceptions",
+    "Unauthorized": "ember.exceptions",
+    "UnprocessableEntity": "ember.exceptions",
+    "UnsupportedMediaType": "ember.exceptions",
+    "UnsupportedReturn": "ember.into_response",
+    "UploadFile": "ember.upload",
+    "abort": "ember.errors",
+}
+
+__all__ = [
+    "BackgroundTasks",
+    "BadRequest",
+    "Blueprint",
+    "Body",
+    "ClientDisconnected",
+    "Components",
+    "CompressionMiddleware",
+    "Conflict",
+    "Cookie",
+    "Depends",
+    "Ember",
+    "Events",
+    "File",
+    "FileResponse",
+    "Forbidden",
+    "Form",
+    "FormData",
+    "GatewayTimeout",
+    "HTMLResponse",
+    "HTTPError",
+    "Header",
+    "Headers",
+    "InternalServerError",
+    "InvalidRequest",
+    "JSONResponse",
+    "MethodNotAllowed",
+    "NotFound",
+    "Path",
+    "PayloadTooLarge",
+    "ProblemResponse",
+    "Query",
+    "RedirectResponse",
+    "Request",
+    "Response",
+    "Route",
+    "RouteError",
+    "RouteLimits",
+    "SSEResponse",
+    "ServerLimits",
+    "ServerSentEvent",
+    "ServiceUnavailable",
+    "StartError",
+    "StreamingResponse",
+    "TextResponse",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnprocessableEntity",
+    "UnsupportedMediaType",
+    "UnsupportedReturn",
+    "UploadFile",
+    "__version__",
+    "abort",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,417 @@
+"""`Ember`: routes, hooks, error handlers and shared objects of one application."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ember.background import Pending
+from ember.blueprint import Blueprint
+from ember.bound import check, make_endpoint
+from ember.components import Components
+from ember.dispatch import Dispatcher, Endpoint
+from ember.errors import ErrorHandler, default_response, log_failure, status_of
+from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
+from ember.hooks import ENDPOINT_EVENTS, Events, Lifecycle
+from ember.into_response import convert
+from ember.limits import ServerLimits
+from ember.middleware.chain import Next, around_endpoint, compose
+from ember.openapi.serve import documentation_routes
+from ember.overrides import Overrides
+from ember.request import Request
+from ember.response import Response
+from ember.router import add_converter, built_in_converters, decode_path
+from ember.routes import Route, check_names, url_for
+from ember.signature import Plan, resolve
+from ember.table import Table, redirect
+from ember.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ember.compression import CompressionMiddleware
+    from ember.server import AppServer
+    from ember.testing import TestClient
+    from ember.testing.options import ClientOptions
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+logger = logging.getLogger("ember")
+
+
+class Ember(Blueprint):
+    """One application: declare routes on it, then `run` it.
+
+    - `server_limits`: what connections may cost; see ServerLimits.
+    - `title`, `version`: what documentation calls the application.
+    - `openapi_url`, `docs_url`: paths of its description and the page of it; None: nowhere.
+    - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
+    - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
+    - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed.
+    - `compression`: compress the answers as clients like it; True, or CompressionMiddleware(...).
+
+    Raises TypeError for an argument of the wrong type.
+    """
+
+    def __init__(
+        self,
+        *,
+        server_limits: ServerLimits | None = None,
+        title: str = "Ember",
+        version: str = "0.1.0",
+        openapi_url: str | None = "/openapi.json",
+        docs_url: str | None = "/docs",
+        debug: bool = False,
+        redirect_slashes: bool = False,
+        trusted_proxies: tuple[str, ...] | list[str] = (),
+        compression: bool | CompressionMiddleware = False,
+    ) -> None:
+        super().__init__()
+        if server_limits is not None and not isinstance(server_limits, ServerLimits):
+            raise TypeError(
+                f"server_limits={server_limits!r}: expected ServerLimits(keep_alive_timeout=...)"
+            )
+        self.limits = server_limits or ServerLimits()
+        self.title = title
+        self.version = version
+        self.openapi_url = openapi_url
+        self.docs_url = docs_url
+        self.debug = debug
+        self.redirect_slashes = redirect_slashes
+        self.trusted_proxies = tuple(trusted_proxies)
+        self.components = Components()
+        self.lifecycle = Lifecycle(self, self.components)
+        self.thread_pool_workers: int | None = None
+        self._converters = built_in_converters()
+        self._fallback: Callable[[Request], object] | None = None
+        self._plans: dict[Route, Plan | None] = {}
+        self._pool: ThreadPool | None = None
+        self._pending = Pending()
+        #: What serves this application now, while something does.
+        self.server: AppServer | None = None
+        #: Replacements of dependencies, for tests: `app.dependency_overrides[real] = fake`.
+        self.dependency_overrides = Overrides(self._changed)
+        self._table = Table(self._converters)
+        #: The middlewares around `_unmatched`.
+        self._outside: Next | None = None
+        self._dispatcher = Dispatcher(self._refresh, self._missed, self._owner)
+        #: The door to the server: see `ember.protocol.Application`.
+        self.dispatch: Callable[[Request], object] = self._dispatcher.dispatch
+        self.into_response = self._dispatcher.into_response
+        if compression:
+            from ember.compression import compressing
+
+            self.dispatch = compressing(self.dispatch, self.into_response, compression)
+
+    # -- declaring ----------------------------------------------------------------------------
+
+    _is_application = True
+
+    def _registered(self, route: Route) -> None:
+        if route.named:
+            check_names([*self._declared, route])
+        self._plans[route] = self._plan(route)
+
+    def _plan(self, route: Route) -> Plan | None:
+        shared = self.components.__contains__
+        plan = resolve(route.handler, route.template, route.owner, self._converters, shared)
+        if plan is None:
+            check(route, self._converters, self.components)
+        return plan
+
+    def _changed(self) -> None:
+        super()._changed()
+        self._dispatcher.stale = True
+
+    def fallback(self, handler: H) -> H:
+        """Answer with `handler(request)` what no route matches, instead of 404.
+
+        A path that exists with other methods is still 405.
+        """
+        self._fallback = self._fallback_endpoint(handler)
+        return handler
+
+    def _fallback_endpoint(self, handler: Callable[..., Any]) -> Callable[[Request], object]:
+        route = Route("/{path:path}", handler, ("*",), name="fallback")
+        plan = resolve(
+            handler, route.template, f"fallback {route.owner}", self._converters, lambda _: False
+        )
+        endpoint = self._endpoint(route, plan)
+        return lambda request: endpoint.call(request, [request.path[1:]])
+
+    def _add_hook(self, event: Events, hook: Callable[..., Any]) -> None:
+        if event in ENDPOINT_EVENTS:
+            super()._add_hook(event, hook)
+        else:
+            self.lifecycle.add(event, hook)
+
+    def lifespan(self, manager: H) -> H:
+        """Enter the async context manager that `manager(components)` gives before the server
+        starts,
+        and leave it after its last request. An async generator function will do."""
+        self.lifecycle.add_lifespan(manager)
+        return manager
+
+    def add_component(
+        self, component: object, provides: type | None = None, *, per_request: bool = False
+    ) -> None:
+        """Share an object with hooks and handlers, which ask for it by its type.
+
+        With `per_request`, `component` is the class or function that makes one for each request; it
+        may ask for what a handler may, and what it makes is closed after the request.
+        """
+        self.components.add(component, provides, per_request)
+        self._changed()
+
+    def add_converter(
+        self,
+        name: str,
+        regex: str,
+        to_python: Callable[[str], Any],
+        to_url: Callable[[Any], str] = str,
+    ) -> None:
+        """Let paths say `{x:name}`: text that matches `regex` becomes `to_python(text)`.
+
+        A ValueError of `to_python` means that the path does not match after all. `to_url` is its
+        reverse, for `url_for`. Raises RouteError for a name that is taken or a regex that is none.
+        """
+        add_converter(self._converters, name, regex, to_python, to_url)
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """The path of the route called `name`, with `params` percent-encoded into it.
+
+        Raises LookupError for an unknown or ambiguous name, ValueError for parameters that are
+        missing, unknown or do not fit.
+        """
+        return url_for(self.routes, self._converters, name, params)
+
+    # -- compiling ----------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Compile what was declared; the server does it at start.
+
+        Raises RouteError for what only shows when everything is declared: routes that conflict,
+        unknown converters, missing components.
+        """
+        self._refresh()
+
+    def check(self) -> None:
+        """`freeze` without what only exists while a server runs: the components."""
+        self._planned()
+        Table(self._converters, [(route, route) for route in self.routes])
+
+    def _planned(self) -> dict[Route, Plan | None]:
+        routes = self.routes
+        check_names(routes)
+        known = self._plans
+        # Not only the new ones are added: what a blueprint had before it changed is forgotten.
+        self._plans = {r: known[r] if r in known else self._plan(r) for r in routes}
+        return self._plans
+
+    def _refresh(self) -> None:
+        planned = [*self._planned().items(), *documentation_routes(self)]
+        endpoints = [(route, self._endpoint(route, plan)) for route, plan in planned]
+        self._outside = None
+        if self.middlewares:
+            self._outside = compose(self.middlewares, self._unmatched, "no route", self.on_error)
+        table = self._table = Table(self._converters, endpoints)
+        router = table.general
+        if table.hosts:  # then the host decides first: `_missed` looks there
+            self._dispatcher.load({}, {}, {})
+        else:
+            self._dispatcher.load(router.exact, router.prefixes, router.trees)
+
+    def _endpoint(self, route: Route, plan: Plan | None) -> Endpoint:
+        endpoint = make_endpoint(
+            self,
+            route,
+            plan,
+            self._converters,
+            self.components,
+            self.dependency_overrides,
+            self._threads,
+            self._pending,
+        )
+        return around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
+
+    def _threads(self) -> ThreadPool:
+        if self._pool is None:
+            self._pool = ThreadPool(self.thread_pool_workers)
+        return self._pool
+
+    # -- what the dispatcher cannot answer alone ----------------------------------------------
+
+    def _missed(self, request: Request) -> object:
+        path = decode_path(request.raw_path.decode("latin-1"))
+        values: list[Any] = []
+        endpoint = self._table.find(request, path, values) if path else None
+        if endpoint is not None:
+            return endpoint.call(request, values)
+        request.app = self
+        return self._unmatched(request) if self._outside is None else self._outside(request)
+
+    def _unmatched(self, request: Request) -> object:
+        """The answer where no route is."""
+        router = self._table.router(request)
+        raw = request.raw_path.decode("latin-1")
+        if raw == "*":  # RFC 9110 section 9.3.7: the server as a whole
+            methods = {method for method in router.trees if method != "*"} | {"OPTIONS"}
+            return Response(b"", 204, {"Allow": ", ".join(sorted(methods))})
+        path = decode_path(raw)
+        if path is None:
+            raise BadRequest("the path is not percent-encoded UTF-8")
+        allowed = router.allowed(path)
+        if allowed:
+            allow = {"Allow": ", ".join(allowed)}
+            if request.method == "OPTIONS":
+                return Response(b"", 204, allow)
+            raise MethodNotAllowed(f"{request.method} is not among {', '.join(allowed)}", allow)
+        moved = redirect(request, router, raw, path) if self.redirect_slashes else None
+        if moved is not None:
+            return moved
+        if self._fallback is not None:
+            return self._fallback(request)
+        raise NotFound(f"nothing is at {request.path}")
+
+    def _owner(self, request: Request) -> str:
+        """Which route and handler `request` went to; fills in what dispatch left out for speed."""
+        if request.app is not self:
+            request.app = self
+            values: list[Any] = []
+            path = decode_path(request.raw_path.decode("latin-1"))
+            endpoint = self._table.find(request, path, values) if path else None
+            if endpoint is not None:
+                endpoint.fill(request, values)
+        route: Route | None = request.route
+        return "no route" if route is None else route.owner
+
+    # -- errors -------------------------------------------------------------------------------
+
+    def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
+        """The response for what a handler raised: a registered handler's, or problem+json."""
+        owner = self._owner(request)
+        status = status_of(error)
+        found = self._error_handler(request, error, status)
+        if not isinstance(error, HTTPError) and (found is None or found.general):
+            log_failure(request, error, owner)
+        if found is None:
+            return default_response(request, error, self.debug)
+        value = found.call(request, error)
+        if inspect.isawaitable(value):
+            return _awaited(value, status, found.owner)
+        return convert(value, status, found.owner)
+
+    def _error_handler(
+        self, request: Request, error: BaseException, status: int
+    ) -> ErrorHandler | None:
+        """The innermost blueprint that has one decides."""
+        route: Route | None = request.route
+        for part in (self, *(route.scope if route else ()))[::-1]:
+            found = part._errors.find(error, status)
+            if found is not None:
+                return found
+        return None
+
+    # -- serving ------------------------------------------------------------------------------
+
+    async def startup(self) -> None:
+        """Run the start hooks, enter the lifespans, compile the routes."""
+        await self.lifecycle.start()
+        try:
+            self.freeze()
+        except BaseException:
+            await self.lifecycle.stop()
+            raise
+
+    async def shutdown(self) -> None:
+        """Finish what follows answers, leave the lifespans, run the stop hooks, end the threads."""
+        await self._pending.settle(self.limits.shutdown_timeout)
+        await self.lifecycle.stop()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        workers: int | None = None,
+        debug: bool = False,
+        block: bool = True,
+        necromancer: bool = True,
+        startup_message: bool = True,
+        thread_pool_workers: int | None = None,
+        uds: str | os.PathLike[str] | None = None,
+        fd: int | None = None,
+        ssl_certfile: str | os.PathLike[str] | None = None,
+        ssl_keyfile: str | os.PathLike[str] | None = None,
+        ssl_ca_certs: str | os.PathLike[str] | None = None,
+        http2: bool = False,
+        loop: str = "auto",
+        io_uring_num_bufs: int = 256,
+        io_uring_buf_size: int = 8192,
+        reload: bool = False,
+    ) -> None:
+        """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
+
+        - `host`, `port`: where to listen; port 0 takes a free one. `uds`: a unix socket instead.
+          `fd`: an inherited listening socket instead.
+        - `workers`: this version serves with one process; more is an error.
+        - `debug`: as in Ember(debug=True), and start errors come with their traceback.
+        - `thread_pool_workers`: threads for `def` handlers (default 40).
+        - `ssl_certfile`, `ssl_keyfile`: serve https; `ssl_ca_certs`: ask clients for a certificate
+          signed by one of these.
+        - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
+        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count and bytes;
+          this version's ring sizes them itself.
+        - `necromancer`: replaces dead workers; with one process there are none.
+
+        What keeps it from starting (a taken port, a route that cannot work) is one line on stderr
+        and exit status 1; with `block=False` a StartError.
+        """
+        from ember.server import Options, run
+
+        run(
+            self,
+            Options(
+                host=host,
+                port=port,
+                workers=workers,
+                debug=debug,
+                startup_message=startup_message,
+                thread_pool_workers=thread_pool_workers,
+                uds=uds,
+                fd=fd,
+                ssl_certfile=ssl_certfile,
+                ssl_keyfile=ssl_keyfile,
+                ssl_ca_certs=ssl_ca_certs,
+                http2=http2,
+                loop=loop,
+                io_uring_num_bufs=io_uring_num_bufs,
+                io_uring_buf_size=io_uring_buf_size,
+                reload=reload,
+            ),
+            block=block,
+        )
+
+    def test_client(self, **options: Unpack[ClientOptions]) -> TestClient:
+        """A client for tests, in process: `async with app.test_client() as client: ...`."""
+        from ember.testing import TestClient
+
+        return TestClient(self, **options)
+
+    def stop(self) -> None:
+        """End what `run` started: drain, stop hooks, return when it is over.
+
+        From another thread than the server's it waits; from a handler it returns at once.
+        """
+        from ember.server import stop
+
+        stop(self)
+
+
+async def _awaited(value: Awaitable[Any], status: int, owner: str) -> Response:
+    return convert(await value, status, owner)

@@ -1,0 +1,158 @@
+"""From what a handler asks for to one flat call, compiled when the application starts.
+
+`compile_binding` reads the signature of a handler and of everything it depends on, and writes a
+function that takes the values out of a request, validates them, and calls. A request is never
+looked at by anything more general than that function. A mistake in a signature is a RouteError that
+names route, handler and parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from ember.background import Pending
+from ember.binding.analysis import Analysis, Shelf, function_kind
+from ember.binding.faults import InvalidRequest
+from ember.binding.hints import UnresolvedAnnotation
+from ember.binding.parameters import INLINE, THREAD, Parameter
+from ember.binding.source import Source
+from ember.overrides import Overrides
+
+__all__ = [
+    "Binding",
+    "InvalidRequest",
+    "Overrides",
+    "Parameter",
+    "UnresolvedAnnotation",
+    "check_binding",
+    "compile_binding",
+]
+
+
+class Binding:
+    """How one handler is called.
+
+    - `call(request, values)` calls it; `values` are those of the path parameters, in the path's
+      order. With `needs_await` it is a coroutine function; otherwise it gives what the handler
+      gives.
+    - `parameters`: what the request brings, for whoever documents it.
+    - `source`: the generated Python.
+
+    Raises InvalidRequest (422), BadRequest (400), UnsupportedMediaType (415).
+    """
+
+    __slots__ = ("call", "dependencies", "needs_await", "parameters", "source", "wants_request")
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        source: str,
+        needs_await: bool,
+        parameters: tuple[Parameter, ...],
+        dependencies: tuple[Callable[..., Any], ...],
+        wants_request: bool,
+    ) -> None:
+        self.call = call
+        self.source = source
+        self.needs_await = needs_await
+        self.parameters = parameters
+        #: every function that is called for the handler
+        self.dependencies = dependencies
+        #: whether the handler, or one of them, sees the request
+        self.wants_request = wants_request
+
+
+def compile_binding(
+    handler: Callable[..., Any],
+    path_params: Mapping[str, Any] | Iterable[str] = (),
+    *,
+    methods: Iterable[str] = ("GET",),
+    where: str = "",
+    components: Shelf | None = None,
+    factories: Mapping[type, Callable[..., Any]] | None = None,
+    overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    run_in_thread: Callable[..., Any] | None = None,
+    target: Callable[..., Any] | None = None,
+    target_awaits: bool | None = None,
+    pending: Pending | None = None,
+) -> Binding:
+    """The plan for `handler`.
+
+    - `path_params`: names in the order of the path, or with the type that the router gives for each
+      (default str).
+    - `where`: how messages name the route and its handler.
+    - `components`: shared objects by type; `factories`: what makes one for each request.
+    - `overrides`: dependencies to replace, as tests do.
+    - `run_in_thread(function, *args, **kwargs)`: awaitable; plain functions among the dependencies
+      go through it. Without it they run on the loop.
+    - `target`: what is called in the place of `handler`, with its arguments; `target_awaits`:
+      whether that gives an awaitable (default: whether `handler` is a coroutine function).
+    - `pending`: is told of work that follows the answer.
+
+    Raises RouteError for a signature that cannot be filled; UnresolvedAnnotation, a kind of it, for
+    a name in an annotation that does not exist yet.
+    """
+    shared: Shelf = {} if components is None else components
+    path = path_params if isinstance(path_params, Mapping) else dict.fromkeys(path_params, str)
+    analysis = Analysis(
+        where or getattr(handler, "__qualname__", repr(handler)),
+        path,
+        tuple(methods),
+        lambda cls: cls in shared,
+        factories or {},
+        overrides or {},
+        run_in_thread is not None,
+    )
+    arguments = analysis.arguments(handler)
+    kind = function_kind(handler, False)
+    if target_awaits is not None:
+        kind = THREAD if target_awaits else INLINE
+    source = Source(
+        target or handler,
+        arguments,
+        kind=kind,
+        path=path,
+        component=analysis.component(shared),
+        run_in_thread=run_in_thread,
+        pending=pending,
+    )
+    call, text = source.compile()
+    return Binding(
+        call,
+        text,
+        source.needs_await,
+        source.parameters,
+        tuple(c.function for c in source.calls),
+        source.wants_request,
+    )
+
+
+def check_binding(
+    handler: Callable[..., Any],
+    path_params: Mapping[str, Any],
+    *,
+    methods: Iterable[str],
+    where: str,
+    components: Shelf,
+    factories: Mapping[type, Callable[..., Any]],
+) -> None:
+    """Look for mistakes that are certain before the application starts; arguments as above.
+
+    Also remembers what the annotations mean where the handler is defined inside a function that
+    still runs. Raises RouteError.
+    """
+    analysis = Analysis(
+        where,
+        path_params,
+        tuple(methods),
+        components.__contains__,
+        factories,
+        {},
+        False,
+        final=False,
+    )
+    # A class that is defined further down is looked up again at start.
+    with suppress(UnresolvedAnnotation):
+        analysis.arguments(handler)

@@ -1,0 +1,376 @@
+"""From a function's signature to the sources of its arguments. Runs once per route, at start."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Protocol, get_origin, is_typeddict
+
+from ember.background import BackgroundTasks
+from ember.binding.hints import Hints, call_name, show, unwrap
+from ember.binding.parameters import (
+    ASYNC,
+    ASYNC_GENERATOR,
+    GENERATOR,
+    INLINE,
+    OWNED,
+    REQUIRED,
+    THREAD,
+    THREAD_GENERATOR,
+    Argument,
+    Call,
+    Constant,
+    Given,
+    Parameter,
+    Shared,
+    Source,
+)
+from ember.params import MISSING, Dependency, Marker
+from ember.request import Request
+from ember.router import RouteError
+from ember.schema import SchemaError, codec_for
+from ember.schema.annotations import (
+    Bare,
+    Kind,
+    bare,
+    fields_of,
+    is_sequence,
+    is_upload,
+    kind_of,
+)
+
+_HAS_NO_BODY = frozenset(("GET", "HEAD"))
+
+
+class Shelf(Protocol):
+    """The shared objects by their type: a dict, or `ember.components.Components`."""
+
+    def __contains__(self, type: type, /) -> bool: ...
+    def __getitem__(self, type: type, /) -> Any: ...
+
+
+class Analysis:
+    """One route's handler and everything that it depends on, resolved.
+
+    `where` starts every message: `route "GET /x" (app.show)`. `path`: the type that the router
+    gives for each path parameter, by name. Raises RouteError for a parameter that nothing fills.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        path: Mapping[str, Any],
+        methods: tuple[str, ...],
+        is_component: Callable[[type], bool],
+        factories: Mapping[type, Callable[..., Any]],
+        overrides: Mapping[Callable[..., Any], Callable[..., Any]],
+        threads: bool,
+        final: bool = True,
+    ) -> None:
+        self.where = where
+        self._path = path
+        self._methods = methods
+        self._is_component = is_component
+        self._factories = factories
+        self._overrides = overrides
+        self._threads = threads
+        #: everything is known that will be: what is no component now never will be one
+        self._final = final
+        self._calls: dict[Callable[..., Any], Call] = {}
+        #: the dependencies that are being resolved, outermost first
+        self._open: list[Callable[..., Any]] = []
+
+    def arguments(self, function: Callable[..., Any], name: str | None = None) -> list[Argument]:
+        """What fills the parameters of `function`; `name` is that of a dependency."""
+        owner = f'{self.where}: dependency "{name}"' if name else self.where
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError) as error:
+            raise RouteError(f"{owner}: the parameters cannot be read: {error}") from None
+        hints = Hints(function, owner)
+        result = []
+        for parameter in signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+                raise RouteError(
+                    f'{owner}: nothing fills "{stars}{parameter.name}"; name the parameters '
+                    f"(a decorator of your own wants functools.wraps)"
+                )
+            annotation = hints.of(parameter)
+            source = self._source(parameter, annotation, owner)
+            by_name = parameter.kind is parameter.KEYWORD_ONLY
+            result.append(Argument(parameter.name, source, by_name))
+        return result
+
+    def component(self, shared: Shelf) -> Callable[[type], Any]:
+        """The look-up of a shared object; RouteError for one that nobody has added."""
+
+        def find(wanted: type) -> Any:
+            if wanted in shared:
+                return shared[wanted]
+            raise RouteError(
+                f"{self.where}: nothing fills a parameter of type {wanted.__name__}: no "
+                f"component of that type; add one with app.add_component(...), or annotate "
+                f"the parameter with Depends(...)"
+            )
+
+        return find
+
+    # -- one parameter ------------------------------------------------------------------------
+
+    def _source(self, parameter: inspect.Parameter, annotation: Any, owner: str) -> Source:
+        name = parameter.name
+        parts = bare(annotation)
+        markers: list[Marker | Dependency] = [
+            m for m in parts.metadata if isinstance(m, (Marker, Dependency))
+        ]
+        default = parameter.default
+        if isinstance(default, (Marker, Dependency)):
+            markers.append(default)
+            default = default.default if isinstance(default, Marker) else REQUIRED
+        if len(markers) > 1:
+            raise RouteError(
+                f'{owner}: parameter "{name}" has {markers[0]!r} and {markers[1]!r}; keep one'
+            )
+        marker = markers[0] if markers else None
+        if isinstance(marker, Dependency):
+            return self._dependency(marker, parts.type, name, owner)
+        beside = marker is not None and not isinstance(parameter.default, Marker)
+        if marker is not None and beside and marker.default is not MISSING:
+            if default is not REQUIRED:
+                raise RouteError(
+                    f'{owner}: parameter "{name}" has two defaults, {default!r} and '
+                    f"{marker!r}'s {marker.default!r}; keep one"
+                )
+            default = marker.default
+        if default is MISSING:
+            default = REQUIRED
+        if marker is None:
+            given = self._given(parameter, parts.type)
+            if given is not None:
+                return given
+        if annotation is REQUIRED and name not in self._path and marker is None:
+            raise RouteError(self._unannotated(owner, name, default))
+        if annotation is REQUIRED:
+            annotation = Any if name in self._path else str
+            parts = bare(annotation)
+        return self._parameter(name, annotation, parts, marker, default, owner)
+
+    def _given(self, parameter: inspect.Parameter, annotation: Any) -> Source | None:
+        """What needs no request data: the request itself, background tasks, components."""
+        name = parameter.name
+        if name in self._path:
+            return None
+        if name == "request" and annotation in (REQUIRED, Any, object):
+            return Given("request")
+        if annotation is REQUIRED or is_upload(annotation):
+            return None
+        kind = kind_of(annotation)
+        if kind in (Kind.SCALAR, Kind.SEQUENCE) or annotation in (object, dict):
+            return None
+        is_class = isinstance(annotation, type) and not is_typeddict(annotation)
+        if annotation in Request.__mro__:
+            return Given("request")
+        if is_class and issubclass(annotation, BackgroundTasks):
+            return Given("background")
+        if is_class and annotation in self._factories:
+            return self._owned(annotation)
+        if is_class and self._is_component(annotation):
+            return Shared(annotation)
+        if kind is Kind.CLASS and annotation is not object:
+            if parameter.default is not REQUIRED:
+                return Constant(parameter.default)
+            return Shared(annotation)
+        return None
+
+    def _parameter(
+        self,
+        name: str,
+        annotation: Any,
+        parts: Bare,
+        marker: Marker | None,
+        default: Any,
+        owner: str,
+    ) -> Parameter:
+        kind = kind_of(parts.type)
+        if marker is not None:
+            source = marker.source
+        elif name in self._path:
+            source = "path"
+        elif is_upload(parts.type):
+            source = "file"
+        elif kind in (Kind.SCALAR, Kind.SEQUENCE):
+            source = "query"
+        else:
+            source = "body"
+        self._check(name, source, kind, annotation, marker, default, owner)
+        alias = marker.alias if marker is not None and marker.alias else name
+        if source == "header" and alias == name and marker is not None:
+            alias = name.replace("_", "-") if marker.convert_underscores else name
+        constraints = marker.constraints if marker is not None else {}
+        try:
+            # None never comes as text: the annotation without it is what text must be.
+            seen = annotation if source == "body" else _required(parts)
+            codec = codec_for(_without_markers(seen), constraints)
+        except SchemaError as error:
+            raise RouteError(
+                f'{owner}: parameter "{name}: {show(annotation)}" cannot be validated: {error}'
+            ) from None
+        result = Parameter(
+            name, source, alias, annotation, parts.type, codec, default, marker, owner
+        )
+        result.optional = parts.optional
+        several = kind is Kind.SEQUENCE or source == "file"
+        result.many = several and is_sequence(parts.type)
+        result.fields = (
+            kind is Kind.DATA
+            and source not in ("path", "body", "file")
+            and bool(fields_of(parts.type))
+        )
+        return result
+
+    def _check(
+        self,
+        name: str,
+        source: str,
+        kind: Kind,
+        annotation: Any,
+        marker: Marker | None,
+        default: Any,
+        owner: str,
+    ) -> None:
+        if source == "path":
+            if name not in self._path and (marker is None or marker.alias not in self._path):
+                known = ", ".join(f'"{p}"' for p in self._path) or "no parameters"
+                raise RouteError(
+                    f'{owner}: parameter "{name}" is marked Path(), but the path has {known}; '
+                    f"put {{{name}}} into the path"
+                )
+            if default is not REQUIRED:
+                raise RouteError(
+                    f'{owner}: path parameter "{name}" has a default, which could never be used; '
+                    f"drop it"
+                )
+            # What a converter of the application's gives is its own business.
+            if kind is not Kind.SCALAR and self._path.get(name, str) in (str, int, float):
+                raise RouteError(
+                    f'{owner}: path parameter "{name}" is annotated {show(annotation)}; a path '
+                    f"holds one value: str, int, float, UUID, date, Enum, Literal ..."
+                )
+        elif kind is Kind.UNKNOWN:
+            raise RouteError(
+                f'{owner}: parameter "{name}: {show(annotation)}" cannot be filled; annotate it '
+                f"with a scalar, a list, a data class, or Depends(...)"
+            )
+        elif not self._final and source == "body":
+            return
+        elif source == "body" and marker is None and _HAS_NO_BODY.issuperset(self._methods):
+            raise RouteError(
+                f'{owner}: parameter "{name}: {show(annotation)}" would be the body, and '
+                f"{self._methods[0]} has none (RFC 9110 section 9.3.1); write "
+                f"Annotated[{show(annotation)}, Query()] to fill it from the query, or "
+                f"Annotated[..., Depends(...)], or share one with app.add_component(...)"
+            )
+        elif source == "cookie" and kind is Kind.SEQUENCE:
+            raise RouteError(
+                f'{owner}: parameter "{name}: {show(annotation)}" cannot come from a cookie, which '
+                f"holds one value"
+            )
+        elif (
+            source in ("query", "header", "cookie", "form")
+            and kind in (Kind.DATA, Kind.CLASS)
+            and not fields_of(bare(annotation).type)
+        ):
+            raise RouteError(
+                f'{owner}: parameter "{name}: {show(annotation)}" cannot come from the {source}; '
+                f"it takes scalars, lists of them, and data classes whose fields are those"
+            )
+
+    def _unannotated(self, owner: str, name: str, default: Any) -> str:
+        known = ", ".join(f'"{p}"' for p in self._path)
+        where = f"the path has {known}" if known else "the path has no parameters"
+        message = f'{owner}: nothing fills the parameter "{name}": {where}; '
+        if default is REQUIRED or default is None:
+            return (
+                f"{message}put {{{name}}} into the path, annotate it "
+                f'("{name}: int" reads the query), or call it "request"'
+            )
+        example = f"{name}: {type(default).__name__} = {default!r}"
+        return f'{message}annotate it: "{example}" reads the query'
+
+    # -- dependencies -------------------------------------------------------------------------
+
+    def _dependency(self, marker: Dependency, annotation: Any, name: str, owner: str) -> Call:
+        function = marker.call
+        if function is None:
+            if not isinstance(annotation, type):
+                raise RouteError(
+                    f'{owner}: parameter "{name}": Depends() without a function calls the '
+                    f"annotated class, and {show(annotation)} is none; write Depends(function)"
+                )
+            function = annotation
+        function = self._overrides.get(function, function)
+        known = self._calls.get(function)
+        if known is not None and marker.use_cache:
+            known.hold = known.hold or marker.hold
+            return known
+        if function in self._open:
+            chain = [*self._open[self._open.index(function) :], function]
+            raise RouteError(
+                f"{owner}: dependencies go in a circle: {' -> '.join(map(call_name, chain))}"
+            )
+        call = Call(function, call_name(function), self._kind(function, marker.inline), marker.hold)
+        self._open.append(function)
+        call.arguments = self.arguments(function, call.name)
+        self._open.pop()
+        if marker.use_cache:
+            self._calls[function] = call
+        return call
+
+    def _owned(self, annotation: type) -> Call:
+        """The per-request component of a type: its factory is a dependency."""
+        factory = self._factories[annotation]
+        factory = self._overrides.get(factory, factory)
+        known = self._calls.get(factory)
+        if known is not None:
+            return known
+        kind = self._kind(factory, True)
+        call = Call(factory, call_name(factory), OWNED if kind in (ASYNC, INLINE) else kind, False)
+        self._open.append(factory)
+        call.arguments = self.arguments(factory, call.name)
+        self._open.pop()
+        self._calls[factory] = call
+        return call
+
+    def _kind(self, function: Callable[..., Any], inline: bool) -> int:
+        return function_kind(function, self._threads and not inline)
+
+
+def function_kind(function: Callable[..., Any], threads: bool) -> int:
+    """How a function is called; plain ones in a thread where `threads` says so, classes never."""
+    target = unwrap(function)
+    if isinstance(target, type):
+        return INLINE
+    if not inspect.isroutine(target):
+        target = unwrap(type(target).__call__)
+    if inspect.isasyncgenfunction(target):
+        return ASYNC_GENERATOR
+    if inspect.isgeneratorfunction(target):
+        return THREAD_GENERATOR if threads else GENERATOR
+    if inspect.iscoroutinefunction(target):
+        return ASYNC
+    return THREAD if threads else INLINE
+
+
+def _without_markers(annotation: Any) -> Any:
+    """The annotation as the validating library may see it."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    rest = [m for m in annotation.__metadata__ if not isinstance(m, (Marker, Dependency))]
+    inner = annotation.__origin__
+    return Annotated[(inner, *rest)] if rest else inner
+
+
+def _required(parts: Bare) -> Any:
+    """The annotation without None."""
+    return Annotated[(parts.type, *parts.metadata)] if parts.metadata else parts.type

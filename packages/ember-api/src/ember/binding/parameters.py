@@ -1,0 +1,198 @@
+"""What a function asks for, parameter by parameter: the tree that a route is compiled from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ember.schema import Codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.params import Marker
+
+#: A parameter without default.
+REQUIRED: Any = inspect.Parameter.empty
+
+
+class Parameter:
+    """One value that the request brings; what validates it is also what documents it.
+
+    - `name`: in the function; `alias`: on the wire.
+    - `source`: "path", "query", "header", "cookie", "body", "form" or "file".
+    - `annotation`, `optional` (whether None is a value), `required`, `default`, `constraints`.
+    - `many`: whether repeated names are collected; `fields`: whether each field of a data class is
+      a name of its own.
+    """
+
+    __slots__ = (
+        "alias",
+        "annotation",
+        "codec",
+        "constraints",
+        "default",
+        "default_factory",
+        "deprecated",
+        "description",
+        "embed",
+        "examples",
+        "fields",
+        "include_in_schema",
+        "many",
+        "name",
+        "optional",
+        "owner",
+        "required",
+        "source",
+        "title",
+        "type",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        alias: str,
+        annotation: Any,
+        type: Any,
+        codec: Codec,
+        default: Any,
+        marker: Marker | None,
+        owner: str,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.alias = alias
+        self.annotation = annotation
+        #: the annotation without None and metadata
+        self.type = type
+        self.codec = codec
+        self.default = default
+        self.owner = owner
+        self.optional = False
+        self.many = False
+        self.fields = False
+        self.default_factory = marker.default_factory if marker else None
+        self.required = default is REQUIRED and self.default_factory is None
+        self.constraints: dict[str, Any] = dict(marker.constraints) if marker else {}
+        self.title = marker.title if marker else None
+        self.description = marker.description if marker else None
+        self.examples = marker.examples if marker else None
+        self.deprecated = marker.deprecated if marker else False
+        self.include_in_schema = marker.include_in_schema if marker else True
+        self.embed = marker.embed if marker else False
+
+    @property
+    def loc(self) -> list[Any]:
+        """Where a fault says that it is."""
+        if self.source in ("form", "file"):
+            return ["body", self.alias]
+        if self.fields or self.source == "body":
+            return [self.source]
+        return [self.source, self.alias]
+
+    def schema(
+        self, ref_template: str = "#/components/schemas/{name}"
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Its JSON Schema, and the named ones that it refers to."""
+        if self.source == "file":
+            # As OpenAPI 3.1 describes a part of a multipart form.
+            file = {"type": "string", "contentMediaType": "application/octet-stream"}
+            return ({"type": "array", "items": file} if self.many else file), {}
+        return self.codec.json_schema(ref_template)
+
+    def __repr__(self) -> str:
+        return f"<{self.source} parameter {self.alias!r} of {self.owner}>"
+
+
+class Given:
+    """What the server itself brings: "request" or "background"."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
+class Shared:
+    """The component of a type."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: type) -> None:
+        self.type = type
+
+
+class Constant:
+    """A parameter that nothing fills, so that its default stays."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+#: How a function is called: what comes back, and where it runs.
+ASYNC, INLINE, THREAD, ASYNC_GENERATOR, GENERATOR, THREAD_GENERATOR, OWNED = range(7)
+
+
+class Call:
+    """A dependency: a function with what fills its parameters.
+
+    `OWNED` is the factory of a per-request component: what it makes is closed after the request.
+    """
+
+    __slots__ = ("arguments", "function", "hold", "kind", "name")
+
+    def __init__(self, function: Callable[..., Any], name: str, kind: int, hold: bool) -> None:
+        self.function = function
+        self.name = name
+        self.kind = kind
+        self.hold = hold
+        self.arguments: list[Argument] = []
+
+    @property
+    def leaves(self) -> bool:
+        """Whether something is to be done after the request."""
+        return self.kind >= ASYNC_GENERATOR
+
+    @property
+    def awaits(self) -> bool:
+        """Whether calling it takes an `await`."""
+        return self.kind != INLINE
+
+
+Source = Parameter | Given | Shared | Constant | Call
+
+
+class Argument:
+    """One parameter of a function and what fills it; `keyword` when it is passed by name."""
+
+    __slots__ = ("keyword", "name", "source")
+
+    def __init__(self, name: str, source: Source, keyword: bool) -> None:
+        self.name = name
+        self.source = source
+        self.keyword = keyword
+
+
+def walk(arguments: list[Argument]) -> list[Parameter]:
+    """Every parameter that the request brings, dependencies first, each dependency once."""
+    found: list[Parameter] = []
+    seen: set[int] = set()
+
+    def visit(items: list[Argument]) -> None:
+        own: list[Parameter] = []
+        for argument in items:
+            source = argument.source
+            if isinstance(source, Call):
+                if id(source) not in seen:
+                    seen.add(id(source))
+                    visit(source.arguments)
+            elif isinstance(source, Parameter):
+                own.append(source)
+        found.extend(own)
+
+    visit(arguments)
+    return found

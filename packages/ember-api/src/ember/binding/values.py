@@ -1,0 +1,268 @@
+"""Readers for what is more than one conversion: data classes from names, and bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ember.binding.faults import missing, wrong
+from ember.binding.parameters import Parameter
+from ember.binding.scalars import PARSERS, parse_bool_or
+from ember.exceptions import UnsupportedMediaType
+from ember.params import Marker
+from ember.request import Request
+from ember.schema import Codec, Fault
+from ember.schema.annotations import bare, fields_of, is_sequence
+
+Faults = list[Fault] | None
+
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+OPERATORS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+MSGPACK_TYPES = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
+
+
+class Scalar:
+    """One value from text: the parser, and what a failure means."""
+
+    __slots__ = ("_codec", "_slug", "bounds", "errors", "loc", "parse")
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.loc = parameter.loc
+        self._codec = parameter.codec
+        self._slug = ""
+        self.parse: Callable[[Any], Any] = self._codec.convert
+        self.errors = self._codec.errors
+        #: comparisons that the generated code makes itself, as (operator, number)
+        self.bounds: list[tuple[str, Any]] = []
+        parser = PARSERS.get(parameter.type)
+        if parser is None:
+            return
+        constraints = parameter.constraints
+        marked = constraints and constraints.keys() <= OPERATORS.keys()
+        plain = not any(not isinstance(m, Marker) for m in bare(parameter.annotation).metadata)
+        if self._codec.annotation is parameter.type or (marked and plain):
+            self.parse, self._slug = parser
+            self.errors = (ValueError, *self._codec.errors)
+            self.bounds = [(OPERATORS[name], bound) for name, bound in constraints.items()]
+
+    def wrong(self, faults: Faults, error: Exception, text: Any) -> list[Fault]:
+        """`faults` and what is wrong with `text`."""
+        if self._slug and not isinstance(error, self._codec.errors):
+            fault = {"loc": self.loc, "msg": str(error), "type": self._slug}
+            return [fault] if faults is None else [*faults, fault]
+        return wrong(faults, self._codec, error, text, self.loc)
+
+
+class Fields:
+    """A data class whose fields are names of a query, header, cookie or form."""
+
+    __slots__ = ("_codec", "_fields", "_loc", "_parameter")
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+        self._codec = parameter.codec
+        self._loc = parameter.loc if parameter.source != "form" else ["body"]
+        self._fields = [
+            (field.alias, _wire_name(field.alias, parameter.source), kind, field.required)
+            for field, kind in _field_kinds(parameter.type)
+        ]
+
+    def read(self, values: Any, faults: Faults) -> tuple[Any, Faults]:
+        """(the value, faults) of a multi-map or dict of names."""
+        data: dict[str, Any] = {}
+        get_all = getattr(values, "get_all", None)
+        form = self._parameter.source == "form"
+        for name, wire, kind, required in self._fields:
+            if kind == "many" and get_all is not None:
+                items = get_all(wire)
+                if items or required:
+                    data[name] = items
+                continue
+            text = values.get(wire)
+            if text is None or (text == "" and form and kind != "str"):
+                continue
+            if kind == "bool" and isinstance(text, str):
+                # One that is none stays as it is: the codec says what is wrong with it.
+                text = parse_bool_or(text)
+            data[name] = text
+        if not data and not self._parameter.required:
+            return _default(self._parameter), faults
+        try:
+            return self._codec.convert(data), faults
+        except self._codec.errors as error:
+            return None, wrong(faults, self._codec, error, data, self._loc)
+
+
+def _wire_name(alias: str, source: str) -> str:
+    return alias.replace("_", "-") if source == "header" else alias
+
+
+def _field_kinds(annotation: Any) -> list[tuple[Any, str]]:
+    result = []
+    for field in fields_of(annotation):
+        inner = bare(field.type).type
+        kind = {bool: "bool", str: "str"}.get(inner, "other")
+        result.append((field, "many" if is_sequence(inner) else kind))
+    return result
+
+
+def _default(parameter: Parameter) -> Any:
+    if parameter.default_factory is not None:
+        return parameter.default_factory()
+    default = parameter.default
+    # A default that can be changed must not carry over from one request to the next.
+    return default.copy() if type(default) in (list, dict, set) else default
+
+
+class Body:
+    """The body as one value: JSON, a form or MessagePack, as its content type says."""
+
+    __slots__ = ("_codec", "_form", "_loc", "_parameter")
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+        self._codec = parameter.codec
+        self._loc = parameter.loc
+        self._form = Fields(_as_form(parameter)) if fields_of(parameter.type) else None
+
+    async def read(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
+        """(the value, faults). Raises BadRequest, UnsupportedMediaType."""
+        kind = request.content_type
+        if kind in FORM_TYPES and self._form is not None:
+            return self._form.read(await request.form(), faults)
+        if not kind:
+            return await self._without_type(request, faults)
+        form = "msgpack" if kind in MSGPACK_TYPES else "json"
+        if form == "json" and not is_json(kind):
+            raise _unsupported(kind, self._form is not None)
+        data = await request.body()
+        try:
+            if form == "msgpack":
+                return self._codec.decode_msgpack(data), faults
+            return self._codec.decode(data), faults
+        except self._codec.errors as error:
+            return self.wrong(faults, error, data, form)
+
+    async def _without_type(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
+        # A body without a type is not guessed at: browsers send one across sites without asking
+        # first.
+        if await request.body():
+            raise _unsupported("", self._form is not None)
+        if self._parameter.required:
+            return None, missing(faults, self._loc)
+        return _default(self._parameter), faults
+
+    def wrong(
+        self, faults: Faults, error: Exception, data: bytes, form: str = "json"
+    ) -> tuple[Any, Faults]:
+        """(the default or None, faults) for a body that the codec did not take."""
+        if not data:
+            if not self._parameter.required:
+                return _default(self._parameter), faults
+            return None, missing(faults, self._loc)
+        found = self._codec.faults(error, data, self._loc, form)
+        return None, found if faults is None else [*faults, *found]
+
+
+class Members:
+    """Several body parameters: each is a member of one object."""
+
+    __slots__ = ("_parameters",)
+
+    def __init__(self, parameters: list[Parameter]) -> None:
+        self._parameters = parameters
+
+    async def read(self, request: Request, faults: Faults) -> tuple[list[Any], Faults]:
+        """(the values in order, faults). Raises BadRequest, UnsupportedMediaType."""
+        import msgspec
+
+        kind = request.content_type
+        data = b""
+        form = "msgpack" if kind in MSGPACK_TYPES else "json"
+        if form == "json" and kind and not is_json(kind):
+            raise _unsupported(kind, False)
+        data = await request.body()
+        if data and not kind:
+            raise _unsupported("", False)
+        members: dict[str, Any] = {}
+        if data:
+            try:
+                if form == "json":
+                    members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+                else:
+                    members = msgspec.msgpack.decode(data, type=dict[str, msgspec.Raw])
+            except msgspec.ValidationError:
+                fault = {"loc": ["body"], "msg": "expected an object", "type": "dict_type"}
+                return [None] * len(self._parameters), [*(faults or []), fault]
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                from ember.schema.faults import malformed
+
+                raise malformed(form, error) from None
+        values = []
+        for parameter in self._parameters:
+            value, faults = self._member(parameter, members.get(parameter.alias), form, faults)
+            values.append(value)
+        return values, faults
+
+    def _member(
+        self, parameter: Parameter, raw: Any, form: str, faults: Faults
+    ) -> tuple[Any, Faults]:
+        loc = ["body", parameter.alias]
+        if raw is None:
+            if parameter.required:
+                return None, missing(faults, loc)
+            return _default(parameter), faults
+        codec: Codec = parameter.codec
+        data = bytes(raw)
+        try:
+            return (codec.decode(data) if form == "json" else codec.decode_msgpack(data)), faults
+        except codec.errors as error:
+            return None, [*(faults or []), *codec.faults(error, data, loc, form)]
+
+
+class File:
+    """A file of a form: the upload itself, or its bytes."""
+
+    __slots__ = ("_parameter",)
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._parameter = parameter
+
+    async def read(self, form: Any, faults: Faults) -> tuple[Any, Faults]:
+        """(the upload or uploads, faults)."""
+        parameter = self._parameter
+        uploads = form.get_all(parameter.alias)
+        if not uploads:
+            if parameter.required:
+                return None, missing(faults, parameter.loc)
+            return _default(parameter), faults
+        if not all(hasattr(upload, "filename") for upload in uploads):
+            fault = {"loc": parameter.loc, "msg": "expected a file", "type": "file_type"}
+            return None, [*(faults or []), fault]
+        if not parameter.many:
+            uploads = uploads[:1]
+        if parameter.type is bytes or parameter.type == list[bytes]:
+            uploads = [await upload.read() for upload in uploads]
+        return (uploads if parameter.many else uploads[0]), faults
+
+
+def is_json(kind: str) -> bool:
+    """Whether a media type is JSON (RFC 6839 section 3.1)."""
+    return kind == "application/json" or (kind.endswith("+json") and "/" in kind)
+
+
+def _unsupported(kind: str, form: bool) -> UnsupportedMediaType:
+    also = ", application/x-www-form-urlencoded" if form else ""
+    got = f'"{kind}"' if kind else "a body without Content-Type"
+    return UnsupportedMediaType(
+        f"this route takes application/json{also} or application/msgpack, not {got}"
+    )
+
+
+def _as_form(parameter: Parameter) -> Parameter:
+    """The same parameter as fields of a form."""
+    copy = Parameter.__new__(Parameter)
+    for name in Parameter.__slots__:
+        setattr(copy, name, getattr(parameter, name))
+    copy.source, copy.fields = "form", True
+    return copy

@@ -1,0 +1,41 @@
+"""The `ember` command. Each command is a file here, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "new": "Make a new project.",
+    "start": "Serve an application.",
+    "dev": "Serve, and start again whenever a file changes.",
+    "test": "Run the tests of the project.",
+    "routes": "List the routes of an application.",
+    "openapi": "Print the OpenAPI description of an application.",
+    "doctor": "Say which event loop and build run here, and why.",
+    "version": "Print the version.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows the commands by name, so that `ember version` does not load what `ember start`
+    needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ember.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Ember: a web framework that owns its whole stack."""

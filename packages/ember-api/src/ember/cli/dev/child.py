@@ -1,0 +1,58 @@
+"""The process that `ember dev` starts again and again: it serves on an inherited socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+
+#: The application did not start, and stderr says why.
+NOT_STARTED = 3
+
+
+def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
+    """Serve until told to stop; the exit status."""
+    # What the folder holds goes before what Ember's own command has put on the path.
+    from ember.cli.locate import locate
+    from ember.server import AppServer, StartError
+
+    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
+    try:
+        app, options = locate(target)
+        options = options._replace(
+            debug=True, host=None, uds=None, fd=fd, workers=None, reload=False, loop=loop
+        )
+        AppServer(app, options).run()
+    except StartError as error:
+        print(f"ember: {error}", file=sys.stderr)
+        if error.__cause__ is not None:
+            print(f"\n{explain(error.__cause__)}", file=sys.stderr)
+        return NOT_STARTED
+    return 0
+
+
+def explain(error: BaseException) -> str:
+    """The traceback as far as it is the user's: without the machinery that imported the module."""
+    machinery = (os.path.dirname(os.path.dirname(__file__)), "<frozen importlib")
+    found = traceback.TracebackException.from_exception(error)
+    kept = [
+        frame
+        for frame in found.stack
+        if not frame.filename.startswith(machinery) and "/importlib/" not in frame.filename
+    ]
+    found.stack = traceback.StackSummary.from_list(kept)
+    return "".join(found.format()).rstrip()
+
+
+def _follow(lifeline: int) -> None:
+    """End when the supervisor has ended, however that came about."""
+    while os.read(lifeline, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    name, socket_fd, lifeline_fd, event_loop = sys.argv[1:]
+    sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop))

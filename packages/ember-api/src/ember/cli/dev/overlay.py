@@ -1,0 +1,82 @@
+"""What browsers get while the application is down: why, and the page again once it is up."""
+
+from __future__ import annotations
+
+import html
+import socket
+import threading
+
+#: Seconds that a client has for its request.
+PATIENCE = 2.0
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:0;background:#191512;color:#eee4dc}"
+    "header{background:#c2410c;color:#fff;padding:24px 32px}h1{font-size:22px;margin:0}"
+    "p{margin:4px 0;opacity:.85}pre{padding:16px 32px;margin:0;overflow:auto;"
+    "font:14px/1.6 ui-monospace,monospace;white-space:pre-wrap}"
+)
+
+
+def page(text: str) -> bytes:
+    """The error as HTML; it asks again every second."""
+    head, _, rest = text.strip().partition("\n")
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=1>"
+        f"<title>Ember: the application is down</title><style>{_STYLE}</style>"
+        f"<header><h1>{html.escape(head.removeprefix('ember: '))}</h1>"
+        "<p>ember dev starts it again when a file changes; this page follows.</p></header>"
+        f"<pre>{html.escape(rest.strip())}</pre></html>"
+    ).encode()
+
+
+class Overlay:
+    """Answers on a listening socket in the place of the application, between `start` and `stop`."""
+
+    def __init__(self, sock: socket.socket, text: str) -> None:
+        self._sock = sock
+        self._page = page(text)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave what comes from now on to the application."""
+        self._over.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        import select
+
+        while not self._over.is_set():
+            ready, _, _ = select.select([self._sock], [], [], 0.02)
+            if not ready:
+                continue
+            try:
+                client, _ = self._sock.accept()
+            except OSError:  # it left again
+                continue
+            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        with client:
+            client.settimeout(PATIENCE)
+            request = b""
+            try:
+                while b"\r\n\r\n" not in request and len(request) < 65536:
+                    data = client.recv(65536)
+                    if not data:
+                        return
+                    request += data
+                body = b"" if request.startswith(b"HEAD ") else self._page
+                client.sendall(
+                    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html; "
+                    b"charset=utf-8\r\nCache-Control: no-store\r\nConnection: close\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (len(self._page), body)
+                )
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):
+                    pass  # so that a body that is still coming does not reset the answer
+            except OSError:
+                return  # the client's business

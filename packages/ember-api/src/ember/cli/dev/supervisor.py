@@ -1,0 +1,187 @@
+"""The process that stays: it holds the socket, watches the files, and replaces its child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from types import FrameType
+
+from ember.cli.dev.overlay import Overlay
+from ember.cli.dev.watch import Watch
+from ember.server import StartError
+from ember.terminal import Style
+
+#: Seconds between two looks at the files; longer where a look takes long.
+INTERVAL = 0.05
+#: Of one look to the pause after it, at most.
+SHARE = 0.1
+#: Seconds that the application has to end before it is killed.
+GRACE = 3.0
+#: Characters of what it wrote to stderr that the page shows.
+KEPT = 16_384
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that the application will serve on. Raises StartError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"{host} is not an address: {error.strerror}") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"{host}:{port}: {error.strerror}; stop what listens there or choose another --port"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+class Supervisor:
+    """Runs the application in a child, and another one after every change."""
+
+    def __init__(self, sock: socket.socket, target: str | None, loop: str) -> None:
+        self._sock = sock
+        self._target = target or ""
+        self._loop = loop
+        self._style = Style(sys.stderr)
+        self._watch = Watch(os.getcwd())
+        self._child: subprocess.Popen[str] | None = None
+        self._tail = ""
+        self._reader: threading.Thread | None = None
+        self._overlay: Overlay | None = None
+        self._terminal = sys.stdin is not None and sys.stdin.isatty()
+        self._interrupted = False
+        self._signals = 0
+        self._wake = threading.Event()
+        # The child ends when the other end is closed, however this process ends.
+        self._lifeline, self._held = os.pipe()
+
+    def run(self) -> int:
+        """Until SIGINT or SIGTERM; the exit status."""
+        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            host, port = self._sock.getsockname()[:2]
+            where = f"[{host}]" if ":" in host else host
+            self._say(f"ember dev: http://{where}:{port}, watching {os.getcwd()}")
+            self._start()
+            pause = INTERVAL
+            while not self._signals:
+                self._wake.wait(pause)
+                if self._child is not None and self._child.poll() is not None:
+                    self._fell()
+                began = time.monotonic()
+                changed = self._watch.changed()
+                pause = max(INTERVAL, (time.monotonic() - began) / SHARE)
+                if changed and not self._signals:
+                    self._restart(changed)
+            return 0
+        finally:
+            self._end_child()
+            self._end_overlay()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._lifeline)
+            os.close(self._held)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        self._interrupted = number == signal.SIGINT
+        self._wake.set()
+
+    def _say(self, text: str) -> None:
+        print(self._style.dim(text), file=sys.stderr, flush=True)
+
+    # -- the child ----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        environment = dict(os.environ)
+        if self._style.colours:
+            environment["FORCE_COLOR"] = "1"
+        fd = self._sock.fileno()
+        self._tail = ""
+        self._child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "ember.cli.dev.child",
+                self._target,
+                str(fd),
+                str(self._lifeline),
+                self._loop,
+            ],
+            pass_fds=(fd, self._lifeline),
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            # At a terminal it stays in the foreground, so that breakpoint() can read.
+            process_group=None if self._terminal else 0,
+        )
+        self._reader = threading.Thread(target=self._copy, args=(self._child,), daemon=True)
+        self._reader.start()
+
+    def _copy(self, child: subprocess.Popen[str]) -> None:
+        """What the application writes to stderr goes to ours, and its end is kept."""
+        assert child.stderr is not None
+        for line in child.stderr:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            self._tail = (self._tail + line)[-KEPT:]
+
+    def _fell(self) -> None:
+        """The application has ended by itself: say why until something changes."""
+        child, self._child = self._child, None
+        assert child is not None
+        if self._reader is not None:
+            self._reader.join(GRACE)
+        reason = self._tail.strip()
+        if not reason.startswith("ember: "):
+            ended = f"the application ended with status {child.returncode}"
+            if child.returncode < 0:
+                ended = f"the application was ended by {signal.Signals(-child.returncode).name}"
+            reason = f"ember: {ended}\n{reason}"
+            self._say(ended)
+        self._say("waiting for a change")
+        self._overlay = Overlay(self._sock, reason)
+        self._overlay.start()
+
+    def _restart(self, changed: list[str]) -> None:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        self._say(f"{changed[0]}{more} changed")
+        self._end_child()
+        self._end_overlay()
+        self._start()
+
+    def _end_child(self) -> None:
+        """Let the application finish what it does; not for long."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        asked = self._signals
+        # Ctrl+C at a terminal has reached it already, and a second signal would mean: at once.
+        if not (self._interrupted and self._terminal):
+            child.terminate()
+        deadline = time.monotonic() + GRACE
+        while child.poll() is None:
+            if time.monotonic() > deadline or self._signals > max(asked, 1):
+                child.kill()
+                child.wait()
+                break
+            time.sleep(0.005)
+        if self._reader is not None:
+            self._reader.join(GRACE)
+
+    def _end_overlay(self) -> None:
+        overlay, self._overlay = self._overlay, None
+        if overlay is not None:
+            overlay.stop()

@@ -1,0 +1,54 @@
+"""`ember routes`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+
+@click.command("routes")
+@click.option(
+    "--app", "target", metavar="MODULE:APP", help="Default: main, app or application here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--debug", is_flag=True, help="Errors with traceback.")
+def command(target: str | None, as_json: bool, debug: bool) -> None:
+    """List the routes of an application."""
+    from ember.cli.locate import locate
+    from ember.cli.start import fail
+    from ember.router import RouteError
+    from ember.server import StartError
+    from ember.signature import handler_name
+    from ember.terminal import Style
+
+    try:
+        app, _ = locate(target)
+        app.check()
+    except (StartError, RouteError) as error:
+        fail(error, debug=debug)
+    if as_json:
+        listed = [
+            {
+                "methods": list(route.methods),
+                "path": route.path,
+                "name": route.name,
+                "handler": handler_name(route.handler),
+                "deprecated": route.deprecated,
+                "tags": list(route.tags),
+                "summary": route.summary,
+            }
+            for route in app.routes
+        ]
+        click.echo(json.dumps(listed, indent=2))
+        return
+    if not app.routes:
+        click.echo("no routes")
+        return
+    style = Style(sys.stdout)
+    rows = [
+        (",".join(route.methods), route.path, route.name, handler_name(route.handler))
+        for route in app.routes
+    ]
+    print(style.table(("METHOD", "PATH", "NAME", "HANDLER"), rows))

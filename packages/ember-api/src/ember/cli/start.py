@@ -1,0 +1,60 @@
+"""`ember start`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ember.server import LOOPS
+
+
+@click.command("start")
+@click.option(
+    "--app", "target", metavar="MODULE:APP", help="Default: main, app or application here."
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; this version has one.")
+@click.option("--uds", metavar="PATH", help="Listen on a unix socket instead.")
+@click.option("--fd", type=int, help="Take an inherited listening socket instead.")
+@click.option("--ssl-certfile", metavar="PATH", help="Serve https with this certificate.")
+@click.option("--ssl-keyfile", metavar="PATH")
+@click.option(
+    "--ssl-ca-certs", metavar="PATH", help="Ask clients for a certificate signed by these."
+)
+@click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
+@click.option("--thread-pool-workers", type=click.IntRange(min=1), help="Threads for def handlers.")
+@click.option("--debug", is_flag=True, help="Readable error pages; start errors with traceback.")
+@click.pass_context
+def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
+    """Serve an application.
+
+    What its own app.run(...) says is the default of every option.
+    """
+    from ember.cli.locate import locate
+    from ember.server import StartError, run
+
+    try:
+        app, options = locate(target)
+    except StartError as error:
+        fail(error, debug=given["debug"])
+    asked = {
+        name: value
+        for name, value in given.items()
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if asked.keys() & {"host", "port", "uds", "fd"}:
+        # Another place to listen replaces the program's own, whichever kind that was.
+        options = options._replace(uds=None, fd=None)
+    run(app, options._replace(**asked))
+
+
+def fail(error: BaseException, *, debug: bool) -> Any:
+    """One line and exit status 1; with `debug` the whole traceback."""
+    if debug:
+        raise error
+    print(f"ember: {error}", file=sys.stderr)
+    raise SystemExit(1)

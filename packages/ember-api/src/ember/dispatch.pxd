@@ -1,0 +1,50 @@
+# cython: language_level=3
+cimport cython
+
+from ember.router.tree cimport Node
+
+cdef int _NOTHING, _REQUEST, _VALUE, _REQUEST_VALUE, _VALUE_REQUEST, _ANY, _BOUND, _VALUES
+cdef list _NO_VALUES
+
+
+@cython.final
+cdef class Endpoint:
+    cdef public object route
+    cdef public object handler
+    cdef public object app
+    cdef public str owner
+    cdef public list slots
+    cdef public tuple keywords
+    cdef public tuple names
+    cdef public object wrapper
+    cdef public object binding
+    cdef public object limits
+    cdef public bint fills
+    cdef public int kind
+
+    @cython.locals(kind=cython.int)
+    cpdef object call(self, object request, list values)
+
+    @cython.locals(params=dict, index=cython.Py_ssize_t)
+    cpdef object fill(self, object request, list values)
+
+    @cython.locals(arguments=list, keywords=dict, first=cython.Py_ssize_t)
+    cpdef object call_any(self, object request, list values)
+
+
+@cython.final
+cdef class Dispatcher:
+    cdef public bint stale
+    cdef public dict exact
+    cdef public dict prefixes
+    cdef public dict trees
+    cdef object _refresh
+    cdef object _missed
+    cdef object _owner
+
+    @cython.locals(
+        key=str, method=str, endpoint=Endpoint, node=Node, values=list, slash=cython.Py_ssize_t
+    )
+    cpdef object dispatch(self, object request)
+
+    cpdef object into_response(self, object request, object value)

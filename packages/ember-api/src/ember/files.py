@@ -1,0 +1,304 @@
+"""`FileResponse`: a file, whole or in part, as the request's conditions say."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import mimetypes
+import os
+import stat
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ember.conditional import Range, Unsatisfiable, conditional, precondition, ranges
+from ember.protocol.dates import http_date
+from ember.request import Request
+from ember.response import Response
+
+if TYPE_CHECKING:
+    from ember.protocol.pure.headers import HeadersInit
+
+#: Bytes that are read, and sent, at once.
+CHUNK = 262144
+
+#: Reads what is in the page cache and nothing else: no thread is needed for what cannot wait.
+_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+# What mimetypes does not know, or knows differently from one machine to the next.
+_TYPES = {
+    ".css": "text/css",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+    ".xml": "application/xml",
+}
+
+
+class FileResponse(Response):
+    """Sends a file, with `ETag` and `Last-Modified`; answers 304, ranges (206, 416), 412 and HEAD.
+
+    - `filename`: what the client should call it; sent as an attachment, or with
+      `disposition="inline"` to be shown.
+    - `content_type`: guessed from the name when not given.
+    - `etag`: the entity tag with its quotes; made of time and size when not given.
+
+    Raises FileNotFoundError and PermissionError as `open` does, IsADirectoryError for a folder, and
+    OSError for what is no regular file. The file is opened at once, so that what is sent is what
+    was seen, even when it is replaced meanwhile.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        status_code: int = 200,
+        headers: HeadersInit | None = None,
+        content_type: str | None = None,
+        *,
+        filename: str | None = None,
+        disposition: str = "attachment",
+        etag: str | None = None,
+    ) -> None:
+        if disposition not in ("attachment", "inline"):
+            raise ValueError(
+                f'FileResponse(disposition={disposition!r}): expected "attachment" or "inline"'
+            )
+        name = os.fspath(path)
+        super().__init__(b"", status_code, headers, content_type or content_type_of(name))
+        self.path = name
+        self._data: bytes | None = None
+        self._prepared = False
+        self._file: OpenFile | None = OpenFile(name)
+        self._describe(self._file.status, etag)
+        if filename is not None:
+            self.headers["Content-Disposition"] = content_disposition(disposition, filename)
+        # Whoever does not ask for less gets the whole file.
+        self.stream = Pieces(self._file, [(0, self.size)])
+
+    @classmethod
+    def from_memory(cls, data: bytes, like: FileResponse) -> FileResponse:
+        """The same answer as `like`, from a copy of its content that is kept in memory."""
+        self = cls.__new__(cls)
+        Response.__init__(self, data, 200, None, like.content_type)
+        self.path = like.path
+        self.size = like.size
+        self.modified = like.modified
+        self.file_status = like.file_status
+        self._data = data
+        self._prepared = False
+        self._file = None
+        self.headers.take(like.headers)
+        return self
+
+    def _describe(self, status: os.stat_result, etag: str | None) -> None:
+        self.file_status = status
+        self.size: int = status.st_size
+        self.modified = int(status.st_mtime)
+        headers = self.headers
+        if etag is not None:
+            headers["ETag"] = etag
+        elif "etag" not in headers:
+            headers["ETag"] = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        if "last-modified" not in headers:
+            headers["Last-Modified"] = http_date(self.modified)
+        headers["Accept-Ranges"] = "bytes"
+        headers["Content-Length"] = str(self.size)
+
+    def for_request(self, request: Request) -> FileResponse:
+        """What `request` asks for: this response, made 304, 206, 412 or 416 where its headers say
+        so.
+
+        The server calls it before the first byte; a second call changes nothing.
+        """
+        # RFC 9110 section 13.2.1: only where the answer would be a 200.
+        if self._prepared or self.status_code != 200 or request.method not in ("GET", "HEAD"):
+            return self
+        self._prepared = True
+        if not conditional(request.headers):
+            return self
+        etag = self.headers["ETag"]
+        status = precondition(request.headers, etag, self.modified)
+        if status != 200:
+            self._without_content(status)
+            return self
+        if request.method == "HEAD":  # Range has a meaning for GET only (section 14.2)
+            return self
+        try:
+            wanted = ranges(request.headers, self.size, etag, self.modified)
+        except Unsatisfiable:
+            self._without_content(416)
+            self.headers["Content-Range"] = f"bytes */{self.size}"
+            return self
+        if wanted is not None:
+            self.status_code = 206
+            self._send_only(wanted)
+        return self
+
+    def read_all(self) -> bytes:
+        """The whole content, read now; the file is closed."""
+        data, file = b"", self._file
+        assert file is not None, "the content is in memory already"
+        while more := file.read_now(self.size + 1 - len(data), len(data)):
+            data += more
+        file.close()
+        return data
+
+    def _without_content(self, status: int) -> None:
+        self.status_code = status
+        self.body, self.stream = b"", None
+        if self._file is not None:
+            self._file.close()
+        self.content_type = None
+        # What describes content that is not sent; ETag, Cache-Control and Vary stay (section
+        # 15.4.5).
+        for name in ("Content-Length", "Content-Disposition", "Content-Encoding", "Accept-Ranges"):
+            self.headers.pop(name)
+
+    def _send_only(self, wanted: list[Range]) -> None:
+        parts: list[bytes | Range]
+        if len(wanted) == 1:
+            first, end = wanted[0]
+            self.headers["Content-Range"] = f"bytes {first}-{end - 1}/{self.size}"
+            parts = [wanted[0]]
+        else:
+            parts = self._byteranges(wanted)
+        self.headers["Content-Length"] = str(
+            sum(len(p) if isinstance(p, bytes) else p[1] - p[0] for p in parts)
+        )
+        data = self._data
+        if self._file is not None:
+            self.stream = Pieces(self._file, parts)
+        elif data is not None:
+            self.body = b"".join(p if isinstance(p, bytes) else data[p[0] : p[1]] for p in parts)
+
+    def _byteranges(self, wanted: list[Range]) -> list[bytes | Range]:
+        """Several parts in one message (RFC 9110 section 14.6)."""
+        boundary = os.urandom(12).hex()
+        parts: list[bytes | Range] = []
+        kind = f"Content-Type: {self.content_type}\r\n" if self.content_type else ""
+        for first, end in wanted:
+            span = f"Content-Range: bytes {first}-{end - 1}/{self.size}"
+            between = "\r\n" if parts else ""
+            head = f"{between}--{boundary}\r\n{kind}{span}\r\n\r\n"
+            parts += [head.encode("latin-1"), (first, end)]
+        parts.append(f"\r\n--{boundary}--\r\n".encode())
+        self.content_type = f"multipart/byteranges; boundary={boundary}"
+        return parts
+
+
+class OpenFile:
+    """A regular file, open for reading until `close`, or until nobody has it any more."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        self._buffer: bytearray | None = None
+        # O_NONBLOCK: a pipe in the place of a file must not hold us before it is recognized.
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
+        self.status = os.fstat(self._fd)
+        if stat.S_ISDIR(self.status.st_mode):
+            self.close()
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(self.status.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "not a regular file", path)
+
+    async def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` (at most CHUNK) bytes at `offset`; in a thread when the disk is slow."""
+        if _NOWAIT is not None:
+            if self._buffer is None:
+                self._buffer = bytearray(CHUNK)
+            view = memoryview(self._buffer)[:size]
+            try:
+                count = os.preadv(self._fd, [view], offset, _NOWAIT)
+            except OSError as error:
+                # Not in the page cache, or a file system that cannot tell.
+                if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+            else:
+                if count:
+                    return bytes(view[:count])
+        return await asyncio.to_thread(self.read_now, size, offset)
+
+    def read_now(self, size: int, offset: int) -> bytes:
+        """`read`, waiting here."""
+        return os.pread(self._fd, size, offset)
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Pieces:
+    """The bytes of a file and what stands between its parts, piece by piece; closes the file."""
+
+    def __init__(self, file: OpenFile, parts: list[Any]) -> None:
+        self._file = file
+        self._parts = parts
+        self._iterator: AsyncIterator[bytes] | None = None
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = self._read()
+        return await self._iterator.__anext__()
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            offset, end = part
+            while offset < end:
+                data = await self._file.read(min(CHUNK, end - offset), offset)
+                if not data:
+                    raise RuntimeError(f"the file became shorter while it was sent: {offset} bytes")
+                offset += len(data)
+                yield data
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        if self._iterator is not None:
+            await self._iterator.aclose()  # type: ignore[attr-defined]
+        self._file.close()
+
+
+def content_type_of(path: str) -> str:
+    """The media type that the name of a file suggests; text is UTF-8."""
+    ending = os.path.splitext(path)[1].lower()
+    kind = _TYPES.get(ending)
+    if kind is None:
+        guessed, encoding = mimetypes.guess_type(path, strict=False)
+        # "a.tar.gz" is a gzip file, not a tar that is encoded on its way.
+        kind = guessed if guessed and not encoding else "application/octet-stream"
+        if encoding == "gzip":
+            kind = "application/gzip"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def content_disposition(kind: str, filename: str) -> str:
+    """The field's value (RFC 6266): the name for everybody, and as RFC 8187 has it where it needs
+    more than ASCII."""
+    plain = "".join(c if " " <= c <= "~" else "_" for c in filename)
+    quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+    value = f'{kind}; filename="{quoted}"'
+    # A percent sign is decoded by some clients and not by others; filename* has one meaning.
+    if plain != filename or "%" in filename:
+        value += f"; filename*=UTF-8''{quote(filename, safe='!#$&+^`|')}"
+    return value

@@ -1,0 +1,9 @@
+# cython: language_level=3
+
+cpdef bytes encode_json(object value)
+
+cpdef object convert(object value, int status=*, str owner=*)
+
+cdef object _from_tuple(tuple value, str owner)
+
+cdef bytes _json(object value, str owner)

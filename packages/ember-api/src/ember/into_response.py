@@ -1,0 +1,149 @@
+"""What a handler returned, as a Response.
+
+dict, list, number, bool, msgspec Struct, dataclass, attrs class, pydantic model -> JSON; str ->
+text/plain; bytes -> application/octet-stream; None -> 204; (body, status) and (body, status,
+headers); an async generator -> streamed; a Response as it is. Anything else is an error that names
+the type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ember.response import Response, StreamingResponse
+
+_JSON = "application/json"
+_encode: Any = None
+
+
+class UnsupportedReturn(TypeError):
+    """A handler returned something that has no response; the message names handler and type."""
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as JSON. Raises TypeError for what has no JSON form."""
+    global _encode
+    if _encode is None:
+        # Here, because msgspec costs 8 MB of memory and not every application answers JSON.
+        import msgspec
+
+        _encode = msgspec.json.Encoder(enc_hook=_model).encode
+    result: bytes = _encode(value)
+    return result
+
+
+def _model(value: Any) -> Any:
+    """A pydantic model inside another value, recognized without importing pydantic."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"a value of type {_type_name(value)} has no JSON form")
+    return dump(mode="json")
+
+
+def _type_name(value: object) -> str:
+    cls = type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def is_data(value: object) -> bool:
+    """Whether a class of somebody's holds data that goes out as JSON."""
+    cls = type(value)
+    return (
+        hasattr(cls, "__struct_fields__")
+        or hasattr(cls, "__dataclass_fields__")
+        or hasattr(cls, "__attrs_attrs__")
+    )
+
+
+def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response:
+    """The Response for what a handler returned.
+
+    `status`: what the route declared, 0 when it did not. A Response, or a tuple with a status, has
+    its own. Raises UnsupportedReturn, which names `owner`.
+    """
+    cls = type(value)
+    if cls is dict or cls is list:
+        return Response.trusted(_json(value, owner), status or 200, _JSON)
+    if isinstance(value, Response):
+        return value
+    if value is None:
+        return Response(b"", status or 204)
+    if isinstance(value, str):
+        return Response(str(value), status or 200, None, "text/plain; charset=utf-8")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Response(value, status or 200, None, "application/octet-stream")
+    if isinstance(value, (dict, list, bool, int, float)):
+        return Response.trusted(_json(value, owner), status or 200, _JSON)
+    # Looked up in the class itself: asking a model for what it has not takes a microsecond.
+    if "__pydantic_serializer__" in cls.__dict__ and hasattr(cls, "model_dump_json"):
+        return Response.trusted(_model_json(value), status or 200, _JSON)
+    if is_data(value):
+        return Response.trusted(_json(value, owner), status or 200, _JSON)
+    if isinstance(value, tuple):
+        return _from_tuple(value, owner)
+    if hasattr(cls, "model_dump_json"):
+        return Response.trusted(_model_json(value), status or 200, _JSON)
+    if hasattr(cls, "__anext__"):
+        return StreamingResponse(value, status or 200)
+    raise UnsupportedReturn(_explain(value, owner))
+
+
+def _model_json(model: Any) -> bytes:
+    """A pydantic model as JSON."""
+    cls = type(model)
+    if cls.model_dump_json.__module__ == "pydantic.main":
+        # What pydantic's own method calls in the end, without the detour through a str.
+        result: bytes = cls.__pydantic_serializer__.to_json(model)
+        return result
+    text: str = model.model_dump_json()
+    return text.encode()
+
+
+def _from_tuple(value: tuple[Any, ...], owner: str) -> Response:
+    count = len(value)
+    if count not in (2, 3) or type(value[1]) is not int or not 200 <= value[1] <= 599:
+        raise UnsupportedReturn(
+            f"{owner} returned a tuple of {count}: {_shape(value)}; "
+            f"expected (body, status) or (body, status, headers)"
+        )
+    body, status = value[0], value[1]
+    if isinstance(body, tuple):
+        raise UnsupportedReturn(f"{owner} returned a tuple inside a tuple; return a list for JSON")
+    if isinstance(body, Response):
+        response = body
+        response.status_code = status
+    else:
+        response = convert(body, status, owner)
+    if count == 3:
+        headers = value[2]
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        for name, field in pairs:
+            if name.lower() == "content-type":
+                response.content_type = field
+            else:
+                response.headers.add(name, field)
+    return response
+
+
+def _shape(value: tuple[Any, ...]) -> str:
+    return "(" + ", ".join(_type_name(item) for item in value) + ")"
+
+
+def _json(value: Any, owner: str) -> bytes:
+    try:
+        return encode_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnsupportedReturn(
+            f"{owner} returned a {_type_name(value)} that has no JSON form: {error}"
+        ) from error
+
+
+def _explain(value: object, owner: str) -> str:
+    hint = "return a dict, list, str, bytes, None, a dataclass, a model or a Response"
+    if hasattr(type(value), "__next__"):
+        hint = "make it an async generator, or return StreamingResponse(...)"
+    elif isinstance(value, (set, frozenset)):
+        hint = "return a list"
+    elif hasattr(type(value), "__await__"):
+        hint = "await it in the handler"
+    return f"{owner} returned a value of type {_type_name(value)}, which has no response; {hint}"

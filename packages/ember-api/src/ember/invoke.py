@@ -1,0 +1,81 @@
+"""What a route does around its handler: a thread, a status code.
+
+Deadlines and body limits are the connection's; a route only names them (`request.limits`).
+
+A plain `async def` handler has none of it and is called by the dispatcher itself. Each layer here
+is put around the one before, once, at registration, so that a route pays only for what it declares.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ember.dispatch import Wrapper
+from ember.into_response import convert
+from ember.response import Response
+from ember.routes import Route
+from ember.threads import ThreadPool
+
+_Call = Callable[..., Awaitable[Any]]
+
+
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether calling `handler` gives a coroutine or an async generator, which never block."""
+    seen: Any = handler
+    while seen is not None:
+        while hasattr(seen, "func"):  # functools.partial
+            seen = seen.func
+        # An object whose class defines __call__ is a handler too.
+        for candidate in (seen, getattr(type(seen), "__call__", None)):  # noqa: B004
+            if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+                return True
+        seen = getattr(seen, "__wrapped__", None)
+    return False
+
+
+def wrap(route: Route, pool: Callable[[], ThreadPool]) -> Wrapper | None:
+    """What `route` wants around its handler; None when that is nothing."""
+    call = target(route, pool)
+    if call is None:
+        return None
+    return lambda request, args, kwargs: call(*args, **kwargs)
+
+
+def target(route: Route, pool: Callable[[], ThreadPool]) -> _Call | None:
+    """What is called in the place of the handler, with its arguments; None for the handler."""
+    handler = route.handler
+    threaded = not route.inline and not is_async(handler)
+    if not threaded and route.status_code is None:
+        return None
+    call = _in_thread(handler, pool) if threaded else _on_loop(handler)
+    if route.status_code is not None:
+        return _with_status(call, route.status_code, route.owner)
+    return call
+
+
+async def _settled(value: Any) -> Any:
+    # A `def` around an `async def` gives a coroutine; it belongs to the loop, not to a thread.
+    return await value if inspect.isawaitable(value) else value
+
+
+def _on_loop(handler: Callable[..., Any]) -> _Call:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await _settled(handler(*args, **kwargs))
+
+    return call
+
+
+def _in_thread(handler: Callable[..., Any], pool: Callable[[], ThreadPool]) -> _Call:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await _settled(await pool().run(handler, *args, **kwargs))
+
+    return call
+
+
+def _with_status(call: _Call, status: int, owner: str) -> _Call:
+    async def finish(*args: Any, **kwargs: Any) -> Response:
+        return convert(await call(*args, **kwargs), status, owner)
+
+    return finish

@@ -1,0 +1,60 @@
+"""Which content coding a client wants (RFC 9110 section 12.5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ember.response import Response
+
+
+def negotiate(accept: str | None, offered: Iterable[str]) -> str | None:
+    """The coding of `offered` that `Accept-Encoding` likes best; None: as it is.
+
+    Of several that it likes as much, the first of `offered`. A client that says nothing gets no
+    coding: it could not have one in mind.
+    """
+    if not accept:
+        return None
+    weights = parse_accept(accept)
+    other = weights.get("*", 0.0)
+    best, most = None, 0.0
+    for coding in offered:
+        weight = weights.get(coding)
+        if weight is None and coding == "gzip":
+            weight = weights.get("x-gzip")  # RFC 9110 section 8.4.1.3: the same
+        if weight is None:
+            weight = other
+        if weight > most:
+            best, most = coding, weight
+    # "gzip;q=0.1, identity" says what it likes better.
+    return None if weights.get("identity", 0.0) > most else best
+
+
+def parse_accept(accept: str) -> dict[str, float]:
+    """Coding to weight, 0 to 1; what is not well-formed has 0."""
+    weights: dict[str, float] = {}
+    for item in accept.split(","):
+        coding, *parameters = item.split(";")
+        coding = coding.strip(" \t").lower()
+        if not coding:
+            continue
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip(" \t").lower() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+                if not 0.0 <= weight <= 1.0:
+                    weight = 0.0
+        weights.setdefault(coding, weight)
+    return weights
+
+
+def add_vary(response: Response, name: str = "Accept-Encoding") -> None:
+    """Tell caches that the answer depends on the request's field `name`."""
+    present = response.headers.get_all("vary")
+    known = {part.strip().lower() for value in present for part in value.split(",")}
+    if name.lower() not in known and "*" not in known:
+        response.headers["Vary"] = ", ".join([*present, name])

@@ -1,0 +1,215 @@
+"""What a route takes, as OpenAPI says it: parameters by source, and the body by content type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ember.binding.analysis import Analysis
+from ember.binding.parameters import Parameter, walk
+from ember.openapi.components import Components, Schema
+from ember.openapi.schemas import described, field_schema, parameter_schema
+from ember.routes import Route
+from ember.schema.annotations import Kind, bare, fields_of, kind_of
+
+if TYPE_CHECKING:
+    from ember.application import Ember
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+URL_ENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+OCTETS = "application/octet-stream"
+FILE: Schema = {"type": "string", "format": "binary", "contentMediaType": OCTETS}
+
+
+def parameters_of(app: Ember, route: Route) -> list[Parameter]:
+    """What the handler of `route`, and all that it depends on, takes from a request."""
+    analysis = Analysis(
+        route.owner,
+        path_types(app, route),
+        route.methods,
+        app.components.__contains__,
+        app.components.factories,
+        {},
+        False,
+        # Components may still be added by the hooks that run at start.
+        final=False,
+    )
+    found = walk(analysis.arguments(route.handler))
+    if {"GET", "HEAD"}.issuperset(route.methods):
+        found = [p for p in found if p.source != "body"]
+    return found
+
+
+def path_types(app: Ember, route: Route) -> dict[str, Any]:
+    """What the router gives for each parameter of the path."""
+    types: dict[str, Any] = {}
+    for parameter in route.template.parameters:
+        converter = app._converters.get(parameter.converter)
+        types[parameter.name] = (converter.python_type if converter else None) or Any
+    return types
+
+
+# -- path, query, header, cookie ------------------------------------------------------------------
+
+
+def describe_parameters(
+    app: Ember, route: Route, found: list[Parameter], components: Components
+) -> list[Schema]:
+    """The `parameters` of an operation: those of the path first, each name once per source."""
+    result: dict[tuple[str, str], Schema] = {}
+    for name, schema in _path(app, route, found, components).items():
+        result["path", name] = schema
+    for parameter in found:
+        if parameter.source not in ("query", "header", "cookie"):
+            continue
+        if not parameter.include_in_schema:
+            continue
+        for item in _named(parameter, components):
+            result.setdefault((item["in"], item["name"].lower()), item)
+    return list(result.values())
+
+
+def _path(
+    app: Ember, route: Route, found: list[Parameter], components: Components
+) -> dict[str, Schema]:
+    """Every parameter of the template, whether the handler asks for it or not."""
+    asked = {p.alias: p for p in found if p.source == "path"}
+    asked |= {p.name: p for p in found if p.source == "path" and p.alias == p.name}
+    result = {}
+    for part in route.template.parameters:
+        item: Schema = {"name": part.name, "in": "path", "required": True}
+        parameter = asked.get(part.name)
+        schema: Schema = {}
+        if parameter is not None:
+            schema = parameter_schema(parameter, components)
+            _about(item, parameter)
+        item["schema"] = schema or _converted(app, part.converter)
+        result[part.name] = item
+    return result
+
+
+def _converted(app: Ember, name: str) -> Schema:
+    """What a path converter takes, where no annotation says it."""
+    known: dict[str, Schema] = {
+        "int": {"type": "integer"},
+        "float": {"type": "number"},
+        "uuid": {"type": "string", "format": "uuid"},
+    }
+    if name in known:
+        return known[name]
+    if name in ("str", "path"):
+        return {"type": "string"}
+    converter = app._converters.get(name)
+    return {"type": "string"} if converter is None else {"type": "string", "title": converter.name}
+
+
+def _about(item: Schema, parameter: Parameter) -> None:
+    if parameter.description:
+        item["description"] = parameter.description
+    if parameter.deprecated:
+        item["deprecated"] = True
+    if parameter.examples:
+        item["examples"] = {
+            f"example {number}": {"value": value}
+            for number, value in enumerate(parameter.examples, 1)
+        }
+
+
+def _named(parameter: Parameter, components: Components) -> list[Schema]:
+    if not parameter.fields:
+        item: Schema = {
+            "name": parameter.alias,
+            "in": parameter.source,
+            "required": parameter.required,
+            "schema": parameter_schema(parameter, components),
+        }
+        _about(item, parameter)
+        return [item]
+    header = parameter.source == "header"
+    return [
+        {
+            "name": field.alias.replace("_", "-") if header else field.alias,
+            "in": parameter.source,
+            "required": field.required and parameter.required,
+            "schema": field_schema(field.type, field.default, components),
+        }
+        for field in fields_of(parameter.type)
+    ]
+
+
+# -- the body -------------------------------------------------------------------------------------
+
+
+def describe_body(found: list[Parameter], components: Components) -> Schema | None:
+    """The `requestBody` of an operation; None where it takes none."""
+    form = [p for p in found if p.source in ("form", "file")]
+    body = [p for p in found if p.source == "body" and p.include_in_schema]
+    if form:
+        return _form([p for p in form if p.include_in_schema], components)
+    if not body:
+        return None
+    single = body[0] if len(body) == 1 and not body[0].embed else None
+    if single is None:
+        schema = _object(
+            {p.alias: parameter_schema(p, components) for p in body},
+            [p.alias for p in body if p.required],
+        )
+        return _content(schema, [JSON, MSGPACK], any(p.required for p in body), None)
+    if single.type in (bytes, bytearray):
+        return _content({}, ["*/*"], single.required, single)
+    kinds = [JSON, MSGPACK]
+    fields = fields_of(single.type)
+    if fields and all(_is_flat(field.type) for field in fields):
+        kinds[1:1] = [URL_ENCODED, MULTIPART]
+    return _content(parameter_schema(single, components), kinds, single.required, single)
+
+
+def _is_flat(annotation: Any) -> bool:
+    """Whether a form, which has nothing but names and text, can say it."""
+    return kind_of(bare(annotation).type) in (Kind.SCALAR, Kind.SEQUENCE)
+
+
+def _form(parameters: list[Parameter], components: Components) -> Schema:
+    properties: dict[str, Schema] = {}
+    required: list[str] = []
+    whole: list[Schema] = []
+    for parameter in parameters:
+        if parameter.fields:
+            whole.append(parameter_schema(parameter, components))
+            continue
+        properties[parameter.alias] = _form_value(parameter, components)
+        if parameter.description:
+            properties[parameter.alias]["description"] = parameter.description
+        if parameter.required:
+            required.append(parameter.alias)
+    schema = _object(properties, required)
+    if whole:
+        schema = whole[0] if len(whole) == 1 and not properties else {"allOf": [*whole, schema]}
+    files = any(p.source == "file" for p in parameters)
+    kinds = [MULTIPART] if files else [URL_ENCODED, MULTIPART]
+    return _content(schema, kinds, any(p.required for p in parameters), None)
+
+
+def _form_value(parameter: Parameter, components: Components) -> Schema:
+    if parameter.source != "file":
+        return parameter_schema(parameter, components)
+    schema = {"type": "array", "items": dict(FILE)} if parameter.many else dict(FILE)
+    return described(schema, parameter, components)
+
+
+def _object(properties: dict[str, Schema], required: list[str]) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _content(
+    schema: Schema, kinds: list[str], required: bool, parameter: Parameter | None
+) -> Schema:
+    media = {"schema": schema} if schema else {}
+    body: Schema = {"content": {kind: dict(media) for kind in kinds}, "required": required}
+    if parameter is not None and parameter.description:
+        body["description"] = parameter.description
+    return body

@@ -1,0 +1,106 @@
+"""The routes of the description and of the page that shows it; what they need is loaded by the
+first request."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ember.exceptions import NotFound
+from ember.request import Request
+from ember.response import HTMLResponse, Response
+from ember.routes import Route
+from ember.signature import REQUEST, Plan
+
+if TYPE_CHECKING:
+    from ember.application import Ember
+
+#: No Path: an application whose documentation nobody reads does without pathlib.
+ASSETS = os.path.join(os.path.dirname(__file__), "assets")
+#: Files of the page and what they are; the first is ours, the others are swagger-ui-dist's.
+FILES = {
+    "docs.js": "text/javascript; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+}
+#: Nothing from elsewhere, no script in the page. Swagger UI writes style attributes and shows
+#: images as data:.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'self'"
+)
+
+
+def documentation_routes(app: Ember) -> list[tuple[Route, Plan]]:
+    """The routes of `openapi_url` and `docs_url`; a route of the application's own goes before."""
+    if app.openapi_url is None:
+        return []
+    taken = {route.path for route in app.routes if "GET" in route.methods}
+    served = _Documentation(app, app.openapi_url, app.docs_url or "")
+    wanted: list[tuple[str, Callable[..., Awaitable[Response]], list[Any]]] = [
+        (app.openapi_url, served.openapi, [REQUEST])
+    ]
+    if app.docs_url is not None:
+        wanted.append((app.docs_url, served.page, [REQUEST]))
+        wanted.append((f"{app.docs_url.rstrip('/')}/assets/{{name}}", served.asset, [0]))
+    return [
+        (Route(path, handler, ("GET",), include_in_schema=False), Plan(slots, ()))
+        for path, handler, slots in wanted
+        if path not in taken
+    ]
+
+
+def installed() -> bool:
+    """Whether Swagger UI was fetched."""
+    return os.path.exists(os.path.join(ASSETS, "swagger-ui-bundle.js"))
+
+
+class _Documentation:
+    def __init__(self, app: Ember, openapi_url: str, docs_url: str) -> None:
+        self._app = app
+        self._openapi_url = openapi_url
+        self._docs_url = docs_url
+        self._json: bytes | None = None
+
+    async def openapi(self, request: Request) -> Response:
+        # Made once: declaring another route makes another _Documentation.
+        if self._json is None:
+            import json
+
+            from ember.openapi import document
+
+            self._json = json.dumps(document(self._app), ensure_ascii=False).encode()
+        return Response(self._json, content_type="application/json")
+
+    async def page(self, request: Request) -> Response:
+        from ember.openapi.page import listing, swagger
+
+        # Relative, so that a proxy may put the application under a prefix.
+        base = posixpath.dirname(self._docs_url) or "/"
+        url = posixpath.relpath(self._openapi_url, base)
+        assets = posixpath.relpath(f"{self._docs_url.rstrip('/')}/assets", base)
+        if installed():
+            text = swagger(self._app.title, url, assets)
+        else:
+            from ember.openapi import document
+
+            text = listing(document(self._app), url)
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
+    async def asset(self, name: str) -> Response:
+        kind = FILES.get(name)
+        if kind is None:
+            raise NotFound(f"the documentation has no file {name!r}")
+        if name == "docs.js":
+            from ember.openapi.page import SCRIPT
+
+            return Response(SCRIPT.encode(), content_type=kind)
+        try:
+            with open(os.path.join(ASSETS, name), "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            raise NotFound(f"{name} is not installed; scripts/fetch-docs-ui fetches it") from None
+        return Response(content, headers={"Cache-Control": "max-age=3600"}, content_type=kind)

@@ -1,0 +1,66 @@
+"""pydantic v2, for annotations that hold one of its models or types.
+
+Only imported when such an annotation exists, so pydantic is there and its user has imported it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pydantic
+
+from ember.schema import Codec, Fault, SchemaError
+from ember.schema.faults import MAX_FAULTS, malformed
+
+
+class ModelCodec(Codec):
+    """What pydantic validates, as leniently as it does by default: JSON `"5"` is an `int`."""
+
+    def __init__(self, annotation: Any, constraints: Mapping[str, Any]) -> None:
+        if constraints:
+            annotation = Annotated[annotation, pydantic.Field(**constraints)]
+        self.annotation = annotation
+        try:
+            self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
+        except (pydantic.PydanticUserError, TypeError) as error:
+            raise SchemaError(str(error).partition("\n")[0]) from None
+        self.errors = (pydantic.ValidationError, ValueError)
+        validator: Any = self._adapter.validator
+        self.decode = validator.validate_json
+        self._convert = validator.validate_python
+        self._strings = validator.validate_strings
+
+    def encode(self, value: Any) -> bytes:
+        return self._adapter.dump_json(value)
+
+    def decode_msgpack(self, data: bytes) -> Any:
+        import msgspec
+
+        return self._convert(msgspec.msgpack.decode(data))
+
+    def convert(self, value: Any) -> Any:
+        # Text goes by the rules for text ("1" is an IntEnum's value); a list of text is taken as
+        # Python.
+        return self._strings(value) if type(value) is str else self._convert(value)
+
+    def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
+        if not isinstance(error, pydantic.ValidationError):
+            raise malformed(form, error)
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            raise malformed(form, ValueError(found[0]["msg"]))
+        return [
+            {"loc": [*loc, *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
+            for fault in found[:MAX_FAULTS]
+        ]
+
+    def json_schema(self, ref_template: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        schema = self._adapter.json_schema(ref_template=ref_template.replace("{name}", "{model}"))
+        named: dict[str, dict[str, Any]] = schema.pop("$defs", {})
+        name = schema.get("title") if schema.get("type") == "object" else None
+        if name is not None and name not in named:
+            # A model itself: named like the ones inside it, so that a document has it once.
+            named[name] = schema
+            schema = {"$ref": ref_template.format(name=name)}
+        return schema, named

@@ -1,0 +1,202 @@
+"""Server-sent events (WHATWG HTML section 9.2): `SSEResponse` and `ServerSentEvent`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import Any
+from weakref import WeakSet
+
+from ember.into_response import encode_json
+from ember.response import StreamingResponse
+
+_PING = b": ping\n\n"
+#: What ends a line in an event stream; a value that holds one is split there.
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+
+_DONE = object()
+
+
+class ServerSentEvent:
+    """One event.
+
+    - `data`: str as it is, None for none, anything else as JSON; each line is a `data:` field.
+    - `event`: the type that the browser dispatches; `message` when not given.
+    - `id`: comes back as `Last-Event-ID` when the browser reconnects.
+    - `retry`: milliseconds that the browser waits before it reconnects.
+
+    Raises ValueError for a line break in `event` or `id`, a NUL in `id`, or a negative `retry`.
+    """
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(
+        self,
+        data: object = None,
+        event: str | None = None,
+        id: str | int | None = None,
+        retry: int | None = None,
+    ) -> None:
+        self.data = data
+        self.event = _single_line("event", event)
+        self.id = _single_line("id", None if id is None else str(id))
+        # The standard drops an id with a NUL; better to hear of it here.
+        if self.id is not None and "\x00" in self.id:
+            raise ValueError(f"ServerSentEvent(id={id!r}): an id holds no NUL")
+        self.retry = _milliseconds("ServerSentEvent", retry)
+
+    def encode(self) -> bytes:
+        """The event as it goes over the wire, its empty line included."""
+        lines = []
+        if self.event is not None:
+            lines.append(f"event: {self.event}")
+        if self.id is not None:
+            lines.append(f"id: {self.id}")
+        if self.retry is not None:
+            lines.append(f"retry: {self.retry}")
+        if self.data is not None:
+            text = self.data if isinstance(self.data, str) else encode_json(self.data).decode()
+            lines.extend(f"data: {line}" for line in _LINE_ENDS.split(text))
+        return ("\n".join(lines) + "\n\n").encode() if lines else b""
+
+    def __repr__(self) -> str:
+        fields = ", ".join(
+            f"{name}={getattr(self, name)!r}"
+            for name in self.__slots__
+            if getattr(self, name) is not None
+        )
+        return f"ServerSentEvent({fields})"
+
+
+def _single_line(name: str, value: str | None) -> str | None:
+    if value is not None and _LINE_ENDS.search(value):
+        raise ValueError(f"ServerSentEvent({name}={value!r}): only data may have line breaks")
+    return value
+
+
+def _milliseconds(owner: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{owner}(retry={value!r}): expected milliseconds, 0 or more")
+    return value
+
+
+def encode_item(item: object) -> bytes:
+    """An item of the iterable: ServerSentEvent as such, str as data, anything else as JSON data."""
+    if isinstance(item, ServerSentEvent):
+        return item.encode()
+    return ServerSentEvent(item).encode()
+
+
+class SSEResponse(StreamingResponse):
+    """Streams the items of an async iterable as server-sent events.
+
+    - items: `str`, `ServerSentEvent`, or any value that has a JSON form.
+    - `ping_interval`: seconds of silence after which a comment keeps proxies from closing; None:
+      never.
+    - `retry`: milliseconds, sent first: how long the browser waits before it reconnects.
+    - `last_event`: what is sent when the server stops, before the stream ends.
+
+    The iterable is closed when the client leaves and when the server stops.
+    """
+
+    def __init__(
+        self,
+        iterable: AsyncIterable[Any],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        ping_interval: float | None = 15.0,
+        retry: int | None = None,
+        last_event: ServerSentEvent | None = None,
+    ) -> None:
+        if not hasattr(iterable, "__aiter__"):
+            raise TypeError(
+                f"SSEResponse: expected an async iterable, got {type(iterable).__name__}; "
+                f"call the async generator function and give its result"
+            )
+        if ping_interval is not None and not ping_interval > 0:
+            raise ValueError(
+                f"SSEResponse(ping_interval={ping_interval!r}): expected seconds above 0, or None"
+            )
+        self._source = iterable
+        self._ping_interval = ping_interval
+        self._retry = _milliseconds("SSEResponse", retry)
+        self._last_event = last_event or ServerSentEvent(event="close", data="")
+        self._stopped: asyncio.Future[None] | None = None
+        super().__init__(self._frames(), status_code, headers, "text/event-stream")
+        if "cache-control" not in self.headers:
+            self.headers.add("Cache-Control", "no-store")
+        # nginx would otherwise collect events until its buffer is full.
+        if "x-accel-buffering" not in self.headers:
+            self.headers.add("X-Accel-Buffering", "no")
+
+    def stop(self) -> None:
+        """End the stream with its last event; called when the server stops."""
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def _frames(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        stopped = self._stopped = loop.create_future()
+        _open.add(self)
+        source = self._source.__aiter__()
+        step: asyncio.Task[Any] | None = None
+        try:
+            # A first byte at once: the browser's `open` event should not wait for the first item.
+            yield b": open\n\n" if self._retry is None else f"retry: {self._retry}\n\n".encode()
+            while True:
+                if step is None:
+                    step = loop.create_task(_next(source))
+                await asyncio.wait(
+                    (step, stopped),
+                    timeout=self._ping_interval,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if step.done():
+                    item = step.result()
+                    step = None
+                    if item is _DONE:
+                        return
+                    yield encode_item(item)
+                elif stopped.done():
+                    yield self._last_event.encode()
+                    return
+                else:
+                    yield _PING
+        finally:
+            _open.discard(self)
+            await _close(source, step)
+
+
+_open: WeakSet[SSEResponse] = WeakSet()
+
+
+def stop_streams() -> None:
+    """Tell the open streams of the running loop that the server stops."""
+    loop = asyncio.get_running_loop()
+    for response in tuple(_open):
+        stopped = response._stopped
+        if stopped is not None and stopped.get_loop() is loop:
+            response.stop()
+
+
+async def _next(source: AsyncIterator[Any]) -> Any:
+    try:
+        return await source.__anext__()
+    except StopAsyncIteration:
+        return _DONE
+
+
+async def _close(source: AsyncIterator[Any], step: asyncio.Task[Any] | None) -> None:
+    if step is not None:
+        # The generator must be at rest before it can be closed.
+        step.cancel()
+        await asyncio.wait((step,))
+        if not step.cancelled() and (error := step.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "an SSE generator failed while it was closed", "exception": error}
+            )
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()

@@ -1,0 +1,230 @@
+"""`app.static`: the files of a directory, and nothing that lies outside of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+
+from ember.exceptions import NotFound
+from ember.files import FileResponse, content_type_of
+from ember.negotiation import add_vary, negotiate
+from ember.request import Request
+from ember.response import RedirectResponse, Response
+
+#: Content coding to the ending of the sibling that has it, the best first.
+_SIBLINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
+
+MIB = 1024 * 1024
+
+
+#: Seconds for which a path is believed to lead where it led, and paths that are remembered. Whether
+#: the file has changed is looked at each time.
+_BELIEVED = 1.0
+_REMEMBERED = 1024
+
+
+class _Found:
+    """What a path of the URL is: where the file is, and its siblings that are encoded already."""
+
+    __slots__ = ("codings", "content_type", "file", "until")
+
+    def __init__(self, file: str, codings: dict[str, str]) -> None:
+        self.file = file
+        self.codings = codings
+        self.content_type = content_type_of(file)
+        self.until = time.monotonic() + _BELIEVED
+
+
+class _Kept:
+    """A file in memory, and the answer that it was read for."""
+
+    __slots__ = ("data", "response", "status")
+
+    def __init__(self, data: bytes, response: FileResponse) -> None:
+        self.data = data
+        self.response = response
+        self.status = response.file_status
+
+
+class StaticFiles:
+    """A handler for the files below `directory`; see `Ember.static` for its options."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        index: str | None = None,
+        precompressed: bool = True,
+        cache_control: str | None = None,
+        dotfiles: bool = False,
+        memory: int = 16 * MIB,
+        memory_file: int = 64 * 1024,
+    ) -> None:
+        root = os.path.realpath(directory)
+        if not os.path.isdir(root):
+            raise NotADirectoryError(
+                errno.ENOTDIR, "static(directory=...): no such directory", os.fspath(directory)
+            )
+        if index is not None and (not index or "/" in index or "\\" in index):
+            raise ValueError(f'static(index={index!r}): expected a file name such as "index.html"')
+        if memory < 0 or memory_file < 0:
+            raise ValueError("static(memory=..., memory_file=...): expected bytes, 0 or more")
+        # Refused here, where it was written, instead of at the first request.
+        Response(headers={"Cache-Control": cache_control} if cache_control else None)
+        self._root = root
+        self._inside = root if root.endswith(os.sep) else root + os.sep
+        self._index = index
+        self._precompressed = precompressed
+        self._cache_control = cache_control
+        self._dotfiles = dotfiles
+        self._most = memory
+        self._largest = min(memory_file, memory)
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._known: dict[str, _Found] = {}
+        self._size = 0
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes of files that are kept in memory now."""
+        return self._size
+
+    async def __call__(self, request: Request, path: str = "") -> Response:
+        """The answer for the file at `path`, percent-decoded, below the directory. Raises NotFound:
+        the same for what is not there, what is refused and what may not be read."""
+        found: _Found | str | None = self._known.get(path)
+        if found is None or found.until < time.monotonic():  # type: ignore[union-attr]
+            # Symbolic links are followed on the way, so the disk is asked: not on the loop.
+            found = await asyncio.to_thread(self._find, path)
+            if isinstance(found, _Found):
+                self._known[path] = found
+                while len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+            else:
+                self._known.pop(path, None)
+        if found is None:
+            raise NotFound(f"nothing is at {request.path}")
+        if isinstance(found, str):
+            return self.to_folder(request, found)
+        coding = None
+        if found.codings:
+            coding = negotiate(", ".join(request.headers.get_all("accept-encoding")), found.codings)
+        file = found.codings[coding] if coding else found.file
+        try:
+            response = await self._open(file, found.content_type)
+        except OSError:
+            # Gone since it was found, or not readable: whoever asks is told nothing about it.
+            raise NotFound(f"nothing is at {request.path}") from None
+        if coding:
+            response.headers["Content-Encoding"] = coding
+        if found.codings:
+            add_vary(response)
+        if self._cache_control is not None:
+            response.headers["Cache-Control"] = self._cache_control
+        return response.for_request(request)
+
+    def to_folder(self, request: Request, path: str) -> Response:
+        """The redirect to the same path with a slash, so that links in its page fit."""
+        query = f"?{request.query_string}" if request.query_string else ""
+        # Relative, so that it holds whatever a proxy puts in front; with "./", so that no name can
+        # be taken for a scheme or a host.
+        return RedirectResponse(f"./{quoted(path.rpartition('/')[2])}/{query}", 308)
+
+    def _find(self, path: str) -> _Found | str | None:
+        """What is at `path`; a str is where to go instead; None: nothing that may be given."""
+        folder = path == "" or path.endswith("/")
+        segments = path.rstrip("/").split("/") if path.rstrip("/") else []
+        if path.startswith("/") or not all(map(self._may_pass, segments)):
+            return None
+        file = self._resolve("/".join(segments))
+        if file is None:
+            return None
+        if os.path.isdir(file):
+            if self._index is None:
+                return None
+            if not folder:
+                return segments[-1] if self._has_index(file) else None
+            file = self._resolve("/".join([*segments, self._index]))
+            if file is None:
+                return None
+        elif folder:
+            return None
+        codings = {}
+        if self._precompressed:
+            for coding, ending in _SIBLINGS.items():
+                sibling = self._resolve(os.path.relpath(file, self._root) + ending)
+                if sibling is not None and os.path.isfile(sibling):
+                    codings[coding] = sibling
+        return _Found(file, codings) if os.path.isfile(file) else None
+
+    def _has_index(self, folder: str) -> bool:
+        return self._index is not None and os.path.isfile(os.path.join(folder, self._index))
+
+    def _may_pass(self, segment: str) -> bool:
+        """Whether a part of a path is a plain name, on every system."""
+        if segment in ("", ".", "..") or (segment[0] == "." and not self._dotfiles):
+            return False
+        # A backslash or a colon is a way out on Windows; a NUL ends a name in C.
+        return not any(c in "\\:\0" or c < " " or c == "\x7f" for c in segment)
+
+    def _resolve(self, relative: str) -> str | None:
+        """Where `relative` really is; None when that is outside or nowhere."""
+        try:
+            real = os.path.realpath(os.path.join(self._root, relative), strict=True)
+        except (OSError, ValueError):
+            return None
+        if real != self._root and not real.startswith(self._inside):
+            return None
+        # A link inside may lead to what has no right to be seen.
+        if not self._dotfiles and f"{os.sep}." in real[len(self._root) :]:
+            return None
+        return real
+
+    async def _open(self, file: str, content_type: str) -> FileResponse:
+        status = os.stat(file, follow_symlinks=False)
+        kept = self._kept.get(file)
+        if kept is not None:
+            if _same(kept.status, status):
+                self._kept.move_to_end(file)
+                return FileResponse.from_memory(kept.data, kept.response)
+            self._forget(file)
+        if status.st_size > self._largest or not stat.S_ISREG(status.st_mode):
+            return FileResponse(file, content_type=content_type)
+        response = FileResponse(file, content_type=content_type)
+        data = await asyncio.to_thread(response.read_all)
+        if len(data) != response.size:  # it is being written
+            return FileResponse(file, content_type=content_type)
+        self._keep(file, _Kept(data, response))
+        return FileResponse.from_memory(data, response)
+
+    def _keep(self, file: str, kept: _Kept) -> None:
+        self._forget(file)
+        self._kept[file] = kept
+        self._size += len(kept.data)
+        while self._size > self._most:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, file: str) -> None:
+        kept = self._kept.pop(file, None)
+        if kept is not None:
+            self._size -= len(kept.data)
+
+
+def _same(a: os.stat_result, b: os.stat_result) -> bool:
+    """Whether a file is the one that was read, unchanged."""
+    return (a.st_mtime_ns, a.st_size, a.st_ino, a.st_dev) == (
+        b.st_mtime_ns,
+        b.st_size,
+        b.st_ino,
+        b.st_dev,
+    )
+
+
+def quoted(segment: str) -> str:
+    """A part of a path as it stands in a URL."""
+    from urllib.parse import quote
+
+    return quote(segment, safe="!$&'()*+,;=@")

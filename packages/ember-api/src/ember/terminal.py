@@ -1,0 +1,48 @@
+"""Colours and tables for people; plain text where nobody looks, and where NO_COLOR asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+
+class Style:
+    """Colours for a stream; none when it is not a terminal or NO_COLOR is set (no-color.org)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        forced = bool(os.environ.get("FORCE_COLOR"))
+        self.colours = not os.environ.get("NO_COLOR") and (forced or stream.isatty())
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colours else text
+
+    def accent(self, text: str) -> str:
+        """Ember's own orange."""
+        return self._paint("1;38;5;208", text)
+
+    def strong(self, text: str) -> str:
+        """What the eye should find first."""
+        return self._paint("1", text)
+
+    def dim(self, text: str) -> str:
+        """What can be overlooked."""
+        return self._paint("2", text)
+
+    def good(self, text: str) -> str:
+        """As it should be."""
+        return self._paint("32", text)
+
+    def bad(self, text: str) -> str:
+        """Not as it should be."""
+        return self._paint("31", text)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        """Left-aligned columns under `head`; the cells are plain text."""
+        widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+
+        def line(cells: Sequence[str]) -> str:
+            padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+            return "  ".join(padded).rstrip()
+
+        return "\n".join([self.dim(line(head)), *map(line, rows)])

@@ -1,0 +1,346 @@
+"""The test client: requests in process through the real codec, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from ember.hooks import Events
+from ember.response import quote_url
+from ember.testing.answers import TestResponse
+from ember.testing.body import _NOTHING, encode_body, encode_query
+from ember.testing.cookies import CookieJar
+from ember.testing.events import EventStream
+from ember.testing.link import Link, send_body
+from ember.testing.options import RequestOptions
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ember.application import Ember
+
+MAX_REDIRECTS = 20
+
+
+class Disconnected(ConnectionError):
+    """The test client left as it was told to, before there was an answer."""
+
+
+class TestClient:
+    """`async with app.test_client() as client: response = await client.get("/")`.
+
+    Entering runs the start hooks and lifespans, leaving ends what is still open and runs the stop
+    hooks. Every request goes through the same parser and connection as over a socket; concurrent
+    requests have a connection each.
+
+    - `base_url`: scheme and host of what is given as a path alone.
+    - `headers`: sent with every request. `cookies`: kept from answers, and set by hand.
+    - `follow_redirects`: whether 3xx answers are followed (at most 20).
+    - `raise_exceptions`: an exception that a handler raises and nobody handles is raised here,
+      instead of its 500.
+    - `timeout`: seconds for an answer, or for the next event of a stream; None waits for ever.
+    - `client`: the address that the application sees.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        app: Ember,
+        *,
+        base_url: str = "http://testserver",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        follow_redirects: bool = True,
+        raise_exceptions: bool = True,
+        timeout: float | None = 10.0,
+        client: tuple[str, int] = ("127.0.0.1", 50000),
+    ) -> None:
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise ValueError(f"base_url={base_url!r}: expected http://host or https://host")
+        self.app = app
+        self.base_url = base_url
+        self.headers = dict(headers or {})
+        self.cookies = CookieJar()
+        self.cookies.update(cookies or {})
+        self.follow_redirects = follow_redirects
+        self.raise_exceptions = raise_exceptions
+        self.timeout = timeout
+        self._client = client
+        self._links: list[Link] = []
+        self._entered = False
+
+    # -- lifespan -----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> TestClient:
+        if self._entered:
+            raise RuntimeError("this test client is in use; make another with app.test_client()")
+        await self.app.startup()
+        self._entered = True
+        try:
+            await self.app.lifecycle.run(Events.AFTER_SERVER_START)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        links, self._links = self._links, []
+        try:
+            for link in links:
+                await link.leave()
+        finally:
+            self._entered = False
+            await self.app.shutdown()
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def request(
+        self, method: str, url: str, **options: Unpack[RequestOptions]
+    ) -> TestResponse:
+        """Send a request and read its whole answer.
+
+        Raises TimeoutError, IncompleteResponse where the server breaks off, and what the handler
+        raised (see `raise_exceptions`).
+        """
+        async with asyncio.timeout(self._timeout(options)):
+            response, link = await self._follow(method, url, options)
+            most = options.get("receive_at_most")
+            if most is not None:
+                response._content = await response.read(most)
+                await link.leave()
+                return response
+            try:
+                await response.aread()
+            finally:
+                self._finished(link, response)
+        self._check(link)
+        return response
+
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """GET `url`."""
+        return await self.request("GET", url, **options)
+
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """POST to `url`."""
+        return await self.request("POST", url, **options)
+
+    async def put(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """PUT to `url`."""
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """PATCH `url`."""
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """DELETE `url`."""
+        return await self.request("DELETE", url, **options)
+
+    async def head(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """HEAD of `url`."""
+        return await self.request("HEAD", url, **options)
+
+    async def options(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
+        """OPTIONS of `url`."""
+        return await self.request("OPTIONS", url, **options)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, **options: Unpack[RequestOptions]
+    ) -> AsyncIterator[TestResponse]:
+        """The answer as soon as its head is there; its body is read in the block.
+
+        Leaving the block before the end of the body is the client going away.
+        """
+        async with asyncio.timeout(self._timeout(options)):
+            response, link = await self._follow(method, url, options)
+        try:
+            yield response
+        finally:
+            if response._body.complete:
+                self._finished(link, response)
+            else:
+                await link.leave()
+        self._check(link)
+
+    def sse(self, url: str, **options: Unpack[RequestOptions]) -> EventStream:
+        """The server-sent events of `url`: `async for event in client.sse("/events")`."""
+
+        async def open() -> TestResponse:
+            headers = _fields(options.get("headers"))
+            if not any(name.lower() == "accept" for name, _ in headers):
+                headers.append(("Accept", "text/event-stream"))
+            options["headers"] = headers
+            response, link = await self._follow("GET", url, options)
+            self._check(link)
+            return response
+
+        return EventStream(open, self._timeout(options))
+
+    # -- the way there and back ---------------------------------------------------------------
+
+    def _timeout(self, options: RequestOptions) -> float | None:
+        return options.get("timeout", self.timeout)
+
+    async def _follow(
+        self, method: str, url: str, options: RequestOptions
+    ) -> tuple[TestResponse, Link]:
+        """The head of the answer, redirects followed where that is wanted."""
+        url = urljoin(self.base_url, url)
+        history: list[TestResponse] = []
+        follow = options.get("follow_redirects", self.follow_redirects)
+        options = options.copy()
+        while True:
+            response, link = await self._exchange(method, url, options)
+            response.history = list(history)
+            if not follow or not response.is_redirect:
+                return response, link
+            try:
+                await response.aread()
+            finally:
+                self._finished(link, response)
+            history.append(response)
+            if len(history) > MAX_REDIRECTS:
+                raise RuntimeError(f"{history[0].url}: more than {MAX_REDIRECTS} redirects")
+            url = urljoin(url, response.headers["location"])
+            options.pop("params", None)
+            # RFC 9110 section 15.4: 303 asks for a GET, and that is what browsers make of a POST.
+            if (response.status_code == 303 and method != "HEAD") or (
+                response.status_code in (301, 302) and method == "POST"
+            ):
+                method = "GET"
+                options.pop("json", None)
+                options.pop("data", None)
+                options.pop("content", None)
+                options.pop("files", None)
+
+    async def _exchange(
+        self, method: str, url: str, options: RequestOptions
+    ) -> tuple[TestResponse, Link]:
+        if not self._entered:
+            raise RuntimeError("use the test client as `async with app.test_client() as client:`")
+        parts = urlsplit(url)
+        path = quote_url(parts.path or "/")
+        query = quote_url(parts.query)
+        if params := options.get("params"):
+            query = "&".join(filter(None, (query, encode_query(params))))
+        body, content_type = encode_body(
+            options.get("json", _NOTHING),
+            options.get("data"),
+            options.get("content"),
+            options.get("files"),
+        )
+        fields = self._fields(method, parts.netloc, options, body, content_type)
+        https = parts.scheme == "https"
+        cookie = self.cookies.field(
+            parts.hostname or "", path, https, dict(options.get("cookies") or {})
+        )
+        if cookie:
+            fields.append(("Cookie", cookie))
+        target = f"{path}?{query}" if query else path
+        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields), "", ""]
+        link = self._link(https)
+        try:
+            head = "\r\n".join(lines).encode("latin-1")
+            response = await self._converse(link, head, body, method, url, options)
+        except BaseException:
+            await link.leave()
+            self._check(link)
+            raise
+        response.cookies = self.cookies.take(
+            response.headers.get_all("set-cookie"), parts.hostname or "", path
+        )
+        return response, link
+
+    def _fields(
+        self,
+        method: str,
+        host: str,
+        options: RequestOptions,
+        body: bytes | AsyncIterable[bytes] | None,
+        content_type: str | None,
+    ) -> list[tuple[str, str]]:
+        own = _fields(options.get("headers"))
+        names = {name.lower() for name, _ in own}
+        fields = [("Host", host), ("User-Agent", "ember-testclient"), ("Accept", "*/*")]
+        if isinstance(body, bytes):
+            fields.append(("Content-Length", str(len(body))))
+        elif body is not None:
+            fields.append(("Transfer-Encoding", "chunked"))
+        elif method in ("POST", "PUT", "PATCH"):
+            fields.append(("Content-Length", "0"))
+        if content_type is not None:
+            fields.append(("Content-Type", content_type))
+        replaced = {name.lower() for name in self.headers}
+        fields = [(n, v) for n, v in fields if n.lower() not in replaced] + [*self.headers.items()]
+        fields = [(n, v) for n, v in fields if n.lower() not in names] + own
+        for name, value in fields:
+            if "\n" in name + value or "\r" in name + value:
+                raise ValueError(f"header {name}: {value!r} has a line break")
+        return fields
+
+    async def _converse(
+        self,
+        link: Link,
+        head: bytes,
+        body: bytes | AsyncIterable[bytes] | None,
+        method: str,
+        url: str,
+        options: RequestOptions,
+    ) -> TestResponse:
+        """Send and read at once: an answer may come before the body was sent."""
+        most = options.get("send_at_most")
+        await link.pipe.send(head)
+        sender = asyncio.create_task(send_body(link.pipe, body, most))
+        answer = asyncio.create_task(link.reader.answer(method, url))
+        try:
+            await asyncio.wait((sender, answer), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                await sender  # what failed while it was sent is the test's own error
+                if most is not None:
+                    raise Disconnected(f"{method} {url}: left after {most} bytes of the body")
+            return await answer
+        finally:
+            for task in (sender, answer):
+                task.cancel()
+            await asyncio.gather(sender, answer, return_exceptions=True)
+
+    def _link(self, https: bool) -> Link:
+        self._links = [link for link in self._links if link.busy or link.reusable]
+        for link in self._links:
+            if link.https is https and link.reusable:
+                link.busy = True
+                return link
+        link = Link(self.app, self._client, https)
+        self._links.append(link)
+        return link
+
+    def _finished(self, link: Link, response: TestResponse) -> None:
+        if response._body.complete:
+            link.busy = False
+        else:
+            link.pipe.disconnect()
+
+    def _check(self, link: Link) -> None:
+        failure, link.door.failure = link.door.failure, None
+        if failure is not None and self.raise_exceptions:
+            raise failure
+
+
+def _fields(headers: Mapping[str, str] | list[tuple[str, str]] | None) -> list[tuple[str, str]]:
+    if headers is None:
+        return []
+    return list(headers.items()) if isinstance(headers, Mapping) else list(headers)

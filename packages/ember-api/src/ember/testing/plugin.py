@@ -1,0 +1,22 @@
+"""pytest runs `async def` tests: `addopts = "-p ember.testing.plugin"`, as new projects say it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function on a loop of its own; leave everything else to pytest."""
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    wanted: tuple[str, ...] = pyfuncitem._fixtureinfo.argnames
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in wanted}
+    with asyncio.Runner() as runner:
+        runner.run(function(**arguments))
+    return True

@@ -1,0 +1,230 @@
+"""`ember dev`: an edit is served at once, a mistake is shown, the server survives (E91)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+from ember.cli.dev.overlay import page
+from ember.cli.dev.watch import Watch
+
+DEADLINE = 20.0
+
+APP = """
+from ember import Ember
+app = Ember()
+@app.get("/")
+async def index():
+    return {text!r}
+@app.get("/broken")
+async def broken():
+    raise KeyError("oops")
+@app.get("/pid")
+async def pid():
+    import os
+    return os.getpid()
+"""
+
+
+class Dev:
+    """`ember dev` in a folder; `lines` is what it has written."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.main = folder / "main.py"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ember", "dev", "--port", "0", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = int(self.wait_for(r"ember dev: http://127\.0\.0\.1:(\d+)")[1])
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._more:
+                self.lines.append(line)
+                self._more.notify_all()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first match of `pattern` in what it has written or will write soon."""
+        end = time.monotonic() + DEADLINE
+        with self._more:
+            while not (found := re.search(pattern, "".join(self.lines))):
+                assert self._more.wait(end - time.monotonic()), "".join(self.lines)
+        return found
+
+    def get(self, path: str = "/") -> tuple[int, str]:
+        """What a client gets; it waits while the application starts."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        try:
+            connection.request("GET", path, headers={"Accept": "text/html"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def until(self, text: str) -> float:
+        """Seconds until `/` has `text`, asked again and again; no request may be refused."""
+        began = time.monotonic()
+        while time.monotonic() - began < DEADLINE:
+            try:
+                if text in self.get()[1]:
+                    return time.monotonic() - began
+            except (ConnectionResetError, HTTPException):
+                continue  # it was on its way to the process that has just ended
+        raise AssertionError(f"{text!r} never came: {''.join(self.lines)}")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        self._reader.join(DEADLINE)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def edit(self, text: str) -> None:
+        self.main.write_text(text)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[Dev]:
+    (tmp_path / "main.py").write_text(APP.format(text="one"))
+    running = Dev(tmp_path)
+    yield running
+    running.close()
+
+
+def test_an_edit_is_served(dev: Dev) -> None:
+    dev.until("one")
+    for text in ("two", "three", "four"):
+        dev.edit(APP.format(text=text))
+        dev.until(text)
+    dev.wait_for("main.py changed")
+
+
+def test_a_mistake_is_shown_in_terminal_and_browser_until_it_is_mended(dev: Dev) -> None:
+    dev.until("one")
+    dev.edit("from ember import Ember\napp = Ember()\ndef oops(:\n")
+    dev.until("does not import")
+    status, shown = dev.get("/any/path")
+    assert status == 500
+    assert "main.py" in shown
+    assert "def oops(:" in shown
+    assert "http-equiv=refresh" in shown
+    dev.wait_for(r"ember: module \"main\" does not import: .*\(main.py:3\)")
+    assert not [line for line in dev.lines if "importlib" in line or "cli/dev" in line]
+    assert dev.process.poll() is None
+    dev.edit(APP.format(text="mended"))
+    dev.until("mended")
+
+
+def test_an_application_that_ends_is_explained(dev: Dev) -> None:
+    dev.until("one")
+    dev.edit(APP.format(text="x") + "\nimport os, sys\nprint('last words', file=sys.stderr)\n"
+             "os._exit(7)\n")  # fmt: skip
+    dev.until("the application ended with status 7")
+    assert "last words" in dev.get()[1]
+    dev.edit(APP.format(text="back"))
+    dev.until("back")
+
+
+def test_a_failing_start_hook_is_explained_and_the_port_stays(dev: Dev) -> None:
+    dev.until("one")
+    dev.edit(
+        APP.format(text="x")
+        + "\n@app.lifespan\nasync def db():\n    raise ValueError('no database')\n    yield\n"
+    )
+    dev.until("no database")
+    dev.edit(APP.format(text="there"))
+    dev.until("there")
+
+
+def test_an_exception_of_a_handler_is_a_readable_page(dev: Dev) -> None:
+    dev.until("one")
+    status, shown = dev.get("/broken")
+    assert status == 500
+    assert "KeyError" in shown
+    assert "broken" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_both_processes(dev: Dev, number: int) -> None:
+    dev.until("one")
+    child = int(dev.get("/pid")[1])
+    assert dev.stop(number) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_the_child_does_not_outlive_its_supervisor(dev: Dev) -> None:
+    dev.until("one")
+    child = int(dev.get("/pid")[1])
+    dev.stop(signal.SIGKILL)
+    end = time.monotonic() + DEADLINE
+    while Path(f"/proc/{child}").exists() and not _is_zombie(child):
+        assert time.monotonic() < end
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_taken_port_is_one_line(dev: Dev, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ember", "dev", "--port", str(dev.port)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ember: 127.0.0.1:{dev.port}: Address already in use; stop what listens there or choose "
+        f"another --port\n"
+    )
+
+
+def test_files_that_matter_are_watched_and_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / ".venv").mkdir()
+    kept = tmp_path / "pkg" / "a.py"
+    kept.write_text("1")
+    watch = Watch(str(tmp_path))
+    assert watch.changed() == []
+    (tmp_path / "data.sqlite3").write_text("x")
+    (tmp_path / ".venv" / "b.py").write_text("x")
+    assert watch.changed() == []
+    kept.write_text("22")
+    (tmp_path / "page.html").write_text("x")
+    assert watch.changed() == ["page.html", "pkg/a.py"]
+    kept.unlink()
+    assert watch.changed() == ["pkg/a.py"]
+    assert watch.changed() == []
+
+
+def test_the_overlay_escapes_what_it_shows() -> None:
+    shown = page("ember: <script>alert(1)</script>\n<b>").decode()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
