@@ -1,0 +1,1 @@
+"""The corpus: what Ember answers to which bytes, as documents in `cases/`."""

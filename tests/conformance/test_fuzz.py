@@ -1,0 +1,86 @@
+"""A short run of the fuzzer with the suite; `make fuzz` is the long one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from ember._build import PURE
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fuzz import peers
+from fuzz.engine import Finding, Fuzzer, builds
+from fuzz.generate import Generator
+from tests.conformance.corpus import read_cases
+from tests.support.server import new_event_loop
+
+CORPUS = [case.data for case in read_cases()]
+
+
+def check(data: bytes, pieces: list[bytes]) -> None:
+    """Raises `Finding`."""
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(Fuzzer().check(data, pieces), 20))
+    finally:
+        loop.close()
+
+
+def test_the_corpus_agrees_with_the_peers_and_between_the_builds() -> None:
+    generator = Generator(1, CORPUS)
+    fuzzer = Fuzzer()
+
+    async def run() -> None:
+        for data in CORPUS:
+            if len(data) < 20_000:
+                await fuzzer.check(data, generator.cuts(data))
+
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(run(), 50))
+    finally:
+        loop.close()
+    assert fuzzer.accepted > 100
+    assert sum(fuzzer.refusals.values()) > 50
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 1 << 30))
+def test_generated_requests_agree(seed: int) -> None:
+    generator = Generator(seed, CORPUS)
+    data = generator.next()
+    check(data, generator.cuts(data))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    data=st.lists(
+        st.one_of(
+            st.sampled_from([b"\r\n", b"\n", b" ", b":", b"GET / HTTP/1.1\r\n", b"Host: x\r\n"]),
+            st.sampled_from(
+                [b"Transfer-Encoding: chunked\r\n", b"Content-Length: 1\r\n", b"0\r\n"]
+            ),
+            st.binary(max_size=3),
+        ),
+        max_size=12,
+    ),
+    cut=st.integers(0, 1 << 16),
+)
+def test_arbitrary_bytes_agree(data: list[bytes], cut: int) -> None:
+    joined = b"".join(data)
+    at = cut % (len(joined) + 1)
+    check(joined, [joined[:at], joined[at:]])
+
+
+def test_a_planted_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers that see nothing: whatever Ember takes must be reported."""
+    monkeypatch.setattr(peers, "with_httptools", lambda data: peers.Seen())
+    monkeypatch.setattr(peers, "with_h11", lambda data: peers.Seen())
+    data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with pytest.raises(Finding, match="Ember took"):
+        check(data, [data])
+
+
+def test_every_build_takes_part() -> None:
+    assert [build.name for build in builds()] == (["pure"] if PURE else ["pure", "compiled"])

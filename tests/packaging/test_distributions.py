@@ -1,0 +1,149 @@
+"""Each distribution installs and imports alone; removing one leaves the others working."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheels of the three packages, built from copies, without the compiled core (quick)."""
+    work = tmp_path_factory.mktemp("wheels")
+    built: dict[str, Path] = {}
+    for name in ("emberloop", "ember-cache", "ember-api"):
+        copy = work / name
+        unwanted = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
+        shutil.copytree(ROOT / "packages" / name, copy, ignore=unwanted)
+        done = subprocess.run(
+            [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(work)],
+            cwd=copy,
+            env={**os.environ, "EMBER_PURE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        (built[name],) = work.glob(name.replace("-", "_") + "-*.whl")
+    return built
+
+
+def unpack(wheel: Path, folder: Path) -> None:
+    # A wheel of purelib is installed by unpacking it; metadata comes along in its own folder.
+    shutil.unpack_archive(wheel, folder, "zip")
+
+
+def with_dependencies(folder: Path) -> None:
+    """Put what ember-api depends on beside it, and nothing else of this environment."""
+    for name in ("msgspec", "click"):
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        (folder / name).symlink_to(Path(spec.origin).parent)
+
+
+def python(folder: Path, code: str) -> str:
+    """Run `code` with nothing on the path but the standard library and `folder`."""
+    prelude = f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", prelude + code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HELLO = """
+from ember import Ember
+from ember.protocol import MemoryConnection
+app = Ember()
+
+@app.get("/")
+async def index():
+    return {"hello": "world"}
+
+connection = MemoryConnection(app)
+connection.feed(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+print(connection.take().decode())
+"""
+
+
+def test_emberloop_works_alone(wheels: dict[str, Path], tmp_path: Path) -> None:
+    unpack(wheels["emberloop"], tmp_path)
+    out = python(
+        tmp_path,
+        "import ember.eventloop, ember.protocol, ember.headers, ember.request, ember.response\n"
+        "print([m for m in sys.modules if m.startswith(('ember.cli', 'ember.router', 'msgspec'))])",
+    )
+    assert out.strip() == "[]"
+
+
+def test_ember_cache_works_alone(wheels: dict[str, Path], tmp_path: Path) -> None:
+    unpack(wheels["ember-cache"], tmp_path)
+    out = python(
+        tmp_path,
+        "import asyncio\n"
+        "from ember.cache import TTLCache, cached\n"
+        "calls = []\n"
+        "@cached(TTLCache(ttl=60))\n"
+        "async def f(x):\n"
+        "    calls.append(x)\n"
+        "    return x\n"
+        "async def main():\n"
+        "    print(await f(3), await f(3), calls)\n"
+        "asyncio.run(main())",
+    )
+    assert out.strip() == "3 3 [3]"
+
+
+def test_ember_api_works_on_the_other_two(wheels: dict[str, Path], tmp_path: Path) -> None:
+    for wheel in wheels.values():
+        unpack(wheel, tmp_path)
+    with_dependencies(tmp_path)
+    assert '{"hello":"world"}' in python(tmp_path, HELLO)
+
+
+def test_removing_the_cache_leaves_the_framework_working(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    for name in ("emberloop", "ember-api"):
+        unpack(wheels[name], tmp_path)
+    with_dependencies(tmp_path)
+    assert '{"hello":"world"}' in python(tmp_path, HELLO)
+
+
+def test_removing_the_framework_leaves_loop_and_cache_working(
+    wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    for name in ("emberloop", "ember-cache"):
+        unpack(wheels[name], tmp_path)
+    python(tmp_path, "import ember.cache, ember.protocol")
+
+
+def test_wheels_carry_no_generated_c_and_are_marked_typed(wheels: dict[str, Path]) -> None:
+    import zipfile
+
+    for name, wheel in wheels.items():
+        names = zipfile.ZipFile(wheel).namelist()
+        assert not [n for n in names if n.endswith((".c", ".so"))], name
+        assert [n for n in names if n.endswith("py.typed")], name
+
+
+def test_the_framework_brings_its_templates_and_the_files_of_its_docs(
+    wheels: dict[str, Path],
+) -> None:
+    import zipfile
+
+    names = zipfile.ZipFile(wheels["ember-api"]).namelist()
+    assert "ember/cli/templates/api/main.py.tmpl" in names
+    assert "ember/cli/templates/common/dot_gitignore.tmpl" in names
+    assert "ember/cli/templates/fullstack/web/app.js.tmpl" in names
+    assets = Path(__file__).parents[2] / "packages/ember-api/src/ember/openapi/assets"
+    fetched = [f"ember/openapi/assets/{file.name}" for file in assets.glob("swagger-ui*")]
+    assert not [name for name in fetched if name not in names]

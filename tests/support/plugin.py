@@ -1,0 +1,32 @@
+"""Fixtures: `serve(app)` runs a server in a thread, `memory(app)` a connection without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from ember.protocol import MemoryConnection
+
+from tests.support.server import Running, ServeFixture
+
+
+@pytest.fixture
+def serve() -> Iterator[ServeFixture]:
+    """`serve(app, **options) -> Running`; every server is stopped, and checked for leaks, at the
+    end."""
+    running: list[Running] = []
+
+    def start(app: object, **options: object) -> Running:
+        server = Running(app, **options)
+        running.append(server)
+        return server
+
+    yield start
+    for server in reversed(running):
+        server.stop()
+
+
+@pytest.fixture
+def memory() -> Callable[..., MemoryConnection]:
+    """`memory(app, limits=...) -> MemoryConnection`."""
+    return MemoryConnection

@@ -1,0 +1,133 @@
+"""The benchmark's own instruments: wrong answers are caught, and figures mean what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench import bars, native, picture, report
+from bench.cases import BY_NAME, DOCUMENT
+from bench.http import verify
+from bench.http.run import FLOOR
+from bench.process import Server, ServerFailed
+
+HELLO = BY_NAME["hello"]
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n" + HELLO.body
+
+
+@contextlib.contextmanager
+def floor(answer: bytes) -> Iterator[Server]:
+    server = native.start_floor("floor-test", answer)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def test_the_generator_counts_answers_and_reads_the_servers_clock() -> None:
+    with floor(ANSWER) as server:
+        before = server.cpu()
+        load = native.load(server, HELLO.request, HELLO.body, connections=4, seconds=0.1)
+        assert load.answers > 100
+        assert 0 < load.server_cpu <= server.cpu() - before
+        assert 0 < load.p50_us <= load.p99_us <= load.max_us
+
+
+def test_the_floor_answers_every_pipelined_request_whatever_the_split() -> None:
+    with floor(ANSWER) as server:
+        assert len(verify.exchange(server.port, HELLO.request, 100)) == 100
+        load = native.load(server, HELLO.request, HELLO.body, depth=16, seconds=0.1)
+        assert load.answers % 16 == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (ANSWER.replace(b"World", b"Mars!"), "wrong body"),
+        (ANSWER.replace(b"200 OK", b"503 No"), "not a 200"),
+        (ANSWER + b"x", "more than was asked for"),
+    ],
+)
+def test_a_wrong_answer_under_load_ends_the_round(answer: bytes, reason: str) -> None:
+    with floor(answer) as server, pytest.raises(ServerFailed, match=reason):
+        native.load(server, HELLO.request, HELLO.body, connections=1, seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (ANSWER.replace(b"World", b"Mars!"), "wrong body"),
+        (ANSWER.replace(b"200 OK", b"503 No"), "status 503"),
+        (ANSWER.replace(b"text/plain", b"text/html"), "Content-Type text/html"),
+        (ANSWER.replace(b"Content-Length: 13\r\n", b""), "neither Content-Length nor chunked"),
+    ],
+)
+def test_a_wrong_answer_is_found_before_the_clock_runs(answer: bytes, reason: str) -> None:
+    with floor(answer) as server, pytest.raises(ServerFailed, match=reason):
+        verify.verify(server, HELLO)
+
+
+def test_an_answer_is_read_only_when_it_is_whole_with_or_without_chunks() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    for raw, body in ((ANSWER, HELLO.body), (chunked, b"abc")):
+        for end in range(len(raw)):
+            assert verify.read_answer(raw[:end]) is None
+        found = verify.read_answer(raw + b"next")
+        assert found is not None
+        assert (found[0].body, found[0].raw, found[1]) == (body, raw, b"next")
+
+
+def test_the_document_has_one_kilobyte_and_the_browsers_request_fourteen_headers() -> None:
+    assert len(DOCUMENT) == 1024
+    head = BY_NAME["browser"].request.split(b"\r\n\r\n")[0]
+    assert head.count(b"\r\n") == 14
+    assert 750 < len(head) < 850
+
+
+def results(*ours: float) -> dict[str, Any]:
+    def figure(*rounds: float) -> dict[str, Any]:
+        middle = sorted(rounds)[len(rounds) // 2]
+        return {"cpu_us": middle, "rate": 1, "p50_us": 1, "p99_us": 1, "cpu_us_rounds": [*rounds]}
+
+    by_name = {FLOOR: figure(4.0, 8.0, 4.0), bars.RING: figure(*ours)}
+    return {
+        "meta": {"date": "today", "cpu": "a <fast> one", "kernel": "Linux", "python": "3"},
+        "http": {
+            "cases": {"hello": by_name},
+            "titles": {"hello": "hello"},
+            "targets": {bars.RING: {"group": "ember", "version": "", "date": True}},
+            "missing": {"express": "not installed: Node was not found"},
+            "rounds": 3,
+            "seconds": 1.0,
+            "connections": 64,
+        },
+    }
+
+
+@pytest.mark.parametrize(("ours", "met"), [((4.8, 9.6, 4.8), True), ((4.9, 9.8, 4.9), False)])
+def test_a_bar_is_judged_by_the_median_of_the_ratios_round_by_round(
+    ours: tuple[float, ...], met: bool
+) -> None:
+    judged = bars.judge(results(*ours))
+    assert [(bar["text"], bar["met"]) for bar in judged] == [
+        ("hello against the floor (aim 1.05)", met)
+    ]
+
+
+def test_what_is_missing_stands_in_the_report_with_its_reason() -> None:
+    text = report.markdown(results(5.0, 5.0, 5.0), None)
+    assert "- express: not installed: Node was not found" in text
+    assert "| ember io_uring | 5.00 (1.25×) |" in text
+
+
+def test_the_picture_is_well_formed_and_shows_every_server() -> None:
+    drawn = picture.draw(results(5.0, 5.0, 5.0))
+    assert drawn is not None
+    text = " ".join(ElementTree.fromstring(drawn).itertext())
+    assert FLOOR in text
+    assert bars.RING in text
+    assert "a <fast> one" in text
