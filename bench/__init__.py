@@ -1,0 +1,1 @@
+"""Measurements of Ember: `python -m bench --help`; method in docs/internals/benchmarks.md."""

@@ -1,0 +1,1 @@
+"""A handler and a loop that wait for a database."""

@@ -1,0 +1,1 @@
+"""One file per peer: the answers of bench/cases.py, written as its documentation shows."""

@@ -1,0 +1,222 @@
+"""The results as tables: in colour for the terminal, as Markdown and JSON for the repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import bars, show
+from bench.http.run import FLOOR
+from bench.paths import RESULTS
+
+Results = dict[str, Any]
+Table = tuple[str, list[str], list[list[str]]]
+
+
+def _order(http: Results) -> list[str]:
+    """Servers by what hello costs (or the first case that was run), cheapest first."""
+    cases: dict[str, Results] = http["cases"]
+    names = dict.fromkeys(name for by_name in cases.values() for name in by_name)
+    first = next(iter(cases.values()), {})
+    return sorted(names, key=lambda name: first.get(name, {"cpu_us": float("inf")})["cpu_us"])
+
+
+def _http_tables(http: Results) -> list[Table]:
+    names, titles = _order(http), http["titles"]
+    cpu_rows, rate_rows = [], []
+    for name in names:
+        row, rates = [name], [name]
+        for figures in http["cases"].values():
+            figure, floor = figures.get(name), figures.get(FLOOR)
+            if figure is None:
+                row.append("missing")
+                rates.append("missing")
+                continue
+            ratio = f" ({bars.ratio(figure, floor):.2f}×)" if floor and name != FLOOR else ""
+            row.append(f"{figure['cpu_us']:.2f}{ratio}")
+            rates.append(f"{figure['rate']:,} / {figure['p50_us']:,.0f} / {figure['p99_us']:,.0f}")
+        cpu_rows.append(row)
+        rate_rows.append(rates)
+    head = [titles[case] for case in http["cases"]]
+    note = (
+        f"{http['connections']} connections, medians of {http['rounds']} "
+        f"interleaved rounds of {http['seconds']:g} s"
+    )
+    return [
+        (
+            f"CPU µs per request of the server, and its ratio to the floor ({note})",
+            ["server", *head],
+            cpu_rows,
+        ),
+        (
+            "Answers per second / median latency µs / 99th percentile µs, server on one core",
+            ["server", *head],
+            rate_rows,
+        ),
+    ]
+
+
+def _micro_tables(micro: Results) -> list[Table]:
+    builds = [name for name in ("compiled", "pure") if name in micro]
+    cases = list(dict.fromkeys(case for build in builds for case in micro[build]))
+    rows = []
+    for case in cases:
+        row = [micro[builds[0]].get(case, {}).get("title", case)]
+        for build in builds:
+            figure = micro[build].get(case)
+            row += (
+                [f"{figure['us']:.2f}", f"{figure['best_us']:.2f}"]
+                if figure
+                else ["missing", "missing"]
+            )
+        rows.append(row)
+    head = [text for build in builds for text in (f"{build}: median", "best tenth")]
+    return [
+        (
+            "The core fed from memory: CPU µs per request, the feeding loop taken off",
+            ["request", *head],
+            rows,
+        )
+    ]
+
+
+def _db_tables(db: Results) -> list[Table]:
+    tables: list[Table] = []
+    if db.get("request"):
+        rows = [
+            [n, f"{f['cpu_us']:.1f}", f"{f['rate']:,}", f"{f['p50_us']:,.0f}"]
+            for n, f in db["request"].items()
+        ]
+        title = "One asyncpg SELECT by key in a handler: CPU µs per request of the server process"
+        tables.append((title, ["server", "CPU µs", "answers/s", "median µs"], rows))
+    if db.get("roundtrip"):
+        rows = [
+            [name, f"{f['us']:.1f}", f"{f['cpu_us']:.1f}"] for name, f in db["roundtrip"].items()
+        ]
+        title = "The bare asyncpg round trip, one connection, in sequence"
+        tables.append((title, ["loop", "µs per round trip", "CPU µs of the client"], rows))
+    return tables
+
+
+def _memory_tables(memory: Results) -> list[Table]:
+    count, churned = f"{memory['connections']:,}", f"{memory['churned']:,}"
+    rows = [
+        ["idle, after one request (MiB)", f"{memory['idle_mb']:.1f}"],
+        [
+            f"left over after {churned} opened and closed, {memory['wave']} at a time (MiB)",
+            f"{memory['left_mb']:.1f}",
+        ],
+        [f"with {count} idle keep-alive connections (MiB)", f"{memory['full_mb']:.1f}"],
+        ["each of these (KB)", f"{memory['connection_kb']:.2f}"],
+        [f"left over after all {count} closed (MiB)", f"{memory['left_after_full_mb']:.1f}"],
+    ]
+    return [("Resident memory of the hello application, one process", ["state", "figure"], rows)]
+
+
+def _bar_table(judged: list[Results]) -> Table:
+    rows = []
+    for bar in judged:
+        met = "met" if bar["met"] else "MISSED"
+        digits = 3 if bar["limit"] < 0.1 else 2
+        limit, value = (
+            f"{bar['limit']:.{digits}f} {bar['unit']}",
+            f"{bar['value']:.{digits}f} {bar['unit']}",
+        )
+        rows.append([f"{bar['part']}: {bar['text']}", value, f"≤ {limit}", met])
+    return ("Against the bars", ["bar", "here", "bar is", ""], rows)
+
+
+def tables(results: Results) -> list[Table]:
+    """Every table of a run, the bars first."""
+    found: list[Table] = []
+    if judged := bars.judge(results):
+        found.append(_bar_table(judged))
+    makers = (
+        ("http", _http_tables),
+        ("micro", _micro_tables),
+        ("db", _db_tables),
+        ("memory", _memory_tables),
+    )
+    for part, make in makers:
+        if results.get(part) and not results[part].get("failed"):
+            found += make(results[part])
+    return found
+
+
+def missing(results: Results) -> dict[str, str]:
+    """Whatever could not be measured, with the reason."""
+    found: dict[str, str] = {}
+    for part in ("http", "micro", "db", "memory"):
+        found |= results.get(part, {}).get("missing", {})
+        if reason := results.get(part, {}).get("failed"):
+            found[part] = reason
+    return found
+
+
+def _colour(cell: str) -> str:
+    if cell == "met":
+        return show.paint(cell, "green")
+    if cell == "MISSED":
+        return show.paint(cell, "red")
+    return show.paint(cell, "yellow") if cell == "missing" else cell
+
+
+def print_all(results: Results) -> None:
+    """The tables, for a person at a terminal."""
+    for title, head, rows in tables(results):
+        show.heading(title)
+        coloured = [[_colour(cell) for cell in row] for row in rows]
+        for row in coloured:
+            if row[0].startswith("ember"):
+                row[0] = show.paint(row[0], "cyan")
+        show.table(head, coloured)
+    for name, reason in missing(results).items():
+        show.warn(f"{name}: {reason}")
+
+
+def markdown(results: Results, picture: str | None) -> str:
+    """The whole report; `picture` is the name of the picture beside it."""
+    meta = results["meta"]
+    lines = ["# Benchmark results", ""]
+    lines += [
+        "Written by `python -m bench`; the method is in docs/internals/benchmarks.md.",
+        "Absolute figures hold for this machine and moment only; ratios within one run say more.",
+        "",
+    ]
+    lines += [f"- {key}: {value}" for key, value in meta.items()]
+    lines += [""]
+    if picture:
+        lines += [f"![CPU time per request]({picture})", ""]
+    for title, head, rows in tables(results):
+        lines += [f"## {title}", "", "| " + " | ".join(head) + " |"]
+        lines += ["|---|" + "--:|" * (len(head) - 1)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        lines += [""]
+    if left := missing(results):
+        lines += ["## Missing", "", *[f"- {name}: {reason}" for name, reason in left.items()], ""]
+    if targets := results.get("http", {}).get("targets"):
+        lines += ["## Versions of the servers", ""]
+        for name, about in targets.items():
+            date = "" if about["date"] else "; sends no Date"
+            lines += [f"- {name}: {about['version'] or 'this repository'}{date}"]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def write(results: Results, name: str, picture: str | None) -> list[Path]:
+    """Write `NAME.json`, `NAME.md` and, where there is a picture, `NAME.svg` into bench/results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    written = []
+    texts = {
+        "json": json.dumps({**results, "bars": bars.judge(results)}, indent=1, ensure_ascii=False)
+        + "\n",
+        "md": markdown(results, f"{name}.svg" if picture else None),
+        "svg": picture,
+    }
+    for suffix, text in texts.items():
+        if text is not None:
+            path = RESULTS / f"{name}.{suffix}"
+            path.write_text(text)
+            written.append(path)
+    return written
