@@ -54,7 +54,7 @@ LAYERS: list[set[str]] = [
     {"blueprint", "sse", "table"},
     {"bound", "dispatch", "invoke", "openapi"},
     {"middleware.chain"},
-    {"application"},
+    {"serving", "application"},
     {"testing"},
     {"server"},
     {"cli"},

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,24 +23,19 @@ from ember.request import Request
 from ember.response import Response
 from ember.router import add_converter, built_in_converters, decode_path
 from ember.routes import Route, check_names, url_for
+from ember.serving import Serving
 from ember.signature import Plan, resolve
 from ember.table import Table, redirect
 from ember.threads import ThreadPool
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from ember.compression import CompressionMiddleware
     from ember.server import AppServer
-    from ember.testing import TestClient
-    from ember.testing.options import ClientOptions
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-logger = logging.getLogger("ember")
 
-
-class Ember(Blueprint):
+class Ember(Serving, Blueprint):
     """One application: declare routes on it, then `run` it.
 
     - `server_limits`: what connections may cost; see ServerLimits.
@@ -314,103 +307,6 @@ class Ember(Blueprint):
             if found is not None:
                 return found
         return None
-
-    # -- serving ------------------------------------------------------------------------------
-
-    async def startup(self) -> None:
-        """Run the start hooks, enter the lifespans, compile the routes."""
-        await self.lifecycle.start()
-        try:
-            self.freeze()
-        except BaseException:
-            await self.lifecycle.stop()
-            raise
-
-    async def shutdown(self) -> None:
-        """Finish what follows answers, leave the lifespans, run the stop hooks, end the threads."""
-        await self._pending.settle(self.limits.shutdown_timeout)
-        await self.lifecycle.stop()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
-
-    def run(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        workers: int | None = None,
-        debug: bool = False,
-        block: bool = True,
-        necromancer: bool = True,
-        startup_message: bool = True,
-        thread_pool_workers: int | None = None,
-        uds: str | os.PathLike[str] | None = None,
-        fd: int | None = None,
-        ssl_certfile: str | os.PathLike[str] | None = None,
-        ssl_keyfile: str | os.PathLike[str] | None = None,
-        ssl_ca_certs: str | os.PathLike[str] | None = None,
-        http2: bool = False,
-        loop: str = "auto",
-        io_uring_num_bufs: int = 256,
-        io_uring_buf_size: int = 8192,
-        reload: bool = False,
-    ) -> None:
-        """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
-
-        - `host`, `port`: where to listen; port 0 takes a free one. `uds`: a unix socket instead.
-          `fd`: an inherited listening socket instead.
-        - `workers`: this version serves with one process; more is an error.
-        - `debug`: as in Ember(debug=True), and start errors come with their traceback.
-        - `thread_pool_workers`: threads for `def` handlers (default 40).
-        - `ssl_certfile`, `ssl_keyfile`: serve https; `ssl_ca_certs`: ask clients for a certificate
-          signed by one of these.
-        - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
-        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count and bytes;
-          this version's ring sizes them itself.
-        - `necromancer`: replaces dead workers; with one process there are none.
-
-        What keeps it from starting (a taken port, a route that cannot work) is one line on stderr
-        and exit status 1; with `block=False` a StartError.
-        """
-        from ember.server import Options, run
-
-        run(
-            self,
-            Options(
-                host=host,
-                port=port,
-                workers=workers,
-                debug=debug,
-                startup_message=startup_message,
-                thread_pool_workers=thread_pool_workers,
-                uds=uds,
-                fd=fd,
-                ssl_certfile=ssl_certfile,
-                ssl_keyfile=ssl_keyfile,
-                ssl_ca_certs=ssl_ca_certs,
-                http2=http2,
-                loop=loop,
-                io_uring_num_bufs=io_uring_num_bufs,
-                io_uring_buf_size=io_uring_buf_size,
-                reload=reload,
-            ),
-            block=block,
-        )
-
-    def test_client(self, **options: Unpack[ClientOptions]) -> TestClient:
-        """A client for tests, in process: `async with app.test_client() as client: ...`."""
-        from ember.testing import TestClient
-
-        return TestClient(self, **options)
-
-    def stop(self) -> None:
-        """End what `run` started: drain, stop hooks, return when it is over.
-
-        From another thread than the server's it waits; from a handler it returns at once.
-        """
-        from ember.server import stop
-
-        stop(self)
 
 
 async def _awaited(value: Awaitable[Any], status: int, owner: str) -> Response:
