@@ -26,10 +26,12 @@ def contexts() -> Contexts:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 def test_tls_echo_of_several_megabytes(run: Run[None], contexts: Contexts) -> None:

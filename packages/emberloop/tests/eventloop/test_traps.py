@@ -22,10 +22,12 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 async def serve(handler: Any = echo, **options: Any) -> tuple[asyncio.Server, tuple[str, int]]:
