@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ember._json import plain_encoder
 from ember.response import Response, StreamingResponse
 
 _JSON = "application/json"
 _encode: Any = None
+#: orjson, where it is installed, for what is plain.
+_plain: Any = None
+_options: Any = 0
 
 
 class UnsupportedReturn(TypeError):
@@ -22,14 +26,25 @@ class UnsupportedReturn(TypeError):
 
 def encode_json(value: object) -> bytes:
     """`value` as JSON. Raises TypeError for what has no JSON form."""
-    global _encode
     if _encode is None:
-        # Here, because msgspec costs 8 MB of memory and not every application answers JSON.
-        import msgspec
-
-        _encode = msgspec.json.Encoder(enc_hook=_model).encode
+        _load()
+    if _plain is not None and (type(value) is dict or type(value) is list):
+        try:
+            written: bytes = _plain(value, None, _options)
+            return written
+        except TypeError:
+            pass  # something in it is not plain: the whole is msgspec's
     result: bytes = _encode(value)
     return result
+
+
+def _load() -> None:
+    # At first use, because msgspec costs 8 MB of memory and not every application answers JSON.
+    global _encode, _plain, _options
+    import msgspec
+
+    _plain, _options = plain_encoder() or (None, 0)
+    _encode = msgspec.json.Encoder(enc_hook=_model).encode
 
 
 def _model(value: Any) -> Any:

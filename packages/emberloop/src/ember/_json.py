@@ -1,4 +1,9 @@
-"""JSON through the fastest codec that is installed: msgspec, else the standard library."""
+"""JSON through the fastest codec that is installed: msgspec, else the standard library.
+
+Where orjson is installed (the extra `fast`) it writes plain dicts and lists, in half the time; what
+it would write otherwise than msgspec, or not at all, is left to msgspec. It never reads: it makes
+floats of integers beyond 64 bits.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,42 @@ if TYPE_CHECKING:
     from typing import Any
 
 _codec: tuple[Callable[[object], bytes], Callable[[bytes], Any]] | None = None
+
+
+def plain_encoder() -> tuple[Callable[..., bytes], int] | None:
+    """orjson's `dumps` and the options for it, or None where it is not installed.
+
+    `dumps(value, None, options)` raises TypeError for whatever msgspec may write in another form:
+    dates, dataclasses, subclasses of int and dict.
+    """
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson.dumps, (
+        orjson.OPT_PASSTHROUGH_DATACLASS
+        | orjson.OPT_PASSTHROUGH_DATETIME
+        | orjson.OPT_PASSTHROUGH_SUBCLASS
+    )
+
+
+def preferring_orjson(encode: Callable[[object], bytes]) -> Callable[[object], bytes]:
+    """`encode`, behind orjson for dicts and lists where that is installed."""
+    plain = plain_encoder()
+    if plain is None:
+        return encode
+    dumps, options = plain
+
+    def fast(value: object) -> bytes:
+        cls = type(value)
+        if cls is dict or cls is list:
+            try:
+                return dumps(value, None, options)
+            except TypeError:
+                pass  # something in it is not plain: the whole is msgspec's
+        return encode(value)
+
+    return fast
 
 
 def _load() -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
@@ -23,7 +64,7 @@ def _load() -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
             json.loads,
         )
     else:
-        _codec = (msgspec.json.Encoder().encode, msgspec.json.Decoder().decode)
+        _codec = (preferring_orjson(msgspec.json.Encoder().encode), msgspec.json.Decoder().decode)
     return _codec
 
 
