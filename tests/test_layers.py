@@ -56,6 +56,7 @@ LAYERS: list[set[str]] = [
     {"middleware.chain"},
     {"serving", "application"},
     {"testing"},
+    {"workers"},
     {"server"},
     {"cli"},
 ]

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ember.hooks import Events
 from ember.router import RouteError
 from ember.threads import THREAD_NAME, ThreadPool
+from ember.workers.board import Board, State
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ember.server")
 
+#: Seconds between two heartbeats.
+HEARTBEAT = 1.0
 LOOPS = ("auto", "io_uring", "epoll", "uvloop", "asyncio")
 
 
@@ -136,6 +140,11 @@ class AppServer:
         self._signals = 0
         #: Which event loop serves: io_uring, epoll, uvloop or asyncio.
         self.loop_name = ""
+        #: What the workers of this server say of themselves, and which slot is this process's.
+        self.board = Board(1)
+        self.slot = 0
+        #: Whether it is about to stop: it answers still, but should get nothing new.
+        self.draining = False
 
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
@@ -211,6 +220,7 @@ class AppServer:
     async def _main(self, started: Callable[[], object]) -> None:
         app, options = self.app, self.options
         self._loop = asyncio.get_running_loop()
+        self.board.slots[self.slot].begin(os.getpid())
         self._thread = threading.current_thread()
         self._stop = asyncio.Event()
         if options.debug:
@@ -232,12 +242,30 @@ class AppServer:
                 await self._hooks(app.lifecycle.run(Events.AFTER_SERVER_START))
                 if options.startup_message:
                     self._announce(self._server)
+                beat = self._beat(self._server)
+                self.board.slots[self.slot].state = State.READY
                 started()
                 await self._stop.wait()
+                beat.cancel()
             finally:
                 await self._drain(self._server)
         finally:
             await app.shutdown()
+            self.board.slots[self.slot].end()
+
+    def _beat(self, server: Server) -> asyncio.Task[None]:
+        """Say once a second, on the board, that the loop turns."""
+        slot = self.board.slots[self.slot]
+        before = slot.requests
+
+        async def beat() -> None:
+            while True:
+                slot.heartbeat = time.monotonic_ns()
+                slot.connections = server.connections
+                slot.requests = before + server.requests
+                await asyncio.sleep(HEARTBEAT)
+
+        return asyncio.get_running_loop().create_task(beat())
 
     async def _hooks(self, hooks: Awaitable[None]) -> None:
         """Run start hooks; a StartError of theirs is their own one line, others are explained."""
@@ -252,6 +280,8 @@ class AppServer:
             raise StartError(f"a start hook failed: {type(error).__name__}: {error}") from error
 
     async def _drain(self, server: Server) -> None:
+        self.draining = True
+        self.board.slots[self.slot].state = State.DRAINING
         # Endless streams would otherwise hold the server until the time-out.
         if "ember.sse" in sys.modules:
             from ember.sse import stop_streams
