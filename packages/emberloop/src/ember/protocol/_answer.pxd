@@ -1,0 +1,11 @@
+# Whole answers, written where they are sent from: see _answer.pyx.
+from ember.protocol._channel cimport Channel
+from ember.protocol._sink cimport Sink
+
+# The status `line`, Content-Type `kind` (checked; NULL: none), the fields of the framing, and
+# `data`; `body` is the object that holds `data`, if one does. Flushed unless a batch is at work.
+cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
+                     const char *data, Py_ssize_t size, bytes body, bint keep, bint http10,
+                     bint only_head) except -1
+# Whether `text` may stand in a field as it is.
+cdef bint plain(const char *text, Py_ssize_t size) noexcept

@@ -1,0 +1,376 @@
+"""`Exchange`: one request in the application, the task of its handler, and its answer.
+
+A plain answer of a handler that does not wait never leaves this file. Answers with fields of their
+own and answers in pieces go on with the modules that the pure build uses too: `render_head` and
+`send_stream`.
+"""
+
+import logging
+import sys
+from asyncio import CancelledError, Task as AsyncioTask
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.math cimport INFINITY
+from libc.string cimport memcmp
+
+from ember.protocol._answer cimport plain, write_whole
+from ember.protocol._request cimport DEFAULT_LIMITS, H1_CLOSE, H1_KEEP_ALIVE
+from ember.protocol._response cimport Response
+
+from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
+from ember.protocol.pure.render import _STATUS_LINES, render_head
+from ember.protocol.pure.request import too_large
+from ember.protocol.pure.streaming import send_stream
+
+cdef extern from "Python.h":
+    object PyContext_Copy(object context)
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    bint PyCoro_CheckExact(object value)
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+log = logging.getLogger("ember.protocol")
+
+cdef dict STATUS_LINES = _STATUS_LINES
+cdef dict EAGER = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+def disconnected():
+    """What a reader of the body gets when the client left."""
+    return ClientDisconnected("the client left before the body was complete")
+
+
+async def await_it(awaitable):
+    return await awaitable
+
+
+cdef int close_unused(object awaitable) except -1:
+    """What a handler gave will not be awaited after all."""
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()
+    return 0
+
+
+cdef class Exchange(Task):
+    """A request in the application, and the task that its handler runs in."""
+
+    @property
+    def max_body_size(self):
+        """Bytes that the route takes, as `dispatch` has left it."""
+        return self.request.limits.max_body_size
+
+    cdef bint is_over(self) except -1:
+        """Whether the next request may begin."""
+        return self.answered and (self.intake is None or self.intake.decoder is None)
+
+    cdef int call(self) except -1:
+        """Call the application. Raises `ProtocolError` (413)."""
+        cdef object value
+        self.context = PyContext_Copy(self.channel.context)
+        PyContext_Enter(self.context)
+        try:
+            try:
+                value = self.channel.dispatch(self.request)
+            except Exception as error:
+                self.start_coroutine(self.ended(None, error))
+                return 0
+            if PyCoro_CheckExact(value) or hasattr(value, "__await__"):
+                self.start_waiting(value)
+            else:
+                self.start_coroutine(self.ended(value, None))
+        finally:
+            PyContext_Exit(self.context)
+        return 0
+
+    cdef int start_waiting(self, object awaitable) except -1:
+        limits = self.request.limits
+        if limits is not DEFAULT_LIMITS or self.framing is not None \
+                or self.channel.limits.request_timeout is not None:
+            if self.request.head.content_length > <Py_ssize_t>limits.max_body_size:
+                close_unused(awaitable)
+                raise ProtocolError(413, too_large(limits.max_body_size).detail)
+            seconds = limits.timeout
+            if seconds is None:
+                seconds = self.channel.limits.request_timeout
+            if seconds is not None and self.channel.loop is not None:
+                self.channel.handler_until = self.channel.loop.time() + seconds
+                self.channel.sweep.want(seconds)
+        if PyCoro_CheckExact(awaitable):
+            return self.start_coroutine(awaitable)
+        # A coroutine of a compiled function is driven as it is; anything else needs one around it.
+        self.awaited = awaitable
+        return self.start_coroutine(
+            awaitable if hasattr(awaitable, "send") else await_it(awaitable)
+        )
+
+    cdef int start_coroutine(self, object coro) except -1:
+        """Drive `coro` (None: nothing is left to do) in this task, whose context is entered."""
+        if coro is None:
+            return 0
+        self._loop = self.channel.loop
+        self.coro = coro
+        if self.channel.strict and self._loop is not None:
+            # An eager task enters the context by itself, and none may be entered twice.
+            PyContext_Exit(self.context)
+            try:
+                self.genuine = AsyncioTask(self.drive(coro), loop=self._loop,
+                                           context=self.context, **EAGER)
+            finally:
+                PyContext_Enter(self.context)
+            self.genuine.add_done_callback(self._genuine_done)
+            return 0
+        self.began = True
+        return self.step(None)
+
+    async def drive(self, coro):
+        """The same in a genuine asyncio task."""
+        self.began = True
+        while coro is not None:
+            value = error = None
+            try:
+                value = await coro
+            except BaseException as caught:
+                error = caught
+            coro = self.coro = self.ended(value, error)
+
+    def _genuine_done(self, task):
+        if not self.began and self.coro is not None:
+            # Cancelled before the first step: the handler was made and never ran.
+            self.over = True
+            self.coro.close()
+            close_unused(self.awaited)
+            self.give_up()
+        self.genuine = None         # it refers to this exchange: no circle stays behind
+
+    # ---- the outcome -----------------------------------------------------------------------
+
+    cdef object ended(self, object value, object error):
+        """The handler has ended, or what came after it. Returns the coroutine to go on with."""
+        cdef object response
+        if self.finishing:
+            if error is not None and not isinstance(error, CancelledError):
+                log.error("answering %r failed", self.request, exc_info=error)
+            self.give_up()
+            return Task.ended(self, value, error)
+        self.finishing = True
+        if error is None:
+            if self.abandoned:
+                return self.last(None)
+            if type(value) is str and self.request._after is None:
+                self.send_text(value)
+                return Task.ended(self, None, None)
+            try:
+                response = self.into_response(value)
+                if response.stream is not None:
+                    return self.finish_with(response)
+                self.send(response)
+                return self.last(None)
+            except Exception as failure:
+                error = failure
+        if isinstance(error, CancelledError):
+            if self.cancelled_for == TIMEOUT:
+                (self if self.genuine is None else self.genuine).uncancel()
+                self.cancelled_for = NOT_CANCELLED
+                error = ServiceUnavailable("the request took too long")
+            elif self.cancelled_for:
+                return self.last(error)     # the client left, or broke its request
+        elif not isinstance(error, Exception):
+            self.channel.abort_now()
+            return self.last(error)
+        elif self.abandoned or (isinstance(error, ClientDisconnected)
+                                and (self.channel.is_lost or self.channel.ended)):
+            return self.last(error)
+        response = self.on_error(error)
+        if isinstance(response, Response) and response.stream is None:
+            self.send(response)
+            return self.last(None)
+        return self.finish_with(response)
+
+    cdef object last(self, object error):
+        """Nothing more to send; what was to follow the answer is left."""
+        if self.request._after is not None:
+            return self.run_after()
+        self.give_up()
+        return Task.ended(self, None, error)
+
+    cdef int give_up(self) except -1:
+        # Ended without an answer: it failed, or the client left and there is nobody to answer.
+        if not self.answered and not self.abandoned and not self.channel.closing:
+            self.channel.abort_now()
+        return 0
+
+    cdef object into_response(self, object value):
+        if type(value) is Response:
+            return value
+        if isinstance(value, Response):
+            response = value
+        elif type(value) is str or type(value) is bytes:
+            return Response(value)
+        else:
+            response = self.channel.app.into_response(self.request, value)
+        if response.stream is not None:
+            # A file, of which the request may want a part, or nothing because it has it.
+            for_request = getattr(response, "for_request", None)
+            if for_request is not None:
+                return for_request(self.request)
+        return response
+
+    cdef object on_error(self, object error):
+        try:
+            return self.channel.app.on_error(self.request, error)
+        except Exception:
+            return self.on_error_failed()
+
+    def on_error_failed(self):
+        log.exception("the error handler failed while answering %r", self.request)
+        return Response("Internal Server Error", 500)
+
+    async def settle(self, result):
+        try:
+            if hasattr(result, "__await__"):
+                result = await result
+            if isinstance(result, Response):
+                return result
+            raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
+        except Exception:
+            return self.on_error_failed()
+
+    async def run_after(self):
+        """What was asked for with `request.after_response`; still the task of the handler, so that
+        what was entered there (a task group, a context variable) can be left here."""
+        self.channel.flush()     # what follows may take long
+        callbacks = self.request._after or []
+        while callbacks:
+            try:
+                await callbacks.pop(0)()
+            except Exception:
+                log.exception("what was to follow the answer to %r failed", self.request)
+
+    async def finish_with(self, result):
+        """Send what the application made of an error, or an answer in pieces."""
+        channel = self.channel
+        try:
+            response = await self.settle(result)
+            if self.abandoned:
+                return
+            if response.stream is None:
+                self.send(response)
+                return
+            channel.handler_until = INFINITY
+            rendered = render_head(response, self.request.method, self.request.head.minor,
+                                   self.keep_alive())
+            self.started = True
+            try:
+                await send_stream(channel, response.stream, rendered)
+            except CancelledError:
+                if not self.cancelled_for:
+                    channel.abort_now()
+                    raise
+            except ClientDisconnected:
+                channel.abort_now()
+            except Exception:
+                log.exception("the answer to %r broke in the middle", self.request)
+                self.answered = True
+                if rendered.chunked or rendered.length is not None:
+                    # The last chunk, or the rest of the length, is missing: the client sees that.
+                    channel.close_broken()
+                else:
+                    channel.abort_now()  # the end of the connection would be that of the body
+            else:
+                self.complete(rendered.keep_alive)
+        finally:
+            if self.request._after is not None:
+                await self.run_after()
+
+    # ---- the answer ------------------------------------------------------------------------
+
+    cdef bint keep_alive(self) except -1:
+        """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
+        cdef int flags = self.request.head.flags
+        if self.channel.draining or flags & H1_CLOSE:
+            return False
+        if self.request.head.minor == 0 and not flags & H1_KEEP_ALIVE:
+            return False
+        return self.intake is None or self.intake.can_be_left
+
+    cdef bint head_only(self) noexcept:
+        cdef const char *method = PyBytes_AS_STRING(self.request.raw) + self.request.head.start
+        return self.request.head.method_len == 4 and memcmp(method, b"HEAD", 4) == 0
+
+    cdef int send_text(self, str text) except -1:
+        """A plain str: 200, text/plain."""
+        cdef Py_ssize_t size
+        cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
+        return self.send_whole(b"HTTP/1.1 200 OK\r\n", b"text/plain; charset=utf-8", 25, data, size,
+                               None)
+
+    cdef int send(self, Response response) except -1:
+        """Send a response that is whole."""
+        cdef int status
+        cdef Py_ssize_t size
+        cdef const char *kind = NULL
+        cdef bytes body
+        if self.abandoned or self.answered:
+            return 0
+        status = response.status_code
+        if response._headers is None and status != 204 and status != 304 and status != 205 \
+                and status >= 200:
+            size = 0
+            content_type = response._content_type
+            if content_type is not None:
+                kind = PyUnicode_AsUTF8AndSize(content_type, &size)
+            line = STATUS_LINES.get(status)
+            if line is not None and size <= 256 and plain(kind, size):
+                body = response.body
+                return self.send_whole(line, kind, size, PyBytes_AS_STRING(body),
+                                       PyBytes_GET_SIZE(body), body)
+        request = self.request
+        rendered = render_head(response, request.method, request.head.minor, self.keep_alive())
+        self.channel.write(rendered.head)
+        if rendered.has_body:
+            self.channel.write(response.body)
+        return self.complete(rendered.keep_alive)
+
+    cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, const char *data,
+                        Py_ssize_t size, bytes body) except -1:
+        """Head and body in one piece, written where they are sent from."""
+        cdef bint keep = self.keep_alive()
+        if self.abandoned or self.answered:
+            return 0
+        if self.channel.is_lost:
+            return self.complete(False)
+        write_whole(self.channel, line, kind, kind_size, data, size, body, keep,
+                    self.request.head.minor == 0, self.head_only())
+        return self.complete(keep)
+
+    cdef int complete(self, bint keep_alive) except -1:
+        self.started = self.answered = True
+        if self.intake is not None:
+            self.intake.leave()
+        return self.channel.answered(keep_alive)
+
+    # ---- the end from outside --------------------------------------------------------------
+
+    cdef int cancel_for(self, int why) except -1:
+        if self.coro is not None and not self.over and not self.cancelled_for:
+            self.cancelled_for = why
+            (self if self.genuine is None else self.genuine).cancel()
+        return 0
+
+    cdef int client_left(self) except -1:
+        """The client is gone: cancel the handler unless its route says otherwise."""
+        if self.answered:
+            return 0
+        self.request._lost = True
+        if self.intake is not None:
+            self.intake.body.fail(disconnected())
+        if self.request.limits.cancel_on_disconnect:
+            self.cancel_for(LEFT)
+        return 0
+
+    cdef int abandon(self) except -1:
+        """The request was broken and is answered without the application."""
+        self.abandoned = True
+        self.client_left()
+        return self.cancel_for(BROKEN)
