@@ -51,7 +51,7 @@ LAYERS: list[set[str]] = [
     {"files"},
     {"static"},
     {"debug_page", "errors", "into_response", "mounting", "routes", "routing"},
-    {"blueprint", "sse", "table"},
+    {"blueprint", "sse", "table", "templates"},
     {"bound", "dispatch", "invoke", "openapi"},
     {"middleware.chain"},
     {"serving", "application"},

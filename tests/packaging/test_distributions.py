@@ -143,7 +143,7 @@ def test_the_framework_brings_its_templates_and_the_files_of_its_docs(
     names = zipfile.ZipFile(wheels["ember-api"]).namelist()
     assert "ember/cli/templates/api/main.py.tmpl" in names
     assert "ember/cli/templates/common/dot_gitignore.tmpl" in names
-    assert "ember/cli/templates/fullstack/web/app.js.tmpl" in names
+    assert "ember/cli/templates/fullstack/static/app.js.tmpl" in names
     assets = Path(__file__).parents[2] / "packages/ember-api/src/ember/openapi/assets"
     fetched = [f"ember/openapi/assets/{file.name}" for file in assets.glob("swagger-ui*")]
     assert not [name for name in fetched if name not in names]

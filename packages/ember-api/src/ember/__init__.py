@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from ember.server import StartError as StartError
     from ember.sse import ServerSentEvent as ServerSentEvent
     from ember.sse import SSEResponse as SSEResponse
+    from ember.templates import Templates as Templates
     from ember.upload import UploadFile as UploadFile
 
 __version__ = "0.1.0"
@@ -115,6 +116,7 @@ _HOMES = {
     "ServiceUnavailable": "ember.exceptions",
     "StartError": "ember.server",
     "StreamingResponse": "ember.response",
+    "Templates": "ember.templates",
     "TextResponse": "ember.response",
     "TooManyRequests": "ember.exceptions",
     "Unauthorized": "ember.exceptions",
@@ -169,6 +171,7 @@ __all__ = [
     "ServiceUnavailable",
     "StartError",
     "StreamingResponse",
+    "Templates",
     "TextResponse",
     "TooManyRequests",
     "Unauthorized",

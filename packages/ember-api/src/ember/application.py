@@ -31,6 +31,7 @@ from ember.threads import ThreadPool
 if TYPE_CHECKING:
     from ember.compression import CompressionMiddleware
     from ember.server import AppServer
+    from ember.templates import Templates
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -85,6 +86,8 @@ class Ember(Serving, Blueprint):
         self._pending = Pending()
         #: What serves this application now, while something does.
         self.server: AppServer | None = None
+        #: What `request.render_template` renders with; `Templates(..., app=app)` sets it.
+        self.templates: Templates | None = None
         #: Replacements of dependencies, for tests: `app.dependency_overrides[real] = fake`.
         self.dependency_overrides = Overrides(self._changed)
         self._table = Table(self._converters)

@@ -17,18 +17,24 @@ def ember(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("template", ["api", "fullstack"])
-def test_a_new_project_passes_its_own_tests(tmp_path: Path, template: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "tests_of_it", "needs"),
+    [("api", 3, "ember-api"), ("fullstack", 4, "ember-api[templates]")],
+)
+def test_a_new_project_passes_its_own_tests(
+    tmp_path: Path, template: str, tests_of_it: int, needs: str
+) -> None:
     done = ember(tmp_path, "new", "my-app", "--template", template)
     assert done.returncode == 0, done.stderr
     assert "cd my-app" in done.stdout
     project = tmp_path / "my-app"
     assert (project / ".gitignore").exists()
     assert not list(project.rglob("*.tmpl"))
-    assert not [f for f in project.rglob("*") if f.is_file() and "@NAME@" in f.read_text()]
+    assert not [f for f in project.rglob("*") if f.is_file() and "@NAME" in f.read_text()]
+    assert f'dependencies = ["{needs}"]' in (project / "pyproject.toml").read_text()
     tests = ember(project, "test", "-q", "-W", "error")
     assert tests.returncode == 0, tests.stdout + tests.stderr
-    assert "3 passed" in tests.stdout
+    assert f"{tests_of_it} passed" in tests.stdout
     # What the README says works without ember's command too.
     plain = [sys.executable, "-m", "pytest", "-q"]
     assert subprocess.run(plain, cwd=project, check=False, capture_output=True).returncode == 0

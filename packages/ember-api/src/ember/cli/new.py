@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 TEMPLATES = Path(__file__).parent / "templates"
+#: What a template needs besides the framework: the extra, and what is imported of it.
+EXTRAS = {"fullstack": ("templates", "jinja2")}
 #: What a project and its folder may be called (the rule of the Python packaging index).
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -20,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
     type=click.Choice(("api", "fullstack")),
     default="api",
     show_default=True,
-    help="A JSON API, or one with a page that follows changes live.",
+    help="A JSON API, or one with pages that follow changes live.",
 )
 def command(name: str, template: str) -> None:
     """Make a new project in the folder NAME."""
@@ -39,7 +42,11 @@ def command(name: str, template: str) -> None:
     click.echo(f"{style.accent('Ember')} made {style.strong(str(folder))}")
     for path in written:
         click.echo(f"  {style.dim(str(path))}")
-    click.echo(f"\nNext:  cd {folder}\n       ember test\n       ember dev")
+    first = f"cd {folder}"
+    extra, module = EXTRAS.get(template, ("", ""))
+    if extra and find_spec(module) is None:
+        first += f'\n       pip install "ember-api[{extra}]"'
+    click.echo(f"\nNext:  {first}\n       ember test\n       ember dev")
 
 
 def create(folder: Path, template: str) -> list[Path]:
@@ -50,6 +57,7 @@ def create(folder: Path, template: str) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(folder)
     written = []
+    extras = f"[{EXTRAS[template][0]}]" if template in EXTRAS else ""
     for source in (TEMPLATES / "common", TEMPLATES / template):
         for file in sorted(source.rglob("*.tmpl")):
             # A file that begins with a dot would be missed by those who package this one.
@@ -57,7 +65,8 @@ def create(folder: Path, template: str) -> list[Path]:
             target = target.with_name(target.name.replace("dot_", ".", 1))
             path = folder / target
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = file.read_text(encoding="utf-8").replace("@NAME@", folder.name)
+            text = file.read_text(encoding="utf-8")
+            text = text.replace("@NAME@", folder.name).replace("@EXTRAS@", extras)
             path.write_text(text, encoding="utf-8")
             written.append(target)
     return written

@@ -14,7 +14,7 @@ from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
 from ember.protocol.pure.headers import Headers
 from ember.protocol.pure.parser import unquote
-from ember.protocol.pure.request import State
+from ember.protocol.pure.request import State, templates_of
 from ember.protocol.query import QueryParams, parse_query
 
 cdef extern from "Python.h":
@@ -327,6 +327,14 @@ cdef class Request:
 
     async def read_json(self):
         return decode_json(await self.body())
+
+    def render_template(self, name, context=None, *, status_code=200, headers=None,
+                        content_type=None):
+        """A response with a template of the application's, which sees this request as `request`.
+
+        See `ember.Templates.render`. Raises `RuntimeError` when the application has none."""
+        return templates_of(self).render(name, context, request=self, status_code=status_code,
+                                         headers=headers, content_type=content_type)
 
     async def form(self):
         """The fields of an urlencoded form, or of a multipart one where the framework is. Raises

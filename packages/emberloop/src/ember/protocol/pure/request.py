@@ -12,11 +12,13 @@ from ember.protocol.query import QueryParams, parse_query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from typing import Any
 
     from ember.protocol.decoding import DecodedBody
     from ember.protocol.pure.body import Body
+    from ember.protocol.pure.headers import HeadersInit
+    from ember.response import HTMLResponse
 
 _DEFAULT_LIMITS = RouteLimits()
 
@@ -281,6 +283,28 @@ class Request:
 
         return await read_form(self)
 
+    def render_template(
+        self,
+        name: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        status_code: int = 200,
+        headers: HeadersInit | None = None,
+        content_type: str | None = None,
+    ) -> HTMLResponse:
+        """A response with a template of the application's, which sees this request as `request`.
+
+        See `ember.Templates.render`. Raises `RuntimeError` when the application has none."""
+        response: HTMLResponse = templates_of(self).render(
+            name,
+            context,
+            request=self,
+            status_code=status_code,
+            headers=headers,
+            content_type=content_type,
+        )
+        return response
+
     def after_response(self, callback: Callable[[], Awaitable[object]]) -> None:
         """Await `callback()` when the answer is out, or was given up; in the task of the handler.
 
@@ -299,6 +323,17 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self._head.target.decode('latin-1')}>"
+
+
+def templates_of(request: Request) -> Any:
+    """The templates of the application that `request` went to. Raises `RuntimeError`."""
+    templates = getattr(request.app, "templates", None)
+    if templates is None:
+        raise RuntimeError(
+            "request.render_template: the application has no templates; give it some: "
+            'Templates("templates", app=app)'
+        )
+    return templates
 
 
 def too_large(most: int) -> PayloadTooLarge:
