@@ -13,10 +13,12 @@ from ember.components import Components
 from ember.dispatch import Dispatcher, Endpoint
 from ember.errors import ErrorHandler, default_response, log_failure, status_of
 from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
+from ember.health import Health
 from ember.hooks import ENDPOINT_EVENTS, Events, Lifecycle
 from ember.into_response import convert
 from ember.limits import ServerLimits
 from ember.middleware.chain import Next, around_endpoint, compose
+from ember.observed import Observed
 from ember.openapi.serve import documentation_routes
 from ember.overrides import Overrides
 from ember.request import Request
@@ -36,12 +38,13 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-class Ember(Serving, Blueprint):
+class Ember(Serving, Observed, Blueprint):
     """One application: declare routes on it, then `run` it.
 
     - `server_limits`: what connections may cost; see ServerLimits.
     - `title`, `version`: what documentation calls the application.
     - `openapi_url`, `docs_url`: paths of its description and the page of it; None: nowhere.
+    - `healthz_url`, `readyz_url`: whether it lives, and whether it is ready; None: nowhere.
     - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
     - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
     - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed.
@@ -58,6 +61,8 @@ class Ember(Serving, Blueprint):
         version: str = "0.1.0",
         openapi_url: str | None = "/openapi.json",
         docs_url: str | None = "/docs",
+        healthz_url: str | None = "/healthz",
+        readyz_url: str | None = "/readyz",
         debug: bool = False,
         redirect_slashes: bool = False,
         trusted_proxies: tuple[str, ...] | list[str] = (),
@@ -81,6 +86,7 @@ class Ember(Serving, Blueprint):
         self.thread_pool_workers: int | None = None
         self._converters = built_in_converters()
         self._fallback: Callable[[Request], object] | None = None
+        self._health = Health(healthz_url, readyz_url)
         self._plans: dict[Route, Plan | None] = {}
         self._pool: ThreadPool | None = None
         self._pending = Pending()
@@ -210,6 +216,8 @@ class Ember(Serving, Blueprint):
     def _refresh(self) -> None:
         planned = [*self._planned().items(), *documentation_routes(self)]
         endpoints = [(route, self._endpoint(route, plan)) for route, plan in planned]
+        for route, plan in self._operator_routes(self.routes):
+            endpoints.append((route, self._bare(route, plan)))
         self._outside = None
         if self.middlewares:
             self._outside = compose(self.middlewares, self._unmatched, "no route", self.on_error)
@@ -221,7 +229,11 @@ class Ember(Serving, Blueprint):
             self._dispatcher.load(router.exact, router.prefixes, router.trees)
 
     def _endpoint(self, route: Route, plan: Plan | None) -> Endpoint:
-        endpoint = make_endpoint(
+        endpoint = self._bare(route, plan)
+        return around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
+
+    def _bare(self, route: Route, plan: Plan | None) -> Endpoint:
+        return make_endpoint(
             self,
             route,
             plan,
@@ -231,7 +243,6 @@ class Ember(Serving, Blueprint):
             self._threads,
             self._pending,
         )
-        return around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
 
     def _threads(self) -> ThreadPool:
         if self._pool is None:

@@ -143,8 +143,8 @@ class AppServer:
         #: What the workers of this server say of themselves, and which slot is this process's.
         self.board = Board(1)
         self.slot = 0
-        #: Whether it is about to stop: it answers still, but should get nothing new.
-        self.draining = False
+        #: Its start hooks have finished; it is about to stop: it answers, but should get no more.
+        self.started = self.draining = False
 
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
@@ -240,6 +240,7 @@ class AppServer:
                 raise StartError(_why(error, options)) from None
             try:
                 await self._hooks(app.lifecycle.run(Events.AFTER_SERVER_START))
+                self.started = True
                 if options.startup_message:
                     self._announce(self._server)
                 beat = self._beat(self._server)
