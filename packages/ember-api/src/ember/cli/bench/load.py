@@ -1,0 +1,263 @@
+"""Requests over many connections, as fast as the answers come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ember.cli.bench.answers import Answers, Malformed
+from ember.cli.bench.figures import Figures
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Seconds between two looks at the progress and at what takes too long.
+TICK = 0.25
+#: Seconds before a connection that was refused, or brought nothing, is tried again.
+PAUSE = 0.1
+
+clock = time.perf_counter
+
+
+class Target(NamedTuple):
+    """Where to, and the bytes of one request."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    request: bytes
+    bodiless: bool
+
+
+class Plan(NamedTuple):
+    """How much."""
+
+    connections: int
+    #: Seconds; None with `requests`.
+    duration: float | None
+    requests: int | None
+    pipeline: int
+    #: Seconds that an answer may take.
+    timeout: float
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, which keeps `pipeline` requests in flight."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._answers = Answers(load.target.bodiless)
+        self._sent: deque[float] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._ending = False
+        #: Whether anything was answered on it.
+        self.answered = False
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def begin(self) -> None:
+        """Send the first requests."""
+        self._send(self._load.plan.pipeline)
+
+    def _send(self, count: int) -> None:
+        load = self._load
+        count = load.claim(count)
+        if count and self._transport is not None:
+            self._sent.extend([clock()] * count)
+            self._transport.write(load.target.request * count)
+
+    def data_received(self, data: bytes) -> None:
+        self._load.figures.bytes += len(data)
+        try:
+            self._took(self._answers.feed(data))
+        except Malformed:
+            self._give_up("malformed")
+
+    def eof_received(self) -> None:
+        try:
+            self._took(self._answers.finish())
+        except Malformed:
+            self._give_up("malformed")
+
+    def _took(self, answers: list[tuple[int, bool]]) -> None:
+        if not answers:
+            return
+        self.answered = True
+        now = clock()
+        load = self._load
+        for status, keep_alive in answers:
+            if not self._sent:
+                raise Malformed("an answer that nobody asked for")
+            load.answered(status, now - self._sent.popleft())
+            if not keep_alive:
+                self._ending = True
+        if self._ending:
+            # What was sent behind it will not be answered, as the server has said.
+            load.unclaim(len(self._sent))
+            self._sent.clear()
+            self.close()
+        else:
+            self._send(len(answers))
+
+    def look(self, now: float) -> None:
+        """Give up what takes too long."""
+        if self._sent and now - self._sent[0] > self._load.plan.timeout:
+            self._give_up("timeout")
+
+    def _give_up(self, why: str) -> None:
+        self._load.failed(why, len(self._sent) or 1)
+        self._sent.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Leave."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._sent and not self._load.over.is_set():
+            self._load.failed("closed", len(self._sent))
+        self._sent.clear()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+class Load:
+    """Runs a plan against a target; `figures` is the outcome, also while it runs."""
+
+    def __init__(self, target: Target, plan: Plan) -> None:
+        self.target = target
+        self.plan = plan
+        self.figures = Figures()
+        self.over = asyncio.Event()
+        self._unclaimed = plan.requests
+        self._open: set[_Connection] = set()
+
+    async def run(self, progress: Callable[[float], object] | None = None) -> Figures:
+        """Connect, send until the plan is fulfilled or `over` is set, disconnect.
+
+        `progress(seconds)` is called now and then. Raises OSError when nothing can connect.
+        """
+        first = [await self._connect() for _ in range(min(1, self.plan.connections))]
+        wanted = (self._connect() for _ in range(self.plan.connections - len(first)))
+        rest = await asyncio.gather(*wanted, return_exceptions=True)
+        for failure in rest:
+            if isinstance(failure, BaseException) and not isinstance(failure, OSError):
+                raise failure
+        connections = [*first, *(c for c in rest if isinstance(c, _Connection))]
+        refused = self.plan.connections - len(connections)
+        if refused:
+            self.figures.errors["connect"] += refused
+        began, cpu = clock(), time.process_time()
+        # Those that were refused try again, beside the others.
+        keepers = [
+            asyncio.ensure_future(self._keep(connection))
+            for connection in (*connections, *[None] * refused)
+        ]
+        try:
+            await self._wait(began, progress)
+        finally:
+            self.over.set()
+            self.figures.seconds = clock() - began
+            self.figures.cpu = time.process_time() - cpu
+            for keeper in keepers:
+                keeper.cancel()
+            lost = [connection.lost for connection in self._open]
+            for connection in list(self._open):
+                connection.close()
+            await asyncio.gather(*keepers, *lost, return_exceptions=True)
+        return self.figures
+
+    async def _wait(self, began: float, progress: Callable[[float], object] | None) -> None:
+        end = None if self.plan.duration is None else began + self.plan.duration
+        answered, moved = 0, began
+        while not self.over.is_set():
+            now = clock()
+            if end is not None and now >= end:
+                return
+            if self.figures.requests > answered:
+                answered, moved = self.figures.requests, now
+            elif end is None and now - moved > self.plan.timeout + TICK:
+                return  # nobody answers any more, and there is no other end
+            for connection in list(self._open):
+                connection.look(now)
+            if progress is not None:
+                progress(now - began)
+            try:
+                pause = TICK if end is None else min(TICK, end - now)
+                await asyncio.wait_for(self.over.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def _keep(self, connection: _Connection | None) -> None:
+        """One connection after the other, as long as the load lasts."""
+        while not self.over.is_set():
+            if connection is None:
+                try:
+                    connection = await self._connect()
+                except OSError:
+                    self.figures.errors["connect"] += 1
+                    await asyncio.sleep(PAUSE)
+                    continue
+            connection.begin()
+            await connection.lost
+            self._open.discard(connection)
+            if not connection.answered:
+                await asyncio.sleep(PAUSE)
+            connection = None
+
+    async def _connect(self) -> _Connection:
+        target = self.target
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.plan.timeout):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self), target.host, target.port, ssl=target.tls
+                )
+        except TimeoutError:
+            raise OSError(f"no connection within {self.plan.timeout:g} s") from None
+        self._open.add(connection)
+        return connection
+
+    # -- what connections tell ----------------------------------------------------------------
+
+    def claim(self, count: int) -> int:
+        """How many of `count` requests may still be sent."""
+        if self.over.is_set():
+            return 0
+        if self._unclaimed is None:
+            return count
+        count = min(count, self._unclaimed)
+        self._unclaimed -= count
+        return count
+
+    def unclaim(self, count: int) -> None:
+        """So many that were claimed will be sent by another connection."""
+        if self._unclaimed is not None:
+            self._unclaimed += count
+
+    def answered(self, status: int, seconds: float) -> None:
+        """One answer came in time."""
+        if self.over.is_set():
+            return
+        self.figures.statuses[status] += 1
+        self.figures.latencies.add(seconds)
+        self._enough()
+
+    def failed(self, why: str, count: int) -> None:
+        """So many requests will have no answer."""
+        if not self.over.is_set():
+            self.figures.errors[why] += count
+            self._enough()
+
+    def _enough(self) -> None:
+        wanted, figures = self.plan.requests, self.figures
+        if wanted is not None:
+            done = figures.requests + figures.failed - figures.errors["connect"]
+            if done >= wanted:
+                self.over.set()
