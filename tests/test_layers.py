@@ -32,6 +32,7 @@ LAYERS: list[set[str]] = [
         "response",
     },
     {"eventloop"},
+    {"protocol.listening", "protocol.sharing"},
     {"protocol.server"},
     {"cache"},
     {

@@ -57,6 +57,7 @@ cdef class Listener:
     cdef int attend(self) except -1:
         cdef Core *core = self.loop.core
         cdef ring_sqe *sqe
+        cdef uint32_t events
         cdef bint wanted = self.flags & L_WANT and not self.closed
         self.flags &= ~<uint32_t>L_TODO
         if self.early is not None:
@@ -67,7 +68,9 @@ cdef class Listener:
             if wanted and not self.flags & L_ARMED:
                 sqe = ring_entry(core)
                 sqe.opcode = RING_OP_ACCEPT
-                sqe.ioprio = RING_ACCEPT_MULTISHOT
+                # One at a time where processes share the socket: who has accepted goes to the end
+                # of the queue of those who wait, and a burst goes round.
+                sqe.ioprio = 0 if self.shared else RING_ACCEPT_MULTISHOT
                 sqe.fd = self.fd
                 sqe.op_flags = SOCK_NONBLOCK | SOCK_CLOEXEC
                 sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_ACCEPT
@@ -78,7 +81,8 @@ cdef class Listener:
                 cancel_entry(core, <PyObject *>self, TAG_ACCEPT)
         elif core.kind == EPOLL_CORE:
             if wanted and not self.flags & L_EPOLL:
-                if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self.fd, EPOLLIN, <void *>self) < 0:
+                events = EPOLLIN | EPOLLEXCLUSIVE if self.shared else EPOLLIN
+                if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self.fd, events, <void *>self) < 0:
                     raise OSError(errno, os.strerror(errno))
                 self.flags |= L_EPOLL
             elif not wanted and self.flags & L_EPOLL:
@@ -171,6 +175,11 @@ cdef int accept_on_epoll(Listener listener) except -1:
                 listener.accepted(-errno)
             return 0
         listener.accepted(fd)
+        if listener.shared:
+            # To the end of the queue of the processes that wait for this socket.
+            ember_epoll_set(listener.loop.core.epoll, EPOLL_CTL_DEL, listener.fd, 0, NULL)
+            listener.flags &= ~<uint32_t>L_EPOLL
+            return listener.want()
     return 0
 
 

@@ -79,6 +79,7 @@ cdef class Listener:
     cdef readonly int fd
     cdef readonly object sock
     cdef readonly bint closed
+    cdef public bint shared                 # with other processes: one connection at a time
     cdef uint32_t flags
     cdef uint32_t pending
     cdef list early                         # accepted while the loop handed out nothing

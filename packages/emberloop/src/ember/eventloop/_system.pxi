@@ -87,7 +87,7 @@ cdef extern from *:
     int epoll_create1(int) nogil
     int sys_close "close"(int) nogil
     enum:
-        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CLOEXEC
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLEXCLUSIVE, EPOLL_CLOEXEC
         EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
 
 cdef extern from "<sys/mman.h>" nogil:

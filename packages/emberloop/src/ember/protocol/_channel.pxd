@@ -16,7 +16,7 @@ cdef class Channel:
     cdef Sink sink
     cdef object dispatch, resumed
     cdef Py_ssize_t written
-    cdef public bint closing, is_lost, ended, draining
+    cdef public bint closing, is_lost, ended, draining, retiring
     cdef bint strict, processing, paused
     # deadlines: seconds of the loop's clock, never is infinity
     cdef double read_until, handler_until, moved_at

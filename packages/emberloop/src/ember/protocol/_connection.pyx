@@ -140,6 +140,10 @@ cdef class Connection(Channel):
             self.stop_cleanly()
         return 0
 
+    def retire(self):
+        """One more answer at most, the one in flight or the next; then close."""
+        self.retiring = True
+
     # ---- one exchange after the other ------------------------------------------------------
 
     cdef int process(self) except -1:

@@ -264,6 +264,11 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef Connection connection = self._connection
         connection.drain_and_close()
 
+    def retire(self):
+        """One more answer at most."""
+        cdef Connection connection = self._connection
+        connection.retire()
+
     def abort(self):
         """Close now, with a reset."""
         self._connection.abort()

@@ -288,7 +288,7 @@ cdef class Exchange(Task):
     cdef bint keep_alive(self) except -1:
         """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
         cdef int flags = self.request.head.flags
-        if self.channel.draining or flags & H1_CLOSE:
+        if self.channel.draining or self.channel.retiring or flags & H1_CLOSE:
             return False
         if self.request.head.minor == 0 and not flags & H1_KEEP_ALIVE:
             return False

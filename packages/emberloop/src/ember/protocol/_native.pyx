@@ -221,12 +221,23 @@ cdef class HttpListener(Listener):
 class NativeListener:
     """What `Server` keeps of a listening socket: `close()`."""
 
-    def __init__(self, loop, sock, app, limits, server, strict, backlog):
+    def __init__(self, loop, sock, app, limits, server, strict, backlog, shared=False):
         cdef HttpListener listener = HttpListener(loop, sock, app, limits, server, strict)
+        listener.shared = shared
         sock.listen(backlog)
         listener.start()
         self._listener = listener
         self._sock = sock
+
+    def pause(self):
+        """Accept nothing until `resume`."""
+        cdef HttpListener listener = self._listener
+        listener.pause()
+
+    def resume(self):
+        """Accept again."""
+        cdef HttpListener listener = self._listener
+        listener.start()
 
     def close(self):
         """Stop accepting and free the address."""

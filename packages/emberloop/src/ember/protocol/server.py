@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import stat
 
 from ember._build import PURE
 from ember.limits import ServerLimits
+from ember.protocol.listening import bind, bind_unix
+from ember.protocol.sharing import ReaderListener, Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or PURE:
@@ -17,9 +18,11 @@ else:
     from ember.protocol._endpoints import HTTPProtocol
 if TYPE_CHECKING:
     import ssl as ssl_module
+    from collections.abc import Sequence
     from typing import Any
 
     from ember.protocol.application import Application
+    from ember.protocol.sharing import Share
 
 __all__ = ["Server", "serve"]
 
@@ -27,8 +30,11 @@ __all__ = ["Server", "serve"]
 class Server:
     """A listening server; `serve` makes it."""
 
-    def __init__(self, limits: ServerLimits) -> None:
+    def __init__(self, limits: ServerLimits, share: Share | None = None) -> None:
         self._limits = limits
+        self._share = share
+        self._turns: list[Turns] = []
+        self._retiring = False
         self._listeners: list[asyncio.AbstractServer] = []
         self._protocols: set[HTTPProtocol] = set()
         self._finished_requests = 0
@@ -56,12 +62,42 @@ class Server:
         self._empty.clear()
         if self._closing:
             protocol.drain_and_close()
+        elif self._retiring:
+            protocol.retire()
+        if self._share is not None:
+            self._counted(self._share)
 
     def _closed(self, protocol: HTTPProtocol, requests: int) -> None:
         self._protocols.discard(protocol)
         self._finished_requests += requests
         if not self._protocols:
             self._empty.set()
+        if self._share is not None:
+            self._counted(self._share)
+
+    def _counted(self, share: Share) -> None:
+        share.changed(len(self._protocols))
+        for turns in self._turns:
+            turns.changed()
+
+    def retire(self) -> None:
+        """Give every connection one more answer at most, with `Connection: close`; idle ones stay
+        open until they have had it. New ones are taken until `stop_accepting` or `close`."""
+        self._retiring = True
+        for protocol in tuple(self._protocols):
+            protocol.retire()
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the others who listen on these sockets."""
+        self._stop_listening()
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until every connection has gone, `timeout` seconds at most; whether they have."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self, timeout: float | None = None) -> None:
         """Stop accepting, finish what is in flight, then abort what is left after `timeout` seconds
@@ -107,6 +143,9 @@ class Server:
             else:
                 listener.close()
         self._listeners.clear()
+        for turns in self._turns:
+            turns.close()
+        self._turns.clear()
         if self._unlink is not None:
             path, inode = self._unlink
             self._unlink = None
@@ -121,33 +160,44 @@ async def serve(
     host: str | None = "127.0.0.1",
     port: int = 8000,
     sock: socket.socket | None = None,
+    sockets: Sequence[socket.socket] = (),
+    share: Share | None = None,
     uds: str | None = None,
     ssl: ssl_module.SSLContext | None = None,
     backlog: int = 2048,
     limits: ServerLimits | None = None,
     strict_tasks: bool = False,
 ) -> Server:
-    """Serve `app` on `host` and `port` (0: a free one), on a listening or bound socket `sock`,
-    or on the unix socket `uds`. `host=None` or `""` means every address, IPv4 and IPv6.
+    """Serve `app` on `host` and `port` (0: a free one), on a listening or bound socket `sock`
+    or several `sockets`, or on the unix socket `uds`. `host=None` or `""` means every address, IPv4
+    and IPv6. `share`: other processes accept from the same sockets, and it says when this one has
+    its share of the connections.
 
     `limits` default to `app.limits`. Raises `OSError` when the address cannot be had; its
     `strerror` says which.
     """
     limits = app.limits if limits is None else limits
     loop = asyncio.get_running_loop()
-    server = Server(limits)
+    server = Server(limits, share)
 
     def connect() -> HTTPProtocol:
         return HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
 
     native = _native_listener(loop)
-    sockets = [sock] if sock is not None else _unix(uds) if uds else _bind(host, port)
+    if sock is not None:
+        sockets = [sock]
+    elif not sockets:
+        sockets = [bind_unix(uds)] if uds else bind(host, port)
     try:
         for listening in sockets:
             listening.setblocking(False)
             listener: Any
             if native is not None and ssl is None:
-                listener = native(loop, listening, app, limits, server, strict_tasks, backlog)
+                listener = native(
+                    loop, listening, app, limits, server, strict_tasks, backlog, share is not None
+                )
+            elif share is not None:
+                listener = ReaderListener(loop, listening, connect, ssl, backlog)
             elif listening.family == getattr(socket, "AF_UNIX", None):
                 listener = await loop.create_unix_server(
                     connect, sock=listening, ssl=ssl, backlog=backlog
@@ -156,6 +206,8 @@ async def serve(
                 listener = await loop.create_server(
                     connect, sock=listening, ssl=ssl, backlog=backlog
                 )
+            if share is not None:
+                server._turns.append(Turns(loop, listening, listener, share))
             server._listeners.append(listener)
             server.sockets.append(listening)
             name = listening.getsockname()
@@ -181,68 +233,3 @@ def _native_listener(loop: asyncio.AbstractEventLoop) -> Any:
     from ember.protocol._native import NativeListener
 
     return NativeListener
-
-
-def _bind(host: str | None, port: int) -> list[socket.socket]:
-    # As bytes where it is ASCII: a str goes through the idna codec and its megabyte of tables.
-    name = host.encode("ascii") if host and host.isascii() else host
-    infos = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, proto, _, address in dict.fromkeys(infos):
-            if family not in (socket.AF_INET, socket.AF_INET6):
-                continue
-            try:
-                s = socket.socket(family, kind, proto)
-            except OSError:
-                continue  # an address family that this machine does not have
-            sockets.append(s)
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port == 0 and len(sockets) > 1:
-                # One free port for every family.
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            try:
-                s.bind(address)
-            except OSError as error:
-                raise _explain(error, f"{address[0]}:{port}") from None
-    except BaseException:
-        for s in sockets:
-            s.close()
-        raise
-    if not sockets:
-        raise OSError(f"{host!r} has no address to listen on")
-    return sockets
-
-
-def _unix(path: str) -> list[socket.socket]:
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
-            os.unlink(path)  # left behind by a server that is gone
-        s.bind(path)
-    except OSError as error:
-        s.close()
-        raise _explain(error, path) from None
-    return [s]
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return False
-        return True
-
-
-def _explain(error: OSError, address: str) -> OSError:
-    import errno
-
-    text = {
-        errno.EADDRINUSE: "is already in use by another program",
-        errno.EACCES: "may not be used by this user (ports below 1024 need a privilege)",
-        errno.EADDRNOTAVAIL: "is not an address of this machine",
-    }.get(error.errno or 0, error.strerror)
-    return OSError(error.errno, f"{address} {text}")

@@ -150,6 +150,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         assert self._connection is not None
         self._connection.drain_and_close()
 
+    def retire(self) -> None:
+        assert self._connection is not None
+        self._connection.retiring = True
+
     def abort(self) -> None:
         assert self._connection is not None
         self._connection.abort()

@@ -76,6 +76,8 @@ class Connection:
         self.ended = False
         #: the server is going down: the answer in flight is the last one
         self.draining = False
+        #: the next answer is the last one
+        self.retiring = False
         self._transport = transport
         self._owner = owner
         self._parser = HeadParser(self.limits)

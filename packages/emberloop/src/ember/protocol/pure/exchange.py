@@ -284,7 +284,8 @@ class Exchange:
 
     def _keep_alive(self) -> bool:
         """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
-        if self._connection.draining or not self._framing.keep_alive:
+        connection = self._connection
+        if connection.draining or connection.retiring or not self._framing.keep_alive:
             return False
         return self.intake.can_be_left
 

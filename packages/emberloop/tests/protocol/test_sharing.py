@@ -1,0 +1,183 @@
+"""Several servers that accept from one socket, and connections that get one more answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+import trustme
+from ember.protocol import sharing
+from ember.request import Request
+
+from tests.support.app import App
+from tests.support.server import Client, ServeFixture
+from tests.support.waiting import eventually
+
+GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Counter:
+    """A share whose owner decides."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.full = False
+
+    def changed(self, connections: int) -> None:
+        self.connections = connections
+
+    def enough(self) -> bool:
+        return self.full
+
+
+class AtMostMean(Counter):
+    """No more connections than the mean of all."""
+
+    def __init__(self, everybody: list[AtMostMean]) -> None:
+        super().__init__()
+        self.everybody = everybody
+        everybody.append(self)
+
+    def enough(self) -> bool:
+        mean = sum(one.connections for one in self.everybody) / len(self.everybody)
+        return self.connections > mean + 1
+
+
+async def hello(request: Request) -> str:
+    return "hello"
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:
+        yield sock
+
+
+def connect(sock: socket.socket) -> Client:
+    client = Client(socket.create_connection(sock.getsockname()))
+    client.send(GET)
+    return client
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes more than its share because the others are slow."""
+    monkeypatch.setattr(sharing, "PATIENCE", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_connections_are_spread_evenly(serve: ServeFixture, listening: socket.socket) -> None:
+    everybody: list[AtMostMean] = []
+    for _ in range(3):
+        serve(App({"/": hello}), sockets=[listening.dup()], share=AtMostMean(everybody))
+    clients = [connect(listening) for _ in range(90)]
+    for client in clients:
+        assert client.recv_response().body == b"hello"
+    counts = [one.connections for one in everybody]
+    assert sum(counts) == 90
+    assert max(counts) / min(counts) < 1.3, counts
+    for client in clients:
+        client.close()
+    eventually(lambda: sum(one.connections for one in everybody) == 0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_has_enough_leaves_the_next_to_others(
+    serve: ServeFixture, listening: socket.socket
+) -> None:
+    full, free = Counter(), Counter()
+    for share in (full, free):
+        serve(App({"/": hello}), sockets=[listening.dup()], share=share)
+    first = [connect(listening) for _ in range(8)]
+    for client in first:
+        client.recv_response()
+    eventually(lambda: full.connections and free.connections)
+    full.full = True
+    before = full.connections
+    more = [connect(listening) for _ in range(8)]
+    for client in more:
+        client.recv_response()
+    assert full.connections <= before + 1  # it asks itself when it takes one
+    assert full.connections + free.connections == 16
+    for client in (*first, *more):
+        client.close()
+
+
+def test_who_has_enough_takes_what_nobody_else_takes(
+    serve: ServeFixture, listening: socket.socket
+) -> None:
+    alone = Counter()
+    alone.full = True
+    serve(App({"/": hello}), sockets=[listening.dup()], share=alone)
+    clients = [connect(listening) for _ in range(20)]
+    for client in clients:
+        assert client.recv_response().body == b"hello"
+        client.close()
+
+
+def test_tls_on_a_shared_socket(serve: ServeFixture, listening: socket.socket) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    share = Counter()
+    running = serve(App({"/": hello}), sockets=[listening.dup()], share=share, ssl=context)
+    with socket.create_connection(listening.getsockname()) as plain:
+        plain.sendall(b"no handshake at all\r\n\r\n")
+        while plain.recv(4096):
+            pass
+    assert running.request("GET", context=trusting).body == b"hello"
+
+
+def test_what_waits_in_the_queue_survives_a_server_that_leaves(
+    serve: ServeFixture, listening: socket.socket
+) -> None:
+    first = serve(App({"/": hello}), sockets=[listening.dup()], share=Counter())
+
+    async def leave() -> None:
+        first.server.stop_accepting()
+
+    first.call(leave())
+    clients = [connect(listening) for _ in range(10)]
+    serve(App({"/": hello}), sockets=[listening.dup()], share=Counter())
+    for client in clients:
+        assert client.recv_response().body == b"hello"
+        client.close()
+
+
+def test_a_retiring_server_gives_every_connection_one_more_answer(serve: ServeFixture) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        inside.set()
+        await go_on.wait()
+        return "slow"
+
+    running = serve(App({"/": hello, "/slow": slow}))
+    with running.connect() as idle, running.connect() as busy, running.connect() as new:
+        idle.send(GET)
+        assert idle.recv_response().body == b"hello"
+        busy.send(GET.replace("/", "/slow", 1))
+        running.call(inside.wait())
+
+        async def retire() -> bool:
+            running.server.retire()
+            go_on.set()
+            return await running.server.drained(0.0)
+
+        assert running.call(retire()) is False
+        for client, body in ((busy, b"slow"), (idle, b"hello"), (new, b"hello")):
+            if client is not busy:
+                client.send(GET)
+            answer = client.recv_response()
+            assert (answer.body, answer.header("Connection")) == (body, "close")
+            assert client.recv_until_close() == b""
+
+        assert running.call(running.server.drained(10)) is True
+    with running.connect() as late:  # it accepts until it is told to stop
+        late.send(GET)
+        assert late.recv_response().header("Connection") == "close"
