@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
     {
         "background",
         "components",
+        "interruptible",
         "overrides",
         "params",
         "router",

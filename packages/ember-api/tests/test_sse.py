@@ -164,6 +164,28 @@ def test_a_server_that_stops_sends_a_last_event(options: dict[str, Any], last: s
     assert closed.is_set()
 
 
+def test_a_timeout_may_be_held_from_event_to_event(serve: ServeFixture) -> None:
+    app = Ember()
+
+    async def patient() -> AsyncIterator[str]:
+        try:
+            async with asyncio.timeout(0.05):
+                yield "first"
+                await asyncio.Event().wait()
+        except TimeoutError:
+            yield "it took too long"
+
+    @app.get("/events")
+    async def events() -> SSEResponse:
+        return SSEResponse(patient())
+
+    client = serve(app).connect()
+    client.send(GET)
+    client.recv_head()
+    assert events_of(client, 3) == [": open", "data: first", "data: it took too long"]
+    assert client.recv_chunk() == b""
+
+
 def test_an_error_in_the_generator_breaks_the_message(
     serve: ServeFixture, caplog: pytest.LogCaptureFixture
 ) -> None:

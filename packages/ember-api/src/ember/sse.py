@@ -8,14 +8,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any
 from weakref import WeakSet
 
+from ember.interruptible import INTERRUPTED, Interruptible
 from ember.into_response import encode_json
 from ember.response import StreamingResponse
 
 _PING = b": ping\n\n"
 #: What ends a line in an event stream; a value that holds one is split there.
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
-
-_DONE = object()
 
 
 class ServerSentEvent:
@@ -48,17 +47,21 @@ class ServerSentEvent:
 
     def encode(self) -> bytes:
         """The event as it goes over the wire, its empty line included."""
-        lines = []
+        text = ""
         if self.event is not None:
-            lines.append(f"event: {self.event}")
+            text = f"event: {self.event}\n"
         if self.id is not None:
-            lines.append(f"id: {self.id}")
+            text += f"id: {self.id}\n"
         if self.retry is not None:
-            lines.append(f"retry: {self.retry}")
-        if self.data is not None:
-            text = self.data if isinstance(self.data, str) else encode_json(self.data).decode()
-            lines.extend(f"data: {line}" for line in _LINE_ENDS.split(text))
-        return ("\n".join(lines) + "\n\n").encode() if lines else b""
+            text += f"retry: {self.retry}\n"
+        data = self.data
+        if data is not None:
+            if not isinstance(data, str):
+                data = encode_json(data).decode()
+            if "\n" in data or "\r" in data:
+                data = "\ndata: ".join(_LINE_ENDS.split(data))
+            text += f"data: {data}\n"
+        return (text + "\n").encode() if text else b""
 
     def __repr__(self) -> str:
         fields = ", ".join(
@@ -70,7 +73,7 @@ class ServerSentEvent:
 
 
 def _single_line(name: str, value: str | None) -> str | None:
-    if value is not None and _LINE_ENDS.search(value):
+    if value is not None and ("\n" in value or "\r" in value):
         raise ValueError(f"ServerSentEvent({name}={value!r}): only data may have line breaks")
     return value
 
@@ -97,7 +100,9 @@ class SSEResponse(StreamingResponse):
     - `retry`: milliseconds, sent first: how long the browser waits before it reconnects.
     - `last_event`: what is sent when the server stops, before the stream ends.
 
-    The iterable is closed when the client leaves and when the server stops.
+    The iterable runs in the handler's task, so that a timeout, a task group or a context variable
+    entered in it may be held from item to item. It is closed when the client leaves and when the
+    server stops.
     """
 
     def __init__(
@@ -123,7 +128,7 @@ class SSEResponse(StreamingResponse):
         self._ping_interval = ping_interval
         self._retry = _milliseconds("SSEResponse", retry)
         self._last_event = last_event or ServerSentEvent(event="close", data="")
-        self._stopped: asyncio.Future[None] | None = None
+        self._waiting: Interruptible | None = None
         super().__init__(self._frames(), status_code, headers, "text/event-stream")
         if "cache-control" not in self.headers:
             self.headers.add("Cache-Control", "no-store")
@@ -133,40 +138,29 @@ class SSEResponse(StreamingResponse):
 
     def stop(self) -> None:
         """End the stream with its last event; called when the server stops."""
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
+        if self._waiting is not None:
+            self._waiting.stop()
 
     async def _frames(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        stopped = self._stopped = loop.create_future()
+        waiting = self._waiting = Interruptible(asyncio.get_running_loop(), self._ping_interval)
         _open.add(self)
         source = self._source.__aiter__()
-        step: asyncio.Task[Any] | None = None
         try:
             # A first byte at once: the browser's `open` event should not wait for the first item.
             yield b": open\n\n" if self._retry is None else f"retry: {self._retry}\n\n".encode()
-            while True:
-                if step is None:
-                    step = loop.create_task(_next(source))
-                await asyncio.wait(
-                    (step, stopped),
-                    timeout=self._ping_interval,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if step.done():
-                    item = step.result()
-                    step = None
-                    if item is _DONE:
-                        return
-                    yield encode_item(item)
-                elif stopped.done():
-                    yield self._last_event.encode()
+            while not waiting.stopped:
+                try:
+                    item = await waiting.resume(source)
+                except StopAsyncIteration:
                     return
-                else:
+                if item is not INTERRUPTED:
+                    yield encode_item(item)
+                elif not waiting.stopped:
                     yield _PING
+            yield self._last_event.encode()
         finally:
             _open.discard(self)
-            await _close(source, step)
+            await waiting.close(source)
 
 
 _open: WeakSet[SSEResponse] = WeakSet()
@@ -176,27 +170,6 @@ def stop_streams() -> None:
     """Tell the open streams of the running loop that the server stops."""
     loop = asyncio.get_running_loop()
     for response in tuple(_open):
-        stopped = response._stopped
-        if stopped is not None and stopped.get_loop() is loop:
+        waiting = response._waiting
+        if waiting is not None and waiting.loop is loop:
             response.stop()
-
-
-async def _next(source: AsyncIterator[Any]) -> Any:
-    try:
-        return await source.__anext__()
-    except StopAsyncIteration:
-        return _DONE
-
-
-async def _close(source: AsyncIterator[Any], step: asyncio.Task[Any] | None) -> None:
-    if step is not None:
-        # The generator must be at rest before it can be closed.
-        step.cancel()
-        await asyncio.wait((step,))
-        if not step.cancelled() and (error := step.exception()) is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "an SSE generator failed while it was closed", "exception": error}
-            )
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()

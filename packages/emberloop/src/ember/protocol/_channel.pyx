@@ -133,6 +133,11 @@ cdef class Channel:
         if not self.is_lost:
             self.sink.flush()
 
+    @property
+    def flowing(self):
+        """Whether there is nothing that `drain` would wait for or raise."""
+        return not self.paused and not self.is_lost
+
     async def drain(self):
         """Wait until the peer has caught up. Raises `ClientDisconnected` when it left."""
         while self.paused and not self.is_lost:

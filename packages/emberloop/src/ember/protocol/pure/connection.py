@@ -260,6 +260,11 @@ class Connection:
         self._batch.clear()
         self._batched = 0
 
+    @property
+    def flowing(self) -> bool:
+        """Whether there is nothing that `drain` would wait for or raise."""
+        return not self._paused and not self.is_lost
+
     async def drain(self) -> None:
         """Wait until the peer has caught up. Raises `ClientDisconnected` when it left."""
         while self._paused and not self.is_lost:

@@ -42,7 +42,8 @@ async def send_stream(
                 if left < 0:
                     raise RuntimeError("the stream gave more bytes than its Content-Length")
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
-            await connection.drain()
+            if not connection.flowing:
+                await connection.drain()
             turn += len(data)
             if turn >= TURN:
                 turn = 0
