@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from bench import longer
+from bench.bar import Bar, Results, path, ratio
 from bench.http.run import FLOOR
 
-Results = dict[str, Any]
+__all__ = ["BARS", "EPOLL", "PURE", "RING", "Bar", "cpu", "judge", "ratio"]
+
 RING, EPOLL, PURE = "ember io_uring", "ember epoll", "ember pure"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar, met by at most `limit`; `measure` gives None where the run did not measure it."""
-
-    part: str
-    text: str
-    limit: float
-    unit: str
-    measure: Callable[[Results], float | None]
-
-    def line(self, results: Results) -> dict[str, Any] | None:
-        """The figure beside the bar, or None where it was not measured."""
-        value = self.measure(results)
-        if value is None:
-            return None
-        return {
-            "part": self.part,
-            "text": self.text,
-            "value": round(value, 3),
-            "limit": self.limit,
-            "unit": self.unit,
-            "met": value <= self.limit,
-        }
 
 
 def cpu(results: Results, case: str, target: str) -> float | None:
     """CPU microseconds per request over TCP."""
     figure = _figure(results, case, target)
     return None if figure is None else float(figure["cpu_us"])
-
-
-def ratio(ours: Results, theirs: Results, key: str = "cpu_us") -> float:
-    """How many times `theirs` `ours` costs: the median of the ratios round by round.
-
-    What disturbs the machine for a while disturbs both windows of a round, so the ratio is steadier
-    than either figure. Where a round is missing: the ratio of the medians.
-    """
-    a, b = ours[f"{key}_rounds"], theirs[f"{key}_rounds"]
-    if len(a) == len(b):
-        return float(statistics.median(x / y for x, y in zip(a, b, strict=True)))
-    return float(ours[key] / theirs[key])
 
 
 def _figure(results: Results, case: str, target: str) -> Results | None:
@@ -65,18 +29,6 @@ def _ratio(case: str, target: str, to_case: str, to: str) -> Callable[[Results],
     def measure(results: Results) -> float | None:
         ours, theirs = _figure(results, case, target), _figure(results, to_case, to)
         return ratio(ours, theirs) if ours and theirs else None
-
-    return measure
-
-
-def _path(*keys: str) -> Callable[[Results], float | None]:
-    def measure(results: Results) -> float | None:
-        at: Any = results
-        for key in keys:
-            if not isinstance(at, dict) or key not in at:
-                return None
-            at = at[key]
-        return float(at)
 
     return measure
 
@@ -95,7 +47,7 @@ def _http(text: str, limit: float, case: str, target: str, to_case: str, to: str
 
 
 def _memory_fed(text: str, limit: float, case: str) -> Bar:
-    return Bar("micro", f"{text}, from memory", limit, "µs", _path("micro", "compiled", case, "us"))
+    return Bar("micro", f"{text}, from memory", limit, "µs", path("micro", "compiled", case, "us"))
 
 
 _REQUEST = _db("request", "ember", "starlette/uvicorn", "cpu_us")
@@ -122,12 +74,13 @@ BARS = (
     _memory_fed("awaiting sleep(0)", 2.0, "sleep"),
     Bar("db", "one SELECT, CPU against starlette/uvicorn", 1.0, "×", _REQUEST),
     Bar("db", "asyncpg round trip against uvloop", 1.0, "×", _TRIP),
-    Bar("memory", "idle RSS of hello (aim 22)", 24.0, "MiB", _path("memory", "idle_mb")),
-    Bar("memory", "per idle connection", 3.0, "KB", _path("memory", "connection_kb")),
-    Bar("memory", "left after 20,000 connections", 5.0, "MiB", _path("memory", "left_mb")),
+    Bar("memory", "idle RSS of hello (aim 22)", 24.0, "MiB", path("memory", "idle_mb")),
+    Bar("memory", "per idle connection", 3.0, "KB", path("memory", "connection_kb")),
+    Bar("memory", "left after 20,000 connections", 5.0, "MiB", path("memory", "left_mb")),
 )
 
 
 def judge(results: Results) -> list[dict[str, Any]]:
     """Every bar that this run measured."""
-    return [line for bar in BARS if (line := bar.line(results)) is not None]
+    every = (*BARS, *(bar for part in longer.PARTS.values() for bar in part.bars))
+    return [line for bar in every if (line := bar.line(results)) is not None]

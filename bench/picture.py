@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from bench import bars
+from bench import bars, longer
 from bench.http.run import FLOOR
 
 WIDTH, LEFT, RIGHT, ROW, BAR = 880, 190, 150, 26, 16
@@ -71,35 +71,39 @@ def _panel(title: str, figures: dict[str, Any], top: float) -> tuple[list[str], 
     return parts, y + 14
 
 
-def draw(results: dict[str, Any]) -> str | None:
-    """The picture of a run's HTTP part; None where nothing was measured."""
+def _panels(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     http = results.get("http") or {}
-    cases = {case: figures for case, figures in http.get("cases", {}).items() if figures}
-    if not cases:
+    found = [(http["titles"][case], figures) for case, figures in http.get("cases", {}).items()]
+    for name, part in longer.PARTS.items():
+        if results.get(name) and not results[name].get("failed"):
+            found += part.panels(results[name])
+    return [(title, figures) for title, figures in found if figures]
+
+
+def draw(results: dict[str, Any]) -> str | None:
+    """The picture of what the parts say of CPU time; None where nothing was measured."""
+    panels = _panels(results)
+    if not panels:
         return None
     meta = results["meta"]
-    parts = [_text(24, 34, "CPU time of the server per request (shorter is better)", "title")]
+    parts = [_text(24, 34, "CPU time of the server (shorter is better)", "title")]
     about = (
-        f"one worker on one core, {http['connections']} connections, "
-        f"medians of {http['rounds']} interleaved rounds"
+        "one worker on one core, medians of interleaved rounds; "
+        "× and the dotted line: against the C floor of the same run, where there is one"
     )
-    parts.append(
-        _text(
-            24, 56, f"{about}; × and the dotted line: against the C floor of the same run", "small"
-        )
-    )
+    parts.append(_text(24, 56, about, "small"))
     stand = (
         f"{meta['date']}, {meta['cpu']}, {meta['kernel']}, "
         f"Python {meta['python']}, commit {meta.get('commit', '?')}"
     )
     parts.append(_text(24, 73, stand, "small"))
     y: float = 98
-    for number, (case, figures) in enumerate(cases.items()):
+    for number, (title, figures) in enumerate(panels):
         if number:
             parts.append(
                 f'<line x1="24" y1="{y - 10}" x2="{WIDTH - 24}" y2="{y - 10}" class="line"/>'
             )
-        more, y = _panel(http["titles"][case], figures, y + 4)
+        more, y = _panel(title, figures, y + 4)
         parts += more
     height = int(y + 4)
     body = "\n".join(parts)

@@ -6,79 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import bars, show
-from bench.http.run import FLOOR
+from bench import bars, longer, show
+from bench.http.tables import Table, http_tables
+from bench.micro.tables import micro_tables
 from bench.paths import RESULTS
 
 Results = dict[str, Any]
-Table = tuple[str, list[str], list[list[str]]]
-
-
-def _order(http: Results) -> list[str]:
-    """Servers by what hello costs (or the first case that was run), cheapest first."""
-    cases: dict[str, Results] = http["cases"]
-    names = dict.fromkeys(name for by_name in cases.values() for name in by_name)
-    first = next(iter(cases.values()), {})
-    return sorted(names, key=lambda name: first.get(name, {"cpu_us": float("inf")})["cpu_us"])
-
-
-def _http_tables(http: Results) -> list[Table]:
-    names, titles = _order(http), http["titles"]
-    cpu_rows, rate_rows = [], []
-    for name in names:
-        row, rates = [name], [name]
-        for figures in http["cases"].values():
-            figure, floor = figures.get(name), figures.get(FLOOR)
-            if figure is None:
-                row.append("missing")
-                rates.append("missing")
-                continue
-            ratio = f" ({bars.ratio(figure, floor):.2f}×)" if floor and name != FLOOR else ""
-            row.append(f"{figure['cpu_us']:.2f}{ratio}")
-            rates.append(f"{figure['rate']:,} / {figure['p50_us']:,.0f} / {figure['p99_us']:,.0f}")
-        cpu_rows.append(row)
-        rate_rows.append(rates)
-    head = [titles[case] for case in http["cases"]]
-    note = (
-        f"{http['connections']} connections, medians of {http['rounds']} "
-        f"interleaved rounds of {http['seconds']:g} s"
-    )
-    return [
-        (
-            f"CPU µs per request of the server, and its ratio to the floor ({note})",
-            ["server", *head],
-            cpu_rows,
-        ),
-        (
-            "Answers per second / median latency µs / 99th percentile µs, server on one core",
-            ["server", *head],
-            rate_rows,
-        ),
-    ]
-
-
-def _micro_tables(micro: Results) -> list[Table]:
-    builds = [name for name in ("compiled", "pure") if name in micro]
-    cases = list(dict.fromkeys(case for build in builds for case in micro[build]))
-    rows = []
-    for case in cases:
-        row = [micro[builds[0]].get(case, {}).get("title", case)]
-        for build in builds:
-            figure = micro[build].get(case)
-            row += (
-                [f"{figure['us']:.2f}", f"{figure['best_us']:.2f}"]
-                if figure
-                else ["missing", "missing"]
-            )
-        rows.append(row)
-    head = [text for build in builds for text in (f"{build}: median", "best tenth")]
-    return [
-        (
-            "The core fed from memory: CPU µs per request, the feeding loop taken off",
-            ["request", *head],
-            rows,
-        )
-    ]
 
 
 def _db_tables(db: Results) -> list[Table]:
@@ -133,10 +66,11 @@ def tables(results: Results) -> list[Table]:
     if judged := bars.judge(results):
         found.append(_bar_table(judged))
     makers = (
-        ("http", _http_tables),
-        ("micro", _micro_tables),
+        ("http", http_tables),
+        ("micro", micro_tables),
         ("db", _db_tables),
         ("memory", _memory_tables),
+        *((name, part.tables) for name, part in longer.PARTS.items()),
     )
     for part, make in makers:
         if results.get(part) and not results[part].get("failed"):
@@ -147,7 +81,7 @@ def tables(results: Results) -> list[Table]:
 def missing(results: Results) -> dict[str, str]:
     """Whatever could not be measured, with the reason."""
     found: dict[str, str] = {}
-    for part in ("http", "micro", "db", "memory"):
+    for part in ("http", "micro", "db", "memory", *longer.PARTS):
         found |= results.get(part, {}).get("missing", {})
         if reason := results.get(part, {}).get("failed"):
             found[part] = reason

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from typing import Any
@@ -131,3 +134,56 @@ def test_the_picture_is_well_formed_and_shows_every_server() -> None:
     assert FLOOR in text
     assert bars.RING in text
     assert "a <fast> one" in text
+
+
+SSE_REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+SSE_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def event(number: int, said: int | None = None, end: str = "\n") -> bytes:
+    data = f'{{"n":{number if said is None else said},"at":1,"text":"told"}}'
+    lines = (": a comment", f"id: {number}", "event: tick", f"data: {data}", "", "")
+    text = end.join(lines).encode()
+    # Two chunks, which may end anywhere.
+    return b"%x\r\n%b\r\n3\r\n%b\r\n" % (len(text) - 3, text[:-3], text[-3:])
+
+
+def listen(stream: bytes) -> dict[str, Any]:
+    program = native.build("streams")
+    with floor(SSE_HEAD + stream) as server, tempfile.NamedTemporaryFile() as request:
+        request.write(SSE_REQUEST)
+        request.flush()
+        command = [str(program), str(server.port), "2", "0", "0.05", request.name, "told"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise ServerFailed(done.stderr)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost", "disorder"),
+    [((7, 8, 9), 0, 0), ((7, 10), 2, 0), ((7, 8, 8), 0, 1), ((9, 7, 8), 0, 1)],
+)
+def test_the_listener_counts_what_is_lost_and_what_is_out_of_order(
+    numbers: tuple[int, ...], lost: int, disorder: int
+) -> None:
+    for end in ("\n", "\r\n"):
+        heard = listen(b"".join(event(n, end=end) for n in numbers))
+        assert (heard["lost"], heard["disorder"]) == (2 * lost, 2 * disorder)
+        assert heard["most"] == len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        (event(1).replace(b"told", b"tolt"), "wrong data"),
+        (event(1) + b"0\r\n\r\n", "a stream ended"),
+        (b"zz\r\n", "not the size of a chunk"),
+    ],
+)
+def test_a_stream_that_is_wrong_ends_the_run(stream: bytes, reason: str) -> None:
+    with pytest.raises(ServerFailed, match=reason):
+        listen(stream)

@@ -61,6 +61,8 @@ def _start(
     server = process.start(target.name, target.command(port), port=port, env=target.env)
     answers: dict[str, verify.Answer] = {}
     for case in wanted:
+        if target.cases and case.name not in target.cases:
+            continue
         try:
             answers[case.name] = verify.verify(server, case)
         except ServerFailed as reason:
@@ -88,10 +90,16 @@ def _start_floors(wanted: Sequence[Case], like: dict[str, verify.Answer]) -> dic
 
 
 def run(
-    targets: Sequence[Target], *, rounds: int, seconds: float, only: Sequence[str] | None = None
+    targets: Sequence[Target],
+    *,
+    rounds: int,
+    seconds: float,
+    only: Sequence[str] | None = None,
+    of: Sequence[Case] = cases.HTTP,
+    floor: bool = True,
 ) -> dict[str, Any]:
     """Measure the floor and `targets`; what fails is listed under `missing` with the reason."""
-    wanted = [case for case in cases.HTTP if only is None or case.name in only]
+    wanted = [case for case in of if only is None or case.name in only]
     entrants: list[Entrant] = []
     missing: dict[str, str] = {}
     like: dict[str, verify.Answer] = {}
@@ -108,14 +116,17 @@ def run(
                 show.warn(f"{target.name}: {reason}")
                 continue
             entrants.append(entrant)
-            if target.group == "ember" and not like:
-                like = answers
-        floors = _start_floors(wanted, like)
-        total, done = rounds * len(wanted) * (len(entrants) + 1), 0
+            if target.group == "ember":
+                like = answers | like
+        if floor:
+            floors = _start_floors(wanted, like)
+        total, done = rounds * sum(len(_runners(entrants, case)) + floor for case in wanted), 0
         for turn in range(rounds):
             for case in wanted:
-                field_of = [(FLOOR, floors[case.name], case.body), *_runners(entrants, case)]
-                shift = turn % len(field_of)
+                field_of = _runners(entrants, case)
+                if floor:
+                    field_of.insert(0, (FLOOR, floors[case.name], case.body))
+                shift = turn % max(len(field_of), 1)
                 for name, server, wire in field_of[shift:] + field_of[:shift]:
                     show.progress(
                         done, total, f"round {turn + 1} of {rounds}: {case.title}, {name}"

@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """One server; `command` gets the port it shall listen on."""
+    """One server; `command` gets the port it shall listen on.
+
+    `cases`: the names of the cases that it is asked; empty: all of them.
+    """
 
     name: str
     group: str
     command: Callable[[int], list[str]]
     env: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    cases: tuple[str, ...] = ()
 
 
 def ember(module: str, build: str) -> Callable[[int], list[str]]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bench import machine, show
@@ -15,12 +16,18 @@ from bench.paths import ROOT, relative
 BUILDS = {"compiled": {"EMBER_PURE": "0"}, "pure": {"EMBER_PURE": "1"}}
 
 
-def run(*, seconds: float) -> dict[str, Any]:
-    """Feed each build for about `seconds` per case; a build that fails is listed as missing."""
+def run(
+    *, seconds: float, of: tuple[str, ...] = (), builds: Sequence[str] = tuple(BUILDS)
+) -> dict[str, Any]:
+    """Feed each build for about `seconds` per case; a build that fails is listed as missing.
+
+    `of`: the modules of an application and of its cases, instead of the HTTP part's.
+    """
     results: dict[str, Any] = {"missing": {}}
-    for number, (build, env) in enumerate(BUILDS.items()):
-        show.progress(number, len(BUILDS), f"feeding the {build} core")
-        command = [sys.executable, "-m", "bench.micro.worker", build, str(seconds)]
+    for number, build in enumerate(builds):
+        env = BUILDS[build]
+        show.progress(number, len(builds), f"feeding the {build} core")
+        command = [sys.executable, "-m", "bench.micro.worker", build, str(seconds), *of]
         clean = {k: v for k, v in os.environ.items() if not k.startswith("EMBER_")}
         done = subprocess.run(
             machine.pin_command(machine.SERVER_CPU, command),

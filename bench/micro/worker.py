@@ -1,4 +1,7 @@
-"""Feeds one build and prints what it cost: `python -m bench.micro.worker BUILD SECONDS_PER_CASE`.
+"""Feeds one build and prints what it cost.
+
+`python -m bench.micro.worker BUILD SECONDS_PER_CASE [APPLICATION CASES]`: modules with `app` and
+with `MICRO`, the cases; those of the HTTP part when not given.
 
 Many connections are fed in turn from a callback of a running loop, as a server's loop would do it.
 The loop and the feeding are measured once more with a function that does nothing, and taken off.
@@ -8,21 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ember._build import PURE
 from ember.eventloop import new_event_loop
 from ember.protocol import MemoryConnection
 
-from bench.cases import MICRO, SLEEP, Case
+from bench.cases import SLEEP, Case
 from bench.http import verify
-from bench.http.ember_app import app
 
 CONNECTIONS = 64
 #: Requests between two looks at the clock.
@@ -37,8 +40,9 @@ PATIENCE = 100
 class Feeder:
     """Feeds one case round after round and keeps what each round cost."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, case: Case | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, app: Any, case: Case | None) -> None:
         self.loop = loop
+        self.app = app
         self.case = case
         self.depth = case.depth if case else 1
         self.turns = BATCH // CONNECTIONS // self.depth
@@ -63,7 +67,7 @@ class Feeder:
 
     def _round(self) -> None:
         if self.case and not self.connections:  # made here, where their loop is running
-            self.connections = [MemoryConnection(app) for _ in range(CONNECTIONS)]
+            self.connections = [MemoryConnection(self.app) for _ in range(CONNECTIONS)]
             self.feeds = [connection.feed for connection in self.connections]
         self.sent = [b""] * len(self.connections)
         self.spent, self.waited = 0, 0
@@ -121,14 +125,14 @@ class Feeder:
         return True
 
 
-def measure(seconds: float) -> dict[str, Any]:
+def measure(seconds: float, app: Any, wanted: Sequence[Case]) -> dict[str, Any]:
     """All cases in turning passes; microseconds of CPU time per request."""
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(app.startup())
-        nothing = Feeder(loop, None)
-        feeders = [Feeder(loop, case) for case in MICRO]
+        nothing = Feeder(loop, app, None)
+        feeders = [Feeder(loop, app, case) for case in wanted]
         gc.collect()
         for _ in range(PASSES):
             for feeder in (nothing, *feeders):
@@ -138,7 +142,7 @@ def measure(seconds: float) -> dict[str, Any]:
         loop.close()
     empty = statistics.median(nothing.costs)
     results: dict[str, Any] = {}
-    for case, feeder in zip(MICRO, feeders, strict=True):
+    for case, feeder in zip(wanted, feeders, strict=True):
         best = statistics.quantiles(feeder.costs, n=10)[0]
         results[case.name] = {
             "title": case.title,
@@ -154,8 +158,10 @@ def main() -> None:
     """Print the figures as JSON, or why there are none."""
     if (sys.argv[1] == "pure") != PURE:
         raise SystemExit(f"the {sys.argv[1]} build was asked for and is not there: `make build`")
+    names = sys.argv[3:] or ["bench.http.ember_app", "bench.cases"]
+    application, asked = (importlib.import_module(name) for name in names)
     try:
-        print(json.dumps(measure(float(sys.argv[2]))))
+        print(json.dumps(measure(float(sys.argv[2]), application.app, asked.MICRO)))
     except (AssertionError, verify.ServerFailed) as error:
         print(error, flush=True)
         os._exit(1)  # tasks that wait for ever would only talk over the reason

@@ -22,9 +22,9 @@ class Peer:
     install: Callable[[], str]
 
 
-def uvicorn(app: str, http: str) -> Callable[[int], list[str]]:
+def uvicorn(app: str, http: str, loop: str = "") -> Callable[[int], list[str]]:
     """The command of an application on uvicorn; its fast parser goes with the fast loop."""
-    loop = "uvloop" if http == "httptools" else "asyncio"
+    loop = loop or ("uvloop" if http == "httptools" else "asyncio")
     return lambda port: [
         *(str(install.PYTHON), "-m", "uvicorn", f"{_APPS}.{app}:app", "--host", "127.0.0.1"),
         *("--port", str(port), "--workers", "1", "--no-access-log", "--log-level", "warning"),

@@ -1,0 +1,44 @@
+"""The parts that take longer: run by `--only PART` or `--peers`, each with a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench import framework, sse
+from bench.bar import Bar
+from bench.framework import report as framework_report
+from bench.http.tables import Table
+from bench.sse import report as sse_report
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a part is run and told; `run` gets quick, rounds and seconds (None: its own)."""
+
+    title: str
+    run: Callable[[bool, int | None, float | None], Results]
+    bars: tuple[Bar, ...]
+    tables: Callable[[Results], list[Table]]
+    panels: Callable[[Results], list[tuple[str, Results]]]
+
+
+PARTS = {
+    "framework": Part(
+        "Framework: validation, dependencies, middlewares, start",
+        framework.run,
+        framework_report.BARS,
+        framework_report.tables,
+        framework_report.panels,
+    ),
+    "sse": Part(
+        "Server-sent events: one worker, many streams",
+        sse.run,
+        sse_report.BARS,
+        sse_report.tables,
+        sse_report.panels,
+    ),
+}
