@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import mimetypes
 import os
-import stat
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ember.conditional import Range, Unsatisfiable, conditional, precondition, ranges
 from ember.protocol.dates import http_date
+from ember.protocol.openfile import CHUNK, FilePart, FileShortened, OpenFile
 from ember.request import Request
 from ember.response import Response
 
 if TYPE_CHECKING:
     from ember.protocol.pure.headers import HeadersInit
-
-#: Bytes that are read, and sent, at once.
-CHUNK = 262144
-
-#: Reads what is in the page cache and nothing else: no thread is needed for what cannot wait.
-_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 # What mimetypes does not know, or knows differently from one machine to the next.
 _TYPES = {
@@ -196,59 +188,17 @@ class FileResponse(Response):
         return parts
 
 
-class OpenFile:
-    """A regular file, open for reading until `close`, or until nobody has it any more."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = -1
-        self._buffer: bytearray | None = None
-        # O_NONBLOCK: a pipe in the place of a file must not hold us before it is recognized.
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
-        self.status = os.fstat(self._fd)
-        if stat.S_ISDIR(self.status.st_mode):
-            self.close()
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(self.status.st_mode):
-            self.close()
-            raise OSError(errno.EINVAL, "not a regular file", path)
-
-    async def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` (at most CHUNK) bytes at `offset`; in a thread when the disk is slow."""
-        if _NOWAIT is not None:
-            if self._buffer is None:
-                self._buffer = bytearray(CHUNK)
-            view = memoryview(self._buffer)[:size]
-            try:
-                count = os.preadv(self._fd, [view], offset, _NOWAIT)
-            except OSError as error:
-                # Not in the page cache, or a file system that cannot tell.
-                if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL):
-                    raise
-            else:
-                if count:
-                    return bytes(view[:count])
-        return await asyncio.to_thread(self.read_now, size, offset)
-
-    def read_now(self, size: int, offset: int) -> bytes:
-        """`read`, waiting here."""
-        return os.pread(self._fd, size, offset)
-
-    def close(self) -> None:
-        """Close it; a second call does nothing."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class Pieces:
-    """The bytes of a file and what stands between its parts, piece by piece; closes the file."""
+    """The bytes of a file and what stands between its parts, piece by piece; closes the file.
 
-    def __init__(self, file: OpenFile, parts: list[Any]) -> None:
+    The server sends `file_parts` by itself; who goes through the pieces reads them.
+    """
+
+    def __init__(self, file: OpenFile, parts: list[bytes | Range]) -> None:
+        self.file_parts = [
+            part if isinstance(part, bytes) else FilePart(file, *part) for part in parts
+        ]
         self._file = file
-        self._parts = parts
         self._iterator: AsyncIterator[bytes] | None = None
 
     def __aiter__(self) -> Pieces:
@@ -260,15 +210,15 @@ class Pieces:
         return await self._iterator.__anext__()
 
     async def _read(self) -> AsyncIterator[bytes]:
-        for part in self._parts:
+        for part in self.file_parts:
             if isinstance(part, bytes):
                 yield part
                 continue
-            offset, end = part
-            while offset < end:
-                data = await self._file.read(min(CHUNK, end - offset), offset)
+            offset = part.offset
+            while offset < part.end:
+                data = await part.file.read(min(CHUNK, part.end - offset), offset)
                 if not data:
-                    raise RuntimeError(f"the file became shorter while it was sent: {offset} bytes")
+                    raise FileShortened(offset)
                 offset += len(data)
                 yield data
 

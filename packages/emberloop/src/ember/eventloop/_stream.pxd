@@ -1,5 +1,5 @@
 # The compiled seam between the loop and whoever talks over its sockets (docs/internals/design.md).
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ember.eventloop._handles cimport Runnable, TimerHandle
 
@@ -7,6 +7,12 @@ cdef struct Core
 
 cdef enum:
     STREAM_RESERVE_MAX = 16384      # the largest size that Stream.reserve() takes, bytes
+
+    # what became of Stream.write_file()
+    FILE_SENT = 0       # the kernel has it all (or nobody wants it any more)
+    FILE_KEPT = 1       # the rest follows as the socket takes it; on_drained() tells when
+    FILE_BUSY = 2       # nothing of it: earlier bytes are unsent; on_drained() tells when to ask
+    FILE_CANNOT = 3     # nothing of it: it has to be read and written
 
 
 cdef class Stream:
@@ -33,6 +39,7 @@ cdef class Stream:
     cdef int on_pause_writing(self) except -1            # backlog above `high`
     cdef int on_resume_writing(self) except -1           # backlog at or below `low` again
     cdef int on_drained(self) except -1                  # once after tell_drained(): all is sent
+    cdef int on_file_failed(self, object error) except -1   # default: abort(error)
     cdef int release(self) except -1                     # closes the descriptor; default: close(fd)
 
     # called by the owner
@@ -42,6 +49,8 @@ cdef class Stream:
     cdef int commit(self, Py_ssize_t size) except -1
     cdef int write(self, const char *data, Py_ssize_t size) except -1
     cdef int write_object(self, object data) except -1
+    # Part of a file, by the kernel; `fd` stays open until it is drained or aborted, `owner` is held
+    cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1
     cdef int pause_reading(self) except -1
     cdef int resume_reading(self) except -1              # also the first start of reading
     cdef bint is_reading(self) noexcept
@@ -62,7 +71,7 @@ cdef class Stream:
     cdef int finish(self) except -1
     cdef int received(self, char *data, Py_ssize_t size) except -1
     cdef int ended(self) except -1
-    cdef int push(self, const char *data, Py_ssize_t size, object owner) except -1
+    cdef int push(self, const char *data, Py_ssize_t size, object owner, int more=*) except -1
     cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1
     cdef int sent(self, Py_ssize_t size) except -1
     cdef int send_outbox(self) except -1

@@ -29,4 +29,5 @@ import weakref
 include "_system.pxi"
 include "_core.pxi"
 include "_streams.pxi"
+include "_sendfile.pxi"
 include "_listener.pxi"

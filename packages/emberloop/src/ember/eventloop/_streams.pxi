@@ -28,6 +28,8 @@ cdef struct Chunk:
     PyObject *owner             # keeps `data` alive; NULL: the data lies behind this head
     char *data
     size_t size, sent, room
+    int fd                      # a file instead of memory (see _sendfile.pxi); -1: none
+    int64_t offset              # of its first byte in the file
 
 cdef struct Outbox:
     Chunk *first
@@ -67,6 +69,9 @@ cdef class Stream:
 
     cdef int on_drained(self) except -1:
         return 0
+
+    cdef int on_file_failed(self, object error) except -1:
+        return self.abort(error)
 
     cdef int release(self) except -1:
         cdef int fd = self.fd
@@ -157,6 +162,9 @@ cdef class Stream:
         finally:
             PyBuffer_Release(&view)
         return 0
+
+    cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1:
+        return write_file(self, owner, fd, offset, size)
 
     cdef int pause_reading(self) except -1:
         if self.flags & S_WANT_READ:
@@ -397,8 +405,9 @@ cdef class Stream:
 
     # ---- sending ---------------------------------------------------------------------------
 
-    cdef int push(self, const char *data, Py_ssize_t size, object owner) except -1:
-        """Sends this turn's spans and `data` now; what the socket does not take is kept."""
+    cdef int push(self, const char *data, Py_ssize_t size, object owner, int more=0) except -1:
+        """Sends this turn's spans and `data` now; what the socket does not take is kept. `more`:
+        MSG_MORE where something follows that belongs to it."""
         cdef Core *core = self.loop.core
         cdef Arena *arena
         cdef iovec parts[32]
@@ -431,7 +440,7 @@ cdef class Stream:
             memset(&message, 0, sizeof(msghdr))
             message.msg_iov = parts
             message.msg_iovlen = count
-            n = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            n = sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | more)
             if n < 0:
                 if errno != EAGAIN and errno != EINTR:
                     return self.fail(errno)
@@ -479,6 +488,7 @@ cdef class Stream:
             if chunk == NULL:
                 raise MemoryError
             chunk.next = NULL
+            chunk.fd = -1
             chunk.sent = 0
             chunk.size = size
             chunk.room = room
@@ -543,12 +553,16 @@ cdef class Stream:
         cdef Chunk *chunk = (<Outbox *>self.outbox).first
         cdef size_t size = chunk.size - chunk.sent
         cdef ring_sqe *sqe = ring_entry(self.loop.core)
-        sqe.opcode = RING_OP_SEND
-        sqe.ioprio = 1      # IORING_RECVSEND_POLL_FIRST: the socket was full a moment ago
         sqe.fd = self.fd
-        sqe.addr = <uint64_t><uintptr_t>(chunk.data + chunk.sent)
-        sqe.len = <uint32_t>(size if size < (1 << 30) else (1 << 30))
-        sqe.op_flags = MSG_NOSIGNAL
+        if chunk.fd >= 0:
+            sqe.opcode = RING_OP_POLL_ADD
+            sqe.op_flags = EPOLLOUT
+        else:
+            sqe.opcode = RING_OP_SEND
+            sqe.ioprio = 1      # IORING_RECVSEND_POLL_FIRST: the socket was full a moment ago
+            sqe.addr = <uint64_t><uintptr_t>(chunk.data + chunk.sent)
+            sqe.len = <uint32_t>(size if size < (1 << 30) else (1 << 30))
+            sqe.op_flags = MSG_NOSIGNAL
         sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_OUTBOX
         self.flags |= S_OUT
         self.pending += 1
@@ -660,7 +674,7 @@ cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
         unhold(stream)
         return stream.want()
     if res > 0:
-        return stream.sent(res)
+        return send_file_chunk(stream) if is_file_first(stream) else stream.sent(res)
     if res in (0, -EAGAIN, -EINTR, -ECANCELED):
         return stream.want()     # nothing was sent; cancelled by retire_ring()
     return stream.fail(-res)
@@ -692,7 +706,9 @@ cdef int send_outbox_on_epoll(Stream stream) except -1:
     cdef Chunk *chunk = (<Outbox *>stream.outbox).first
     cdef int count = 0
     cdef ssize_t n
-    while chunk != NULL and count < 16:
+    if chunk.fd >= 0:
+        return send_file_chunk(stream)
+    while chunk != NULL and chunk.fd < 0 and count < 16:
         parts[count].iov_base = chunk.data + chunk.sent
         parts[count].iov_len = chunk.size - chunk.sent
         count += 1
@@ -710,7 +726,7 @@ cdef int send_outbox_on_epoll(Stream stream) except -1:
 
 cdef int forget_stream(Stream stream, bint inherited) except -1:
     """The ring or epoll is gone, and with it all that was armed there."""
-    cdef bint in_flight = stream.flags & S_OUT
+    cdef bint in_flight = stream.flags & S_OUT and not is_file_first(stream)
     stream.flags &= ~<uint32_t>(
         S_ARMED | S_CANCEL | S_OUT | S_OUT_CANCEL | S_EPOLL_IN | S_EPOLL_OUT
     )

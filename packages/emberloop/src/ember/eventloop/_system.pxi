@@ -7,8 +7,9 @@ cdef extern from "Python.h":
 cdef extern from "<errno.h>" nogil:
     int errno
     enum:
-        EAGAIN, EBUSY, ECANCELED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, EPERM
-        ETIME
+        EAGAIN, EBUSY, ECANCELED, ECONNABORTED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN
+        ENETUNREACH, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, EPERM, EPIPE, ETIME
+        ETIMEDOUT
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -21,7 +22,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sys_recv "recv"(int, void *, size_t, int)
     ssize_t sendmsg(int, const msghdr *, int)
     int sys_shutdown "shutdown"(int, int)
-    int MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
+    int MSG_DONTWAIT, MSG_MORE, MSG_WAITALL, MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
 
 cdef extern from *:
     """

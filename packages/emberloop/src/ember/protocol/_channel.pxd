@@ -15,6 +15,7 @@ cdef class Channel:
     cdef public bytearray buffer            # received and not yet used
     cdef Sink sink
     cdef object dispatch, resumed
+    cdef object file_error                  # why the file that is being sent has no rest
     cdef Py_ssize_t written
     cdef public bint closing, is_lost, ended, draining, retiring
     cdef bint strict, processing, paused

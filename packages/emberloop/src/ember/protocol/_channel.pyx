@@ -9,7 +9,10 @@ from weakref import WeakKeyDictionary
 
 from libc.math cimport INFINITY
 
+from ember.protocol._sink cimport FILE_BUSY, FILE_CANNOT, FILE_SENT
+
 from ember.exceptions import ClientDisconnected
+from ember.protocol.openfile import FileShortened
 
 log = logging.getLogger("ember.protocol")
 
@@ -148,6 +151,40 @@ cdef class Channel:
                 self.resumed = None
         if self.is_lost:
             raise ClientDisconnected("the client left before the end of the answer")
+
+    async def send_file(self, file, offset, size):
+        """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
+        this fails the connection is aborted: nothing that waits to be sent names the file after."""
+        cdef Sink sink = self.sink
+        cdef int how = FILE_BUSY
+        cdef bint sent = True
+        sender = sink.file_sender()
+        try:
+            if sender is not None and not self.is_lost:
+                sent = await sender(file, offset, size)
+                how = FILE_SENT
+            while how == FILE_BUSY and not self.is_lost:
+                how = sink.send_file(file, offset, size)
+                if how == FILE_CANNOT:
+                    return False
+                while how != FILE_SENT and sink.backlog() and not self.is_lost:
+                    self.resumed = self.loop.create_future()
+                    await self.resumed
+                if self.file_error is not None:
+                    raise self.file_error
+        except BaseException as error:
+            self.abort_now()
+            if isinstance(error, EOFError):
+                raise FileShortened(offset) from None
+            if not isinstance(error, ConnectionError):
+                raise
+        finally:
+            self.resumed = None
+        if self.is_lost or self.closing:
+            raise ClientDisconnected("the client left before the end of the answer")
+        if sent:
+            self.written += size
+        return sent
 
     def close(self):
         """End the connection after what was written."""

@@ -14,6 +14,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
+from ember.protocol.sendfile import TransportFiles
 
 #: Bytes taken from a socket at once; one buffer serves all connections of a loop.
 RECEIVE_SIZE = 65536
@@ -128,13 +129,23 @@ class MemoryConnection:
 
 cdef class TransportSink(Sink):
     cdef object owner, transport
+    cdef object files           # TransportFiles, once a file was sent
+
+    cdef object file_sender(self):
+        self.flush()
+        if self.files is None:
+            self.files = TransportFiles(self.owner._loop, self.transport)
+        return self.files.send
 
     cdef int send(self, object data) except -1:
         self.transport.write(data)
         return 0
 
     cdef Py_ssize_t backlog(self) except -1:
-        return self.transport.get_write_buffer_size()
+        cdef Py_ssize_t size = self.transport.get_write_buffer_size()
+        if self.files is not None:
+            size += self.files.unsent()
+        return size
 
     cdef long long progress(self) except -1:
         # The kernel takes from the transport in large steps; the peer from the kernel in small.
@@ -143,7 +154,7 @@ cdef class TransportSink(Sink):
         if sock is not None and sock.fileno() >= 0:
             packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
             queued = int.from_bytes(packed, sys.byteorder)
-        return self.transport.get_write_buffer_size() + queued
+        return self.backlog() + queued
 
     cdef int pause_reading(self) except -1:
         self.transport.pause_reading()
@@ -186,6 +197,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef TransportSink sink = TransportSink.__new__(TransportSink)
         cdef Connection connection
         peer = transport.get_extra_info("peername")
+        self._sink = sink
         sink.owner = self
         sink.transport = self._transport = transport
         connection = self._connection = Connection(
@@ -249,8 +261,11 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             transport.close()
 
     def _abort(self):
+        cdef TransportSink sink = self._sink
         transport = self._transport
         self._aborted = True
+        if sink.files is not None:
+            sink.files.stop()
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Close with a reset: the peer must not take it for the end of a message.

@@ -97,6 +97,10 @@ cdef class StreamSink(Sink):
             return self.stream.write(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         return self.stream.write_object(data)
 
+    cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1:
+        # The numbers of FILE_SENT ... are the same on both sides.
+        return self.stream.write_file(file, file.fileno(), offset, size)
+
     cdef int flush(self) except -1:
         return 0
 
@@ -177,6 +181,15 @@ cdef class HttpStream(Stream):
         if self.connection is not None:
             self.connection.resume_writing()
         return 0
+
+    cdef int on_drained(self) except -1:
+        if self.connection is not None:
+            self.connection.wake()
+        return 0
+
+    cdef int on_file_failed(self, object error) except -1:
+        self.connection.file_error = error
+        return self.connection.wake()
 
     cdef int end(self, bint linger) except -1:
         if self.closing or self.linger is not None:

@@ -1,5 +1,13 @@
 # Where a connection's bytes go: memory, an asyncio transport, or a stream of the compiled loop.
 
+cdef enum:
+    # what became of Sink.send_file()
+    FILE_SENT = 0       # it is with the kernel
+    FILE_KEPT = 1       # it will be when there is no backlog any more
+    FILE_BUSY = 2       # nothing of it; ask again when there is no backlog
+    FILE_CANNOT = 3     # it has to be read, and written
+
+
 cdef class Sink:
     cdef char *memory               # what was committed and not yet flushed
     cdef Py_ssize_t used, room
@@ -9,6 +17,10 @@ cdef class Sink:
     cdef int commit(self, Py_ssize_t size) except -1
     # Send an object that supports the buffer protocol, after what was committed.
     cdef int write(self, object data) except -1
+    # Part of an open file, after what was written; `Channel.wake()` tells that no backlog is left.
+    cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1
+    # A coroutine function with the same arguments and a bool, where only that will do; else None.
+    cdef object file_sender(self)
     # The end of a batch: let go what was collected.
     cdef int flush(self) except -1
     cdef int send(self, object data) except -1

@@ -61,6 +61,12 @@ cdef class Sink:
     cdef int send(self, object data) except -1:
         raise TypeError("Sink.send() is for subclasses")
 
+    cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1:
+        return FILE_CANNOT
+
+    cdef object file_sender(self):
+        return None
+
     cdef Py_ssize_t backlog(self) except -1:
         return 0
 

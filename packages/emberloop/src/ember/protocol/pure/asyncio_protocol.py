@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
 from ember.protocol.pure.connection import Connection
+from ember.protocol.sendfile import TransportFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
+    from ember.protocol.openfile import OpenFile
     from ember.protocol.server import Server
 
 #: Bytes taken from a socket at once; one buffer serves all connections of a loop.
@@ -46,6 +48,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         self._connection: Connection | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._aborted = False
+        self._files: TransportFiles | None = None
         buffer = _buffers.get(self._loop)
         if buffer is None:
             buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
@@ -123,6 +126,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         transport = self._transport
         assert transport is not None
         self._aborted = True
+        if self._files is not None:
+            self._files.stop()
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Close with a reset: the peer must not take it for the end of a message.
@@ -142,7 +147,15 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
             queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
             size += int.from_bytes(queued, sys.byteorder)
+        if self._files is not None:
+            size += self._files.unsent()
         return size
+
+    async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
+        if self._files is None:
+            assert self._transport is not None
+            self._files = TransportFiles(self._loop, self._transport)
+        return await self._files.send(file, offset, size)
 
     # -- from the server ----------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
+    from ember.protocol.openfile import OpenFile
 
     class Transport(Protocol):
         """What the connection needs of the world below; every asyncio transport has it."""
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         def close_connection(self, linger: bool) -> None: ...
         def abort_connection(self) -> None: ...
         def unsent(self) -> int: ...
+        async def send_file(self, file: OpenFile, offset: int, size: int) -> bool: ...
 
 
 log = logging.getLogger("ember.protocol")
@@ -276,6 +278,26 @@ class Connection:
                 self._resumed = None
         if self.is_lost:
             raise ClientDisconnected("the client left before the end of the answer")
+
+    async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
+        """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
+        this fails the connection is aborted."""
+        self.flush()
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+        self._written += size
+        try:
+            sent = await self._owner.send_file(file, offset, size)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, ConnectionError):
+                raise ClientDisconnected("the client left before the end of the answer") from error
+            raise
+        if not sent:
+            self._written -= size
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+        return sent
 
     def close(self) -> None:
         """End the connection after what was written."""

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
+    from ember.protocol.openfile import OpenFile
 
 
 class MemoryConnection:
@@ -84,6 +85,9 @@ class MemoryConnection:
 
     def unsent(self) -> int:
         return 0 if self._writable else sum(map(len, self._out))
+
+    async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
+        return False
 
     def close_connection(self, linger: bool) -> None:
         if not self.closed:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 
 from ember.protocol.pure.render import LAST_CHUNK
+from ember.protocol.sendfile import send_parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ async def send_stream(
     try:
         connection.write(rendered.head)
         if not rendered.has_body:
+            return
+        # A file says what it consists of, so that nobody has to read it to send it.
+        parts = getattr(stream, "file_parts", None)
+        if parts is not None and sum(map(len, parts)) == rendered.length:
+            await send_parts(connection, parts)
             return
         left = rendered.length
         turn = 0

@@ -1,0 +1,122 @@
+"""Files that are sent: `OpenFile`, and `FilePart`, a piece of an answer that is part of one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+
+#: Bytes that are read, and sent, at once where the kernel cannot send them by itself.
+CHUNK = 262144
+#: Bytes that the kernel is asked to send at once; before, it is made sure that they are in memory.
+WINDOW = 1 << 20
+
+# Reads what is in the page cache and nothing else: no thread is needed for what cannot wait.
+_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+
+class OpenFile:
+    """A regular file, open for reading until `close`, or until nobody has it any more.
+
+    Raises FileNotFoundError and PermissionError as `open` does, IsADirectoryError for a folder, and
+    OSError for what is no regular file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        self._buffer: bytearray | None = None
+        # O_NONBLOCK: a pipe in the place of a file must not hold us before it is recognized.
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
+        self.status = os.fstat(self._fd)
+        if stat.S_ISDIR(self.status.st_mode):
+            self.close()
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(self.status.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "not a regular file", path)
+
+    def fileno(self) -> int:
+        """The descriptor. Raises ValueError after `close`."""
+        if self._fd < 0:
+            raise ValueError("the file is closed")
+        return self._fd
+
+    async def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` (at most CHUNK) bytes at `offset`; in a thread when the disk is slow."""
+        if self._buffer is None:
+            self._buffer = bytearray(CHUNK)
+        view = memoryview(self._buffer)[:size]
+        count = self._read_cached(view, offset)
+        if count > 0:
+            return bytes(view[:count])
+        return await asyncio.to_thread(self.read_now, size, offset)
+
+    def read_now(self, size: int, offset: int) -> bytes:
+        """`read`, waiting here."""
+        return os.pread(self._fd, size, offset)
+
+    async def warm(self, size: int, offset: int) -> None:
+        """Have `size` bytes at `offset` read from the disk, in a thread, unless they are in memory.
+
+        Looks at the first and the last of them: what was read before was most often read in a row.
+        A file system that cannot tell (some in memory, some over the network) is believed to be
+        fast.
+        """
+        byte = bytearray(1)
+        if self._read_cached(byte, offset) >= 0 and self._read_cached(byte, offset + size - 1) >= 0:
+            return
+        await asyncio.to_thread(self._read_through, size, offset)
+
+    def _read_cached(self, into: bytearray | memoryview, offset: int) -> int:
+        """Bytes read without waiting; -1: it would have to wait; 0: end of file, or not known."""
+        if _NOWAIT is None:
+            return 0
+        try:
+            return os.preadv(self._fd, [into], offset, _NOWAIT)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return -1
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+            return 0
+
+    def _read_through(self, size: int, offset: int) -> None:
+        """Read and forget: afterwards it is in the page cache."""
+        buffer = bytearray(min(size, CHUNK))
+        end = offset + size
+        while offset < end:
+            count = os.preadv(self._fd, [memoryview(buffer)[: end - offset]], offset)
+            if not count:
+                return
+            offset += count
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class FilePart:
+    """The bytes of `file` from `offset` to before `end`."""
+
+    __slots__ = ("end", "file", "offset")
+
+    def __init__(self, file: OpenFile, offset: int, end: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.end = end
+
+    def __len__(self) -> int:
+        return self.end - self.offset
+
+
+class FileShortened(RuntimeError):
+    """A file has fewer bytes than were announced: it became shorter while it was sent."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the file became shorter while it was sent: {offset} bytes")
