@@ -14,10 +14,13 @@ SOURCE = Path("src")
 
 
 def hot_sources() -> list[Path]:
-    """Every .pyx, and every .py that has a .pxd beside it (one source, two speeds)."""
+    """Every .pyx, and every .py that has a .pxd beside it (one source, two speeds).
+
+    Where there is a .pyx as well, the .py is its stand-in without a compiler.
+    """
     pyx = sorted(SOURCE.rglob("*.pyx"))
     augmented = [p.with_suffix(".py") for p in sorted(SOURCE.rglob("*.pxd"))]
-    return pyx + [p for p in augmented if p.exists()]
+    return pyx + [p for p in augmented if p.exists() and not p.with_suffix(".pyx").exists()]
 
 
 def extensions() -> list[Extension]:

@@ -17,7 +17,7 @@ from ember.health import Health
 from ember.hooks import ENDPOINT_EVENTS, Events, Lifecycle
 from ember.into_response import convert
 from ember.limits import ServerLimits
-from ember.middleware.chain import Next, around_endpoint, compose
+from ember.middleware.chain import Chain, around_endpoint, compose
 from ember.observed import Observed
 from ember.openapi.serve import documentation_routes
 from ember.overrides import Overrides
@@ -98,7 +98,7 @@ class Ember(Serving, Observed, Blueprint):
         self.dependency_overrides = Overrides(self._changed)
         self._table = Table(self._converters)
         #: The middlewares around `_unmatched`.
-        self._outside: Next | None = None
+        self._outside: Chain | None = None
         self._dispatcher = Dispatcher(self._refresh, self._missed, self._owner)
         #: The door to the server: see `ember.protocol.Application`.
         self.dispatch: Callable[[Request], object] = self._dispatcher.dispatch
@@ -258,7 +258,9 @@ class Ember(Serving, Observed, Blueprint):
         if endpoint is not None:
             return endpoint.call(request, values)
         request.app = self
-        return self._unmatched(request) if self._outside is None else self._outside(request)
+        if self._outside is not None:
+            return self._outside.enter(request, None)
+        return self._unmatched(request)
 
     def _unmatched(self, request: Request) -> object:
         """The answer where no route is."""
@@ -308,7 +310,7 @@ class Ember(Serving, Observed, Blueprint):
             return default_response(request, error, self.debug)
         value = found.call(request, error)
         if inspect.isawaitable(value):
-            return _awaited(value, status, found.owner)
+            return _awaited(value, error, status, found.owner)
         return convert(value, status, found.owner)
 
     def _error_handler(
@@ -323,5 +325,13 @@ class Ember(Serving, Observed, Blueprint):
         return None
 
 
-async def _awaited(value: Awaitable[Any], status: int, owner: str) -> Response:
-    return convert(await value, status, owner)
+async def _awaited(
+    value: Awaitable[Any], error: BaseException, status: int, owner: str
+) -> Response:
+    """What an `async def` error handler gives; to it, too, the error is the one being handled."""
+    traceback = error.__traceback__
+    try:
+        raise error
+    except BaseException:  # noqa: BLE001 - it was caught already
+        error.__traceback__ = traceback
+        return convert(await value, status, owner)

@@ -7,7 +7,6 @@ cdef int _NOTHING, _REQUEST, _VALUE, _REQUEST_VALUE, _VALUE_REQUEST, _ANY, _BOUN
 cdef list _NO_VALUES
 
 
-@cython.final
 cdef class Endpoint:
     cdef public object route
     cdef public object handler
@@ -24,6 +23,9 @@ cdef class Endpoint:
 
     @cython.locals(kind=cython.int)
     cpdef object call(self, object request, list values)
+
+    @cython.locals(kind=cython.int)
+    cpdef object run(self, object request, list values)
 
     @cython.locals(params=dict, index=cython.Py_ssize_t)
     cpdef object fill(self, object request, list values)

@@ -82,15 +82,26 @@ class Endpoint:
             return self.handler(*values)
         if self.fills:
             self.fill(request, values)
+        if self.limits is not None:
+            request.limits = self.limits
+        return self.run(request, values)
+
+    def run(self, request: Request, values: list[Any]) -> object:
+        """`call` for a request that knows already where it is."""
+        kind = self.kind
+        if kind == _NOTHING:
+            return self.handler()
         if kind == _REQUEST:
             return self.handler(request)
+        if kind == _VALUE:
+            return self.handler(values[0])
+        if kind == _VALUES:
+            return self.handler(*values)
         if kind == _REQUEST_VALUE:
             return self.handler(request, values[0])
         if kind == _VALUE_REQUEST:
             return self.handler(values[0], request)
         if kind == _BOUND:
-            if self.limits is not None:
-                request.limits = self.limits
             return self.handler(request, values)
         return self.call_any(request, values)
 
@@ -105,9 +116,7 @@ class Endpoint:
             request.path_params = params
 
     def call_any(self, request: Request, values: list[Any]) -> object:
-        """`call` for every shape of handler."""
-        if self.limits is not None:
-            request.limits = self.limits
+        """`run` for every shape of handler."""
         arguments: list[Any] = []
         for slot in self.slots:
             if type(slot) is tuple:

@@ -79,6 +79,8 @@ def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response
     cls = type(value)
     if cls is dict or cls is list:
         return Response.trusted(_json(value, owner), status or 200, _JSON)
+    if cls is str and not status:
+        return Response(value)
     if isinstance(value, Response):
         return value
     if value is None:

@@ -1,0 +1,57 @@
+# cython: language_level=3
+cimport cython
+
+from ember.dispatch cimport Endpoint
+from ember.middleware.flow cimport Flow, Plan
+
+cdef int _START, _BEFORE, _INSIDE, _AFTER, _ERROR
+cdef object _coroutine
+
+
+cdef class Chain(Plan):
+    cdef public tuple befores
+    cdef public tuple before_owners
+    cdef public tuple afters
+    cdef public tuple after_owners
+    cdef public list turns
+    cdef public str owner
+    cdef public object on_error
+    cdef public object wrapper
+    cdef public object call_next
+    cdef public Endpoint endpoint
+    cdef public object call
+    cdef public bint bare
+
+    @cython.locals(at=cython.int, flow=Flow)
+    cpdef object enter(self, object request, list values)
+
+    @cython.locals(flow=Flow)
+    cpdef object early(self, object request, list values, int at, object value)
+
+    @cython.locals(endpoint=Endpoint, names=tuple, at=cython.Py_ssize_t)
+    cpdef object inside(self, object request, list values)
+
+    @cython.locals(phase=cython.int)
+    cpdef bint advance(self, Flow flow, object value, object error) except -1
+
+    @cython.locals(befores=tuple)
+    cpdef object go_in(self, Flow flow, Py_ssize_t at)
+
+    cpdef bint waits(self, Flow flow, object value) except -1
+
+    @cython.locals(phase=cython.int)
+    cpdef bint settled(self, Flow flow, object value) except -1
+
+    cpdef bint failed(self, Flow flow, object error) except -1
+
+    cpdef object turn(self, Flow flow)
+
+    @cython.locals(afters=tuple, at=cython.int)
+    cpdef bint go_out(self, Flow flow) except -1
+
+
+cpdef object respond(object value, str owner)
+
+
+cdef class Chained(Endpoint):
+    cdef public Chain chain
