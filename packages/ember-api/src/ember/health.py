@@ -119,7 +119,9 @@ class Health:
             return _problem("the server is stopping", {})
         if server is not None and not getattr(server, "started", True):
             return _problem("the server is starting", {})
-        results = await asyncio.gather(*(check.run(pool) for check in self.checks))
+        results = (
+            await asyncio.gather(*(check.run(pool) for check in self.checks)) if self.checks else []
+        )
         checks = {check.name: result for check, result in zip(self.checks, results, strict=True)}
         failed = [name for name, result in checks.items() if result != "ok"]
         if failed:
