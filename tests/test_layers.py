@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {"cache"},
     {
         "background",
+        "certificates",
         "components",
         "interruptible",
         "overrides",

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 import pytest
+from ember.protocol.tls import ServerTLS
 
 from tests.conformance.corpus import Case, read_cases
 from tests.conformance.runner import Outcome, application, run_pieces
 from tests.support.answers import Reader
 from tests.support.server import Client, Running, new_event_loop
+from tests.support.tls import Authority, connect
 
 CASES = list(read_cases())
 _method = re.compile(rb"(?:^|\r\n)([A-Z]+) [^\r\n]* HTTP/1\.[0-9]\r\n")
@@ -96,6 +98,22 @@ def test_in_random_pieces(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_over_a_socket(case: Case, corpus_server: Running) -> None:
     with corpus_server.connect() as client:
+        client.send(case.data)
+        check(case, receive(case, client))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Authority]]:
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    running = Running(application(), ssl=ServerTLS(*authority.pair("localhost")))
+    yield running, authority
+    running.stop()
+
+
+@pytest.mark.parametrize("case", CASES[::7], ids=lambda case: case.id)
+def test_over_tls(case: Case, secured: tuple[Running, Authority]) -> None:
+    running, authority = secured
+    with connect(running, authority.client()) as client:
         client.send(case.data)
         check(case, receive(case, client))
 

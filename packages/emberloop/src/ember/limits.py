@@ -57,19 +57,28 @@ class ServerLimits(_Limits):
     - `max_target_size`: bytes of the request target; above is 414.
     - `max_header_size`: bytes of a whole head, request line included; above is 431.
     - `max_headers`: fields in one head; above is 431.
-    - `max_connections`: open at once; a connection above it is answered 503 and closed. None: no
-      limit.
+    - `handshake_timeout`: how long a client may take for the TLS handshake; then it is closed.
+    - `max_connections`: open at once. A connection above it may say one thing: what is never shed
+      (`RouteLimits.shed`) is answered, anything else is 503 with Retry-After and the end. Far above
+      it (by 32) a connection is answered 503 unheard. None: no limit.
+    - `max_concurrent_requests`: handlers that wait or work at once; None: no limit. A stream counts
+      until it begins. What is answered without waiting, and what is never shed, does not count.
+    - `max_queued_requests`: requests that may wait for their turn then (default 0); one above it is
+      503 with Retry-After, at once.
     - `max_pipelined`: bytes kept of requests that wait for their turn; more wait in the kernel.
     """
 
     __slots__ = (
         "body_timeout",
+        "handshake_timeout",
         "header_timeout",
         "keep_alive_timeout",
+        "max_concurrent_requests",
         "max_connections",
         "max_header_size",
         "max_headers",
         "max_pipelined",
+        "max_queued_requests",
         "max_target_size",
         "request_timeout",
         "shutdown_timeout",
@@ -77,12 +86,15 @@ class ServerLimits(_Limits):
     )
 
     body_timeout: float
+    handshake_timeout: float
     header_timeout: float
     keep_alive_timeout: float
+    max_concurrent_requests: int | None
     max_connections: int | None
     max_header_size: int
     max_headers: int
     max_pipelined: int
+    max_queued_requests: int
     max_target_size: int
     request_timeout: float | None
     shutdown_timeout: float
@@ -102,6 +114,9 @@ class ServerLimits(_Limits):
         max_headers: int = 128,
         max_connections: int | None = None,
         max_pipelined: int = 65536,
+        handshake_timeout: float = 10.0,
+        max_concurrent_requests: int | None = None,
+        max_queued_requests: int = 0,
     ) -> None:
         for name, seconds in (
             ("keep_alive_timeout", keep_alive_timeout),
@@ -109,6 +124,7 @@ class ServerLimits(_Limits):
             ("body_timeout", body_timeout),
             ("write_timeout", write_timeout),
             ("shutdown_timeout", shutdown_timeout),
+            ("handshake_timeout", handshake_timeout),
         ):
             setattr(self, name, _seconds("ServerLimits", name, seconds, optional=False))
         self.request_timeout = _seconds(
@@ -119,10 +135,18 @@ class ServerLimits(_Limits):
             ("max_header_size", max_header_size, 64),
             ("max_headers", max_headers, 1),
             ("max_pipelined", max_pipelined, 1),
+            ("max_queued_requests", max_queued_requests, 0),
         ):
             setattr(self, name, _count("ServerLimits", name, count, least=least, optional=False))
         self.max_connections = _count(
             "ServerLimits", "max_connections", max_connections, least=1, optional=True
+        )
+        self.max_concurrent_requests = _count(
+            "ServerLimits",
+            "max_concurrent_requests",
+            max_concurrent_requests,
+            least=1,
+            optional=True,
         )
 
 
@@ -142,6 +166,8 @@ class RouteLimits(_Limits):
       `in_memory_threshold`.
     - `decompress`: whether a body with a Content-Encoding is decoded (default True), under the same
       `max_body_size`; False gives it as it came.
+    - `shed`: whether a request may be answered 503 because the server has too much to do (default
+      True); False for health checks.
     """
 
     __slots__ = (
@@ -151,6 +177,7 @@ class RouteLimits(_Limits):
         "max_body_size",
         "max_part_size",
         "max_parts",
+        "shed",
         "timeout",
     )
 
@@ -160,6 +187,7 @@ class RouteLimits(_Limits):
     max_body_size: int
     max_part_size: int | None
     max_parts: int
+    shed: bool
     timeout: float | None
 
     def __init__(
@@ -172,6 +200,7 @@ class RouteLimits(_Limits):
         max_parts: int = 1000,
         max_part_size: int | None = None,
         decompress: bool = True,
+        shed: bool = True,
     ) -> None:
         for name, count in (
             ("max_body_size", max_body_size),
@@ -185,3 +214,4 @@ class RouteLimits(_Limits):
         self.timeout = _seconds("RouteLimits", "timeout", timeout, optional=True)
         self.cancel_on_disconnect = bool(cancel_on_disconnect)
         self.decompress = bool(decompress)
+        self.shed = bool(shed)

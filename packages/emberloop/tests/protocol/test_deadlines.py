@@ -170,23 +170,6 @@ def test_a_stream_that_has_begun_is_not_under_the_timeout(serve: ServeFixture) -
     assert serve(app).exchange(GET).body == b"0123"
 
 
-def test_connections_above_the_maximum_are_answered_503(serve: ServeFixture) -> None:
-    running = serve(App({"/": hello}, limits=ServerLimits(max_connections=2)))
-    clients = [running.connect() for _ in range(2)]
-    for client in clients:
-        client.send(GET)
-        assert client.recv_response().status == 200
-    with running.connect() as third:
-        answer = third.recv_response()
-        assert (answer.status, answer.header("connection")) == (503, "close")
-        assert third.recv_until_close() == b""
-    clients[0].close()
-    eventually(lambda: running.server.connections == 1)
-    with running.connect() as fourth:
-        fourth.send(GET)
-        assert fourth.recv_response().status == 200
-
-
 HEAD = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
 
 

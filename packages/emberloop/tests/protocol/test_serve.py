@@ -6,13 +6,11 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import threading
 import time
 from pathlib import Path
 
 import pytest
-import trustme
 from ember.limits import ServerLimits
 from ember.request import Request
 from ember.response import StreamingResponse
@@ -119,52 +117,6 @@ def test_a_socket_that_was_given(serve: ServeFixture, listening: bool) -> None:
     running = serve(App({"/": client_of}), sock=sock)
     assert running.port == port
     assert running.get("/").status == 200
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def test_tls(serve: ServeFixture, authority: trustme.CA) -> None:
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
-    running = serve(App({"/": client_of, "/echo": echo}), ssl=server_side)
-    answer = running.request("GET", "/", context=client_side)
-    assert answer.body.endswith(b" https")
-    body = bytes(range(256)) * 4096
-    assert running.request("POST", "/echo", body, context=client_side).body == body
-
-
-def test_tls_clients_that_leave_and_that_speak_plainly(
-    serve: ServeFixture, authority: trustme.CA
-) -> None:
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
-    ended: list[bool] = []
-
-    async def wait(request: Request) -> str:
-        try:
-            await asyncio.sleep(5)
-        finally:
-            ended.append(True)
-        return "late"
-
-    running = serve(App({"/": wait}), ssl=server_side)
-    with running.connect() as plain:
-        plain.send(GET.format("/"))
-        assert b"HTTP" not in plain.recv_until_close()
-    with running.connect() as client:
-        wrapped = client_side.wrap_socket(client.sock, server_hostname="localhost")
-        wrapped.sendall(GET.format("/").encode())
-        eventually(lambda: running.server.requests == 1)
-        wrapped.close()
-    eventually(lambda: ended)
-    eventually(lambda: running.server.connections == 0)
 
 
 def test_connections_and_requests_are_counted(serve: ServeFixture) -> None:

@@ -8,6 +8,7 @@ cdef enum ListenerFlag:
     L_EPOLL = 1 << 4
     L_STARTED = 1 << 5
     L_HELD = 1 << 6         # the registry's reference is kept until the last completion
+    L_EXHAUSTED = 1 << 7    # the owner was told that there is no descriptor left
 
 #: Seconds without accepting after the process ran out of descriptors.
 ACCEPT_RETRY_DELAY = 1.0
@@ -125,6 +126,7 @@ cdef class Listener:
                     self.early = []
                 self.early.append(result)
                 return self.want()
+            self.flags &= ~<uint32_t>L_EXHAUSTED
             try:
                 self.adopt(result)
             except BaseException:
@@ -134,12 +136,18 @@ cdef class Listener:
             # The socket stays readable: give the process time to close something.
             self.pause()
             if not self.closed:
-                self.loop.call_exception_handler({
-                    "message": "socket.accept() out of system resource",
-                    "exception": OSError(-result, os.strerror(-result)),
-                    "socket": self.sock,
-                })
+                if not self.flags & L_EXHAUSTED:
+                    self.flags |= L_EXHAUSTED
+                    self.exhausted(-result)
                 self.loop.call_later(ACCEPT_RETRY_DELAY, self._retry)
+        return 0
+
+    cdef int exhausted(self, int error) except -1:
+        self.loop.call_exception_handler({
+            "message": "socket.accept() out of system resource",
+            "exception": OSError(error, os.strerror(error)),
+            "socket": self.sock,
+        })
         return 0
 
     def _retry(self):

@@ -100,6 +100,7 @@ cdef class Listener:
     cdef int want(self) except -1
     cdef int attend(self) except -1
     cdef int accepted(self, int result) except -1
+    cdef int exhausted(self, int error) except -1        # no descriptors; told once until it heals
 
 
 cdef class CoreLoop:

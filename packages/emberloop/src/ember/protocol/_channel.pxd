@@ -11,6 +11,7 @@ cdef enum:
 
 cdef class Channel:
     cdef readonly object app, limits, client, scheme, loop
+    cdef public object tls                  # TLSInfo, once the handshake is done
     cdef public object context              # what every request's context is a copy of
     cdef public bytearray buffer            # received and not yet used
     cdef Sink sink

@@ -233,6 +233,7 @@ cdef class Connection(Channel):
         h1_reset(&self.head)
         exchange.channel = self
         exchange.request = request
+        request.tls = self.tls
         self.exchange = exchange
         if length <= 0 and not flags & H1_CHUNKED:
             request.content = b""

@@ -1,11 +1,8 @@
 """Where compiled connections meet the world: memory, and any asyncio transport."""
 
 import asyncio
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from weakref import WeakKeyDictionary
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -15,6 +12,7 @@ from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol.sendfile import TransportFiles
+from ember.protocol.unsent import unsent
 
 #: Bytes taken from a socket at once; one buffer serves all connections of a loop.
 RECEIVE_SIZE = 65536
@@ -142,19 +140,7 @@ cdef class TransportSink(Sink):
         return 0
 
     cdef Py_ssize_t backlog(self) except -1:
-        cdef Py_ssize_t size = self.transport.get_write_buffer_size()
-        if self.files is not None:
-            size += self.files.unsent()
-        return size
-
-    cdef long long progress(self) except -1:
-        # The kernel takes from the transport in large steps; the peer from the kernel in small.
-        sock = self.transport.get_extra_info("socket")
-        queued = 0
-        if sock is not None and sock.fileno() >= 0:
-            packed = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-            queued = int.from_bytes(packed, sys.byteorder)
-        return self.backlog() + queued
+        return unsent(self.transport, 0 if self.files is None else self.files.unsent())
 
     cdef int pause_reading(self) except -1:
         self.transport.pause_reading()
@@ -198,21 +184,28 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef Connection connection
         peer = transport.get_extra_info("peername")
         self._sink = sink
+        secured = transport.get_extra_info("ssl_object")
+        app = self._app
+        if self._server is not None:
+            app = self._server.overload.admit(app, self._server.connections)
         sink.owner = self
         sink.transport = self._transport = transport
         connection = self._connection = Connection(
-            self._app,
+            self._app if app is None else app,
             sink,
             limits=self._limits,
             client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
-            scheme="https" if transport.get_extra_info("ssl_object") is not None else "http",
+            scheme="http" if secured is None else "https",
             strict_tasks=self._strict,
         )
+        if secured is not None:
+            from ember.protocol.tls import TLSInfo
+
+            connection.tls = TLSInfo(secured)
         connection.attach(self._loop)
         if self._server is not None:
             self._server._opened(self)
-            most = connection.limits.max_connections
-            if most is not None and self._server.connections > most:
+            if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
 
     def get_buffer(self, sizehint):

@@ -5,6 +5,8 @@ answers into the batch that the loop sends at the end of the turn.
 """
 
 import contextvars
+import logging
+import os
 import socket
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -77,9 +79,16 @@ cdef extern from *:
     void ember_no_delay(int fd)
     long long ember_progress(int fd)
 
+log = logging.getLogger("ember.protocol")
+
 #: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
 #: (RFC 9112 section 9.6).
 LINGER = 2.0
+
+
+cdef long long stream_progress(Stream stream) noexcept:
+    # The backlog alone stands still while the kernel works on one long send.
+    return ember_progress(stream.fd) + stream.backlog
 
 
 cdef class StreamSink(Sink):
@@ -108,8 +117,7 @@ cdef class StreamSink(Sink):
         return self.stream.backlog
 
     cdef long long progress(self) except -1:
-        # The backlog alone stands still while the kernel works on one long send.
-        return ember_progress(self.stream.fd) + self.stream.backlog
+        return stream_progress(self.stream)
 
     cdef int pause_reading(self) except -1:
         return self.stream.pause_reading()
@@ -126,30 +134,34 @@ cdef class StreamSink(Sink):
 
 cdef class HttpStream(Stream):
     """One accepted socket with its connection."""
-    cdef Connection connection
-    cdef HttpListener listener
-    cdef object linger
+
+    cdef Sink make_sink(self):
+        cdef StreamSink sink = StreamSink.__new__(StreamSink)
+        sink.stream = self
+        return sink
 
     cdef int on_connect(self) except -1:
-        cdef StreamSink sink = StreamSink.__new__(StreamSink)
         cdef HttpListener listener = self.listener
         cdef Connection connection
         cdef char text[64]
         cdef int port = 0
         client = None
+        app = listener.app
+        if listener.most >= 0 and listener.server.connections >= listener.most:
+            app = listener.server.overload.admit(app, listener.server.connections)
         if not listener.local:
             if ember_peer(self.fd, text, &port) > 0:
                 client = ((<bytes>text).decode(), port)
             ember_no_delay(self.fd)
-        sink.stream = self
         connection = self.connection = Connection(
-            listener.app, sink, limits=listener.limits, client=client, strict_tasks=listener.strict
+            listener.app if app is None else app, self.make_sink(), limits=listener.limits,
+            client=client, scheme=listener.scheme, strict_tasks=listener.strict
         )
         # Handlers see what was set where the server was made, as with any asyncio server.
         connection.context = listener.context
         connection.attach(self.loop)
         listener.server._opened(connection)
-        if listener.most >= 0 and listener.server.connections > listener.most:
+        if app is None:
             connection.refuse(ProtocolError(503, "the server has too many connections"))
         return 0
 
@@ -212,18 +224,20 @@ cdef class HttpStream(Stream):
 
 cdef class HttpListener(Listener):
     """A listening socket whose connections speak HTTP."""
-    cdef object app, limits, server, context
-    cdef bint strict, local
-    cdef long most
 
     def __init__(self, CoreLoop loop, sock, app, limits, server, bint strict):
         self.app = app
         self.limits = limits
         self.server = server
+        self.scheme = "http"
         self.strict = strict
         self.local = sock.family == socket.AF_UNIX
         self.most = -1 if limits.max_connections is None else limits.max_connections
         self.context = contextvars.copy_context()
+
+    cdef int exhausted(self, int error) except -1:
+        log.warning("no connections are accepted for now: %s (descriptors)", os.strerror(error))
+        return 0
 
     cdef Stream make_stream(self):
         cdef HttpStream stream = HttpStream.__new__(HttpStream)
@@ -235,7 +249,9 @@ class NativeListener:
     """What `Server` keeps of a listening socket: `close()`."""
 
     def __init__(self, loop, sock, app, limits, server, strict, backlog, shared=False):
-        cdef HttpListener listener = HttpListener(loop, sock, app, limits, server, strict)
+        self._begin(HttpListener(loop, sock, app, limits, server, strict), sock, backlog, shared)
+
+    def _begin(self, HttpListener listener, sock, backlog, shared):
         listener.shared = shared
         sock.listen(backlog)
         listener.start()

@@ -30,6 +30,7 @@ cdef class Request:
     cdef h1_head head
     cdef bytes raw                      # the head as received
     cdef readonly object client, scheme
+    cdef public object tls
     cdef public object app, route, limits
     cdef object _path_params, _context, _state, _id, _method, _path, _args, _headers, _cookies
     cdef public object _after           # callbacks to await after the response

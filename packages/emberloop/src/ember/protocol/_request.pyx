@@ -205,6 +205,12 @@ cdef class Request:
         return client_ip(self.client, self.headers, getattr(self.app, "trusted_proxies", ()))
 
     @property
+    def client_cert(self):
+        """The certificate that the client has proved to own, as `ssl.SSLSocket.getpeercert()` gives
+        it; None without one."""
+        return None if self.tls is None else self.tls.client_cert
+
+    @property
     def id(self):
         """A random id of this request, 16 hexadecimal digits."""
         if self._id is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import partial
 
 from ember._build import PURE
 from ember.limits import ServerLimits
 from ember.protocol.listening import bind, bind_unix
+from ember.protocol.overload import Overload
 from ember.protocol.sharing import ReaderListener, Turns
 
 TYPE_CHECKING = False
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ember.protocol.application import Application
     from ember.protocol.sharing import Share
+    from ember.protocol.tls import ServerTLS
 
 __all__ = ["Server", "serve"]
 
@@ -35,6 +38,10 @@ class Server:
         self._share = share
         self._turns: list[Turns] = []
         self._retiring = False
+        #: how much of what came is turned away: `running`, `queued`, `shed`, `refused`
+        self.overload = Overload(limits)
+        self._tls: ServerTLS | None = None
+        self._tls_timer: asyncio.TimerHandle | None = None
         self._listeners: list[asyncio.AbstractServer] = []
         self._protocols: set[HTTPProtocol] = set()
         self._finished_requests = 0
@@ -56,6 +63,22 @@ class Server:
     def requests(self) -> int:
         """How many requests came since the start."""
         return self._finished_requests + sum(p.requests for p in self._protocols)
+
+    def reload_tls(self) -> bool:
+        """Read the certificates again, for connections from now on; they are looked at every
+        `check_interval` anyway. False when there are none, or when they cannot be used: then those
+        before stay in use, and the log says why."""
+        return self._tls is not None and self._tls.reload()
+
+    def _watch(self, tls: ServerTLS) -> None:
+        self._tls = tls
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            self._tls_timer = loop.call_later(tls.check_interval, look)
+            tls.check()
+
+        self._tls_timer = loop.call_later(tls.check_interval, look)
 
     def _opened(self, protocol: HTTPProtocol) -> None:
         self._protocols.add(protocol)
@@ -146,6 +169,9 @@ class Server:
         for turns in self._turns:
             turns.close()
         self._turns.clear()
+        if self._tls_timer is not None:
+            self._tls_timer.cancel()
+            self._tls_timer = None
         if self._unlink is not None:
             path, inode = self._unlink
             self._unlink = None
@@ -163,7 +189,7 @@ async def serve(
     sockets: Sequence[socket.socket] = (),
     share: Share | None = None,
     uds: str | None = None,
-    ssl: ssl_module.SSLContext | None = None,
+    ssl: ssl_module.SSLContext | ServerTLS | None = None,
     backlog: int = 2048,
     limits: ServerLimits | None = None,
     strict_tasks: bool = False,
@@ -173,17 +199,26 @@ async def serve(
     and IPv6. `share`: other processes accept from the same sockets, and it says when this one has
     its share of the connections.
 
+    `ssl` serves https: `ServerTLS` with files that may change, or a context of one's own.
     `limits` default to `app.limits`. Raises `OSError` when the address cannot be had; its
     `strerror` says which.
     """
     limits = app.limits if limits is None else limits
     loop = asyncio.get_running_loop()
     server = Server(limits, share)
+    context: Any = ssl
+    if ssl is not None and not hasattr(ssl, "wrap_bio"):
+        context = ssl.context
+        server._watch(ssl)
+    secured: dict[str, Any] = {}
+    if context is not None:
+        secured = {"ssl": context, "ssl_handshake_timeout": limits.handshake_timeout}
+    app = server.overload.guard(app)
 
     def connect() -> HTTPProtocol:
         return HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
 
-    native = _native_listener(loop)
+    native = _native_listener(loop, context)
     if sock is not None:
         sockets = [sock]
     elif not sockets:
@@ -192,19 +227,19 @@ async def serve(
         for listening in sockets:
             listening.setblocking(False)
             listener: Any
-            if native is not None and ssl is None:
+            if native is not None:
                 listener = native(
                     loop, listening, app, limits, server, strict_tasks, backlog, share is not None
                 )
             elif share is not None:
-                listener = ReaderListener(loop, listening, connect, ssl, backlog)
+                listener = ReaderListener(loop, listening, connect, secured, backlog)
             elif listening.family == getattr(socket, "AF_UNIX", None):
                 listener = await loop.create_unix_server(
-                    connect, sock=listening, ssl=ssl, backlog=backlog
+                    connect, sock=listening, backlog=backlog, **secured
                 )
             else:
                 listener = await loop.create_server(
-                    connect, sock=listening, ssl=ssl, backlog=backlog
+                    connect, sock=listening, backlog=backlog, **secured
                 )
             if share is not None:
                 server._turns.append(Turns(loop, listening, listener, share))
@@ -222,7 +257,7 @@ async def serve(
     return server
 
 
-def _native_listener(loop: asyncio.AbstractEventLoop) -> Any:
+def _native_listener(loop: asyncio.AbstractEventLoop, context: ssl_module.SSLContext | None) -> Any:
     """The listener that needs neither transport nor protocol, where `loop` is the compiled one."""
     if PURE:
         return None
@@ -230,6 +265,10 @@ def _native_listener(loop: asyncio.AbstractEventLoop) -> Any:
 
     if not isinstance(loop, CoreLoop):
         return None
-    from ember.protocol._native import NativeListener
+    if context is None:
+        from ember.protocol._native import NativeListener
 
-    return NativeListener
+        return NativeListener
+    from ember.protocol._tls import NativeTlsListener
+
+    return partial(NativeTlsListener, ssl_context=context)

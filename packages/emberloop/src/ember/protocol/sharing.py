@@ -15,7 +15,6 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl as ssl_module
     from collections.abc import Callable
     from typing import Any, Protocol
 
@@ -138,13 +137,13 @@ class ReaderListener:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         connect: Callable[[], asyncio.BaseProtocol],
-        ssl: ssl_module.SSLContext | None,
+        secured: dict[str, Any],
         backlog: int,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._connect = connect
-        self._ssl = ssl
+        self._secured = secured
         self._arriving: set[asyncio.Task[Any]] = set()
         self._retry: asyncio.TimerHandle | None = None
         sock.listen(backlog)
@@ -186,6 +185,6 @@ class ReaderListener:
 
     async def _serve(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._connect, accepted, ssl=self._ssl)
+            await self._loop.connect_accepted_socket(self._connect, accepted, **self._secured)
         except OSError:  # the client left, or its handshake failed (SSLError is one)
             accepted.close()

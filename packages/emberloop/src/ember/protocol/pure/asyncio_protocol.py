@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import sys
 from typing import cast
 from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
 from ember.protocol.pure.connection import Connection
 from ember.protocol.sendfile import TransportFiles
+from ember.protocol.unsent import unsent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,19 +61,26 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         transport = cast("asyncio.Transport", transport)
         self._transport = transport
         peer = transport.get_extra_info("peername")
+        secured = transport.get_extra_info("ssl_object")
+        app: Application | None = self._app
+        if self._server is not None:
+            app = self._server.overload.admit(self._app, self._server.connections)
         connection = self._connection = Connection(
-            self._app,
+            self._app if app is None else app,
             transport,
             self,
             limits=self._limits,
             client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
-            scheme="https" if transport.get_extra_info("ssl_object") is not None else "http",
+            scheme="http" if secured is None else "https",
         )
+        if secured is not None:
+            from ember.protocol.tls import TLSInfo
+
+            connection.tls = TLSInfo(secured)
         connection.attach(self._loop)
         if self._server is not None:
             self._server._opened(self)
-            most = connection.limits.max_connections
-            if most is not None and self._server.connections > most:
+            if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -135,21 +142,9 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         transport.abort()
 
     def unsent(self) -> int:
-        """Bytes that the peer has not taken. Those in the kernel count: a slow reader that makes
-        progress must not look like one that takes nothing."""
-        transport = self._transport
-        assert transport is not None
-        size = transport.get_write_buffer_size()
-        sock = transport.get_extra_info("socket")
-        if size and sock is not None and sys.platform == "linux":
-            import fcntl
-            import termios
-
-            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-            size += int.from_bytes(queued, sys.byteorder)
-        if self._files is not None:
-            size += self._files.unsent()
-        return size
+        """Bytes that the peer has not taken."""
+        assert self._transport is not None
+        return unsent(self._transport, 0 if self._files is None else self._files.unsent())
 
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
         if self._files is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
     from ember.protocol.openfile import OpenFile
+    from ember.protocol.tls import TLSInfo
 
     class Transport(Protocol):
         """What the connection needs of the world below; every asyncio transport has it."""
@@ -65,6 +66,8 @@ class Connection:
         self.limits = app.limits if limits is None else limits
         self.client = client
         self.scheme = scheme
+        #: what TLS knows of the peer
+        self.tls: TLSInfo | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         #: what every request starts from, so that none sees what another one has set
         self.context = contextvars.copy_context()

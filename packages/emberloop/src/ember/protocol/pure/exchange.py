@@ -71,6 +71,7 @@ class Exchange:
             client=connection.client,
             scheme=connection.scheme,
         )
+        self._request.tls = connection.tls
 
     @property
     def method(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ember.protocol.decoding import DecodedBody
     from ember.protocol.pure.body import Body
     from ember.protocol.pure.headers import HeadersInit
+    from ember.protocol.tls import TLSInfo
     from ember.response import HTMLResponse
 
 _DEFAULT_LIMITS = RouteLimits()
@@ -57,6 +58,7 @@ class Request:
         "path_params",
         "route",
         "scheme",
+        "tls",
     )
 
     #: the method, as sent: methods are case-sensitive (RFC 9110 section 9.1)
@@ -65,6 +67,8 @@ class Request:
     client: tuple[str, int] | None
     #: "http" or "https"
     scheme: str
+    #: the TLS connection it came over; None without TLS
+    tls: TLSInfo | None
     #: what the connection enforces for this request; `dispatch` may set it
     limits: RouteLimits
     path_params: dict[str, Any]
@@ -83,6 +87,7 @@ class Request:
         self.method = head.method
         self.client = client
         self.scheme = scheme
+        self.tls = None
         self.limits = _DEFAULT_LIMITS
         self.path_params = {}
         self.app = None
@@ -175,6 +180,12 @@ class Request:
     def client_ip(self) -> str | None:
         """The client's address; behind `app.trusted_proxies`, what they report."""
         return client_ip(self.client, self.headers, getattr(self.app, "trusted_proxies", ()))
+
+    @property
+    def client_cert(self) -> dict[str, Any] | None:
+        """The certificate that the client has proved to own, as `ssl.SSLSocket.getpeercert()` gives
+        it; None without one."""
+        return None if self.tls is None else self.tls.client_cert
 
     @property
     def id(self) -> str:
