@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
-from ember import Ember, Events, Request, StartError
+from ember import Ember, Events, Request, ServerLimits, StartError
 from ember.components import Components
 from ember.hooks import HookError
 
@@ -194,7 +194,8 @@ def test_routes_that_conflict_keep_the_server_from_starting() -> None:
         ({"uds": "x", "fd": 3}, "uds= and fd= exclude each other"),
         ({"ssl_keyfile": "k"}, "TLS needs ssl_certfile="),
         ({"ssl_certfile": "/nowhere/c.pem"}, "TLS: /nowhere/c.pem does not exist"),
-        ({"ssl_certfile": __file__}, "cannot be used"),
+        ({"ssl_certfile": __file__}, "TLS: .*test_lifecycle.py holds no certificate"),
+        ({"ssl_client_cert": "optional"}, "TLS needs ssl_certfile="),
         ({"thread_pool_workers": 0}, "thread_pool_workers=0: expected a whole number"),
         ({"io_uring_buf_size": 0}, "io_uring_buf_size=0: expected a whole number"),
         ({"host": "no.such.host.invalid"}, "no.such.host.invalid is not an address"),
@@ -254,7 +255,9 @@ def test_tls_serves_https_and_asks_for_a_client_certificate_when_told_to(tmp_pat
 
     @app.get("/")
     async def index(request: Request) -> str:
-        return request.scheme
+        cert = request.client_cert
+        names = [] if cert is None else [name for _, name in cert["subjectAltName"]]
+        return " ".join([request.scheme, *names])
 
     def ask(context: ssl.SSLContext) -> bytes:
         connection = http.client.HTTPSConnection(
@@ -279,6 +282,36 @@ def test_tls_serves_https_and_asks_for_a_client_certificate_when_told_to(tmp_pat
     try:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(anonymous)
-        assert ask(known) == b"https"
+        assert ask(known) == b"https me"
+    finally:
+        app.stop()
+    options |= {"ssl_client_cert": "optional", "ssl_ca_certs": roots}
+    app.run(ssl_certfile=certificate, ssl_keyfile=key, **options)
+    try:
+        assert (ask(anonymous), ask(known)) == (b"https", b"https me")
+        assert app.server is not None
+        assert app.server.reload_tls()
+    finally:
+        app.stop()
+
+
+def test_health_is_answered_when_there_is_too_much_to_do() -> None:
+    app = Ember(server_limits=ServerLimits(max_connections=1, max_concurrent_requests=1))
+
+    @app.get("/")
+    async def index() -> str:
+        return "here"
+
+    app.run(port=0, block=False, startup_message=False)
+    try:
+        first = http.client.HTTPConnection("127.0.0.1", port_of(app), timeout=DEADLINE)
+        first.request("GET", "/")
+        assert first.getresponse().read() == b"here"
+        for path, status in (("/", 503), ("/healthz", 200), ("/readyz", 200)):
+            more = http.client.HTTPConnection("127.0.0.1", port_of(app), timeout=DEADLINE)
+            more.request("GET", path)
+            assert more.getresponse().status == status
+            more.close()
+        first.close()
     finally:
         app.stop()

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from ember.limits import RouteLimits
 from ember.response import JSONResponse, ProblemResponse, Response
 from ember.routes import Route
 from ember.signature import Plan
@@ -23,6 +24,8 @@ logger = logging.getLogger("ember.health")
 
 #: Seconds that a readiness check may take, unless it says otherwise.
 TIMEOUT = 5.0
+#: A server with too much to do still says so to those who ask.
+_NEVER_SHED = RouteLimits(shed=False)
 
 
 class ReadinessCheck:
@@ -154,7 +157,7 @@ def health_routes(
         (health.readyz_url, readyz),
     ]
     return [
-        (Route(path, handler, ("GET",), include_in_schema=False), Plan([], ()))
+        (Route(path, handler, ("GET",), limits=_NEVER_SHED, include_in_schema=False), Plan([], ()))
         for path, handler in wanted
         if path is not None and path not in taken
     ]

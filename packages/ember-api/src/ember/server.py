@@ -19,10 +19,13 @@ from ember.workers.board import Board, State
 
 if TYPE_CHECKING:
     import socket
-    import ssl
+    from collections.abc import Mapping
 
     from ember.application import Ember
     from ember.protocol import Server
+    from ember.protocol.tls import ServerTLS
+
+    Path = str | os.PathLike[str]
 
 logger = logging.getLogger("ember.server")
 
@@ -54,6 +57,9 @@ class Options(NamedTuple):
     io_uring_num_bufs: int = 256
     io_uring_buf_size: int = 8192
     reload: bool = False
+    ssl_keyfile_password: str | bytes | Callable[[], str | bytes] | None = None
+    ssl_client_cert: str | None = None
+    ssl_certs: Mapping[str, Path | tuple[Path, Path | None]] | None = None
 
     def check(self) -> None:
         """Raises StartError for what this version cannot do or what contradicts itself."""
@@ -79,7 +85,9 @@ class Options(NamedTuple):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise StartError(f"{name}={value!r}: expected a whole number, 1 or more")
-        if (self.ssl_keyfile or self.ssl_ca_certs) and not self.ssl_certfile:
+        if not self.ssl_certfile and any(
+            getattr(self, name) is not None for name in Options._fields if name.startswith("ssl_")
+        ):
             raise StartError("TLS needs ssl_certfile= (and ssl_keyfile=, unless it is in there)")
 
 
@@ -160,6 +168,10 @@ class AppServer:
     def requests(self) -> int:
         """How many requests came since the start."""
         return self._server.requests if self._server else 0
+
+    def reload_tls(self) -> bool:
+        """Read the certificates again; see `Server.reload_tls`."""
+        return self._server is not None and self._server.reload_tls()
 
     # -- lifecycle ----------------------------------------------------------------------------
 
@@ -292,7 +304,7 @@ class AppServer:
 
     # -- pieces -------------------------------------------------------------------------------
 
-    async def _listen(self, context: ssl.SSLContext | None) -> Server:
+    async def _listen(self, tls: ServerTLS | None) -> Server:
         from ember.protocol import serve
 
         options = self.options
@@ -302,7 +314,7 @@ class AppServer:
             port=options.port,
             sock=self._inherited(),
             uds=None if options.uds is None else os.fspath(options.uds),
-            ssl=context,
+            ssl=tls,
         )
 
     def _inherited(self) -> socket.socket | None:
@@ -316,29 +328,13 @@ class AppServer:
         except OSError as error:
             raise StartError(f"fd={fd} is not a socket: {error.strerror}") from None
 
-    def _tls(self) -> ssl.SSLContext | None:
-        options = self.options
-        if options.ssl_certfile is None:
-            return None
-        import ssl
+    def _tls(self) -> ServerTLS | None:
+        from ember.certificates import certificates
 
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
-            if options.ssl_ca_certs is not None:
-                context.load_verify_locations(options.ssl_ca_certs)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except FileNotFoundError:
-            files = (options.ssl_certfile, options.ssl_keyfile, options.ssl_ca_certs)
-            missing = [str(f) for f in files if f is not None and not os.path.exists(f)]
-            raise StartError(f"TLS: {', '.join(missing)} does not exist") from None
-        except (ssl.SSLError, OSError) as error:
-            raise StartError(
-                f"TLS: {options.ssl_certfile} and {options.ssl_keyfile or 'its key'} "
-                f"cannot be used: {error}"
-            ) from None
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+            return certificates(self.options)
+        except ValueError as error:
+            raise StartError(f"TLS: {error}") from None
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         try:
@@ -356,6 +352,8 @@ class AppServer:
                 loop.add_signal_handler(number, self._on_signal)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
+        if self.options.ssl_certfile is not None and hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self.reload_tls)
 
     def _on_signal(self) -> None:
         self._signals += 1

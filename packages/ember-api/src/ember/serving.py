@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
     from ember.application import Ember
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ember.testing import TestClient
     from ember.testing.options import ClientOptions
     from ember.threads import ThreadPool
+
+    Path = str | os.PathLike[str]
+    Password = str | bytes | Callable[[], str | bytes]
 
 
 class Serving:
@@ -68,6 +72,9 @@ class Serving:
         io_uring_num_bufs: int = 256,
         io_uring_buf_size: int = 8192,
         reload: bool = False,
+        ssl_keyfile_password: Password | None = None,
+        ssl_client_cert: str | None = None,
+        ssl_certs: Mapping[str, Path | tuple[Path, Path | None]] | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
 
@@ -76,8 +83,11 @@ class Serving:
         - `workers`: this version serves with one process; more is an error.
         - `debug`: as in Ember(debug=True), and start errors come with their traceback.
         - `thread_pool_workers`: threads for `def` handlers (default 40).
-        - `ssl_certfile`, `ssl_keyfile`: serve https; `ssl_ca_certs`: ask clients for a certificate
-          signed by one of these.
+        - `ssl_certfile`, `ssl_keyfile`, `ssl_keyfile_password`: serve https (PEM; TLS 1.2 and 1.3).
+          `ssl_certs`: further certificates by host name, `{"shop.example": (certfile, keyfile)}`.
+          Files that change are read again within ten seconds, and on SIGHUP.
+        - `ssl_ca_certs`: ask clients for a certificate signed by one of these: it is in
+          `request.client_cert`. `ssl_client_cert`: "required" (the default then) or "optional".
         - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
         - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count and bytes;
           this version's ring sizes them itself.
@@ -107,6 +117,9 @@ class Serving:
                 io_uring_num_bufs=io_uring_num_bufs,
                 io_uring_buf_size=io_uring_buf_size,
                 reload=reload,
+                ssl_keyfile_password=ssl_keyfile_password,
+                ssl_client_cert=ssl_client_cert,
+                ssl_certs=ssl_certs,
             ),
             block=block,
         )

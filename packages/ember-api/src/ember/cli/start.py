@@ -22,8 +22,12 @@ from ember.server import LOOPS
 @click.option("--fd", type=int, help="Take an inherited listening socket instead.")
 @click.option("--ssl-certfile", metavar="PATH", help="Serve https with this certificate.")
 @click.option("--ssl-keyfile", metavar="PATH")
+@click.option("--ssl-keyfile-password", metavar="TEXT", help="Of an encrypted key.")
 @click.option(
     "--ssl-ca-certs", metavar="PATH", help="Ask clients for a certificate signed by these."
+)
+@click.option(
+    "--ssl-client-cert", type=click.Choice(("required", "optional")), help="Default: required."
 )
 @click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
 @click.option("--thread-pool-workers", type=click.IntRange(min=1), help="Threads for def handlers.")

@@ -12,6 +12,18 @@ HIGH = 65536
 LOW = 16384
 
 
+class NoTLS:
+    """What `request.tls` asks, where https is only said."""
+
+    def version(self) -> None: ...
+
+    def cipher(self) -> None: ...
+
+    def selected_alpn_protocol(self) -> None: ...
+
+    def getpeercert(self, binary_form: bool = False) -> None: ...
+
+
 class Pipe(asyncio.Transport):
     """The transport that the server writes to; the test reads what it wrote with `receive`."""
 
@@ -20,8 +32,7 @@ class Pipe(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._facts: dict[str, Any] = {
             "peername": client,
-            # Whether there is one is all that the server asks.
-            "ssl_object": object() if https else None,
+            "ssl_object": NoTLS() if https else None,
         }
         self._protocol: Any = None
         self._sent = bytearray()
