@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import framework, sse
+from bench import crud, framework, sse
 from bench.bar import Bar
+from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
 from bench.sse import report as sse_report
@@ -40,5 +41,12 @@ PARTS = {
         sse_report.BARS,
         sse_report.tables,
         sse_report.panels,
+    ),
+    "crud": Part(
+        "CRUD on PostgreSQL: the task board beside FastAPI and Express",
+        crud.run,
+        crud_report.BARS,
+        crud_report.tables,
+        crud_report.panels,
     ),
 }

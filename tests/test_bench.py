@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from bench import bars, native, picture, report
+from bench import bars, crud, native, picture, report
 from bench.cases import BY_NAME, DOCUMENT
+from bench.crud import script
 from bench.http import verify
 from bench.http.run import FLOOR
 from bench.process import Server, ServerFailed
@@ -187,3 +188,46 @@ def test_the_listener_counts_what_is_lost_and_what_is_out_of_order(
 def test_a_stream_that_is_wrong_ends_the_run(stream: bytes, reason: str) -> None:
     with pytest.raises(ServerFailed, match=reason):
         listen(stream)
+
+
+CREATED = b'HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n{"id": 7}'
+
+
+def mixed(answer: bytes, asked: list[tuple[script.Asked, bytes]]) -> dict[str, Any]:
+    with floor(answer) as server:
+        return crud._window(server, script.packed(asked), 0.0, 0.05)
+
+
+def test_a_mix_is_asked_in_turn_and_counted_by_kind() -> None:
+    counts = [sum(asked.kind == kind for asked in script._mixed()) for kind in range(3)]
+    assert [100 * count // script.ENTRIES for count in counts] == list(script.SHARES)
+    page = script.Asked(script.LIST, HELLO.request, {})
+    heard = mixed(ANSWER, [(page, HELLO.body)])
+    assert heard["answers"] == heard["by_kind"][script.LIST] > 0
+    new = script.Asked(script.CREATE, HELLO.request, {})
+    heard = mixed(CREATED, [(new, b"whatever")])
+    assert heard["answers"] == heard["by_kind"][script.CREATE] > 0
+    assert heard["sent_by_kind"][script.CREATE] >= heard["answers"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        (ANSWER.replace(b"World", b"Mars!"), script.GET, "wrong body"),
+        (ANSWER, script.CREATE, "wrong status"),
+        (ANSWER + b"x", script.GET, "more than was asked for"),
+        (ANSWER.replace(b"Content-Length: 13\r\n", b""), script.GET, "no Content-Length"),
+    ],
+)
+def test_a_wrong_answer_in_a_mix_ends_the_round(answer: bytes, kind: int, reason: str) -> None:
+    asked = script.Asked(kind, HELLO.request, {})
+    with pytest.raises(ServerFailed, match=reason):
+        mixed(answer, [(asked, HELLO.body)])
+
+
+def test_rows_of_the_mix_are_compared_whatever_the_spelling_of_their_times() -> None:
+    said = script._task(4001)
+    for spelling in ("2026-01-01T01:06:41Z", "2026-01-01T01:06:41.000+00:00"):
+        heard = {**said, "created_at": spelling, "updated_at": spelling}
+        assert script._comparable({"items": [heard]}) == {"items": [said]}
+        assert script._comparable({**heard, "id": 4002}) != said

@@ -61,9 +61,10 @@ def _bolt(port: int) -> list[str]:
     ]
 
 
-def _node(script: str) -> Callable[[int], list[str]]:
-    node = shutil.which("node") or "node"
-    return lambda port: [node, str(HERE / "peers" / "node" / script), str(port)]
+def node(script: str) -> Callable[[int], list[str]]:
+    """The command of a script of `bench/peers/node`."""
+    program = shutil.which("node") or "node"
+    return lambda port: [program, str(HERE / "peers" / "node" / script), str(port)]
 
 
 def _python(name: str, command: Callable[[int], list[str]], *packages: str) -> Peer:
@@ -72,7 +73,7 @@ def _python(name: str, command: Callable[[int], list[str]], *packages: str) -> P
 
 def _js(name: str, script: str, *packages: str) -> Peer:
     env = {"NODE_PATH": install.node_path(), "NODE_ENV": "production"}
-    return Peer(Target(name, "other", _node(script), env), lambda: install.node(*packages))
+    return Peer(Target(name, "other", node(script), env), lambda: install.node(*packages))
 
 
 PEERS = (

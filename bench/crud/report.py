@@ -1,0 +1,62 @@
+"""What the CRUD part measured: bars, tables, panels of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.bar import Bar, ratio
+from bench.crud import EMBER, EXPRESS, FASTAPI
+from bench.crud.script import KINDS, SHARES
+from bench.http.tables import Table
+
+Results = dict[str, Any]
+
+
+def _against(peer: str) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        servers = results.get("crud", {}).get("servers", {})
+        ours, theirs = servers.get(EMBER), servers.get(peer)
+        return ratio(ours, theirs) if ours and theirs else None
+
+    return measure
+
+
+BARS = (
+    Bar("crud", f"without a cache, against {FASTAPI}", 1 / 3, "×", _against(FASTAPI)),
+    Bar("crud", f"without a cache, against {EXPRESS}", 1 / 2, "×", _against(EXPRESS)),
+)
+
+
+def tables(part: Results) -> list[Table]:
+    """CPU per request of the server process, rates and latencies."""
+    fastapi = part["servers"].get(FASTAPI)
+    rows = []
+    for name, f in part["servers"].items():
+        beside = f" ({ratio(f, fastapi):.2f}×)" if fastapi and name != FASTAPI else ""
+        rows.append(
+            [
+                name,
+                f"{f['cpu_us']:.1f}{beside}",
+                f"{f['rate']:,}",
+                f"{f['busy']:.0%}",
+                f"{f['p50_us']:,} / {f['p99_us']:,}",
+                " / ".join(f"{f['p50_by_kind'][kind]:,}" for kind in KINDS),
+            ]
+        )
+    mix = ", ".join(f"{share} % {kind}" for share, kind in zip(SHARES, KINDS, strict=True))
+    title = (
+        f"CRUD on PostgreSQL, {part['rows']:,} rows: {mix} ({part['connections']} connections, "
+        f"pools of {part['pool']}, medians of {part['rounds']} rounds of {part['seconds']:g} s)"
+    )
+    head = [
+        *("server", f"CPU µs per request (× {FASTAPI})", "answers/s", "busy"),
+        *("µs: median / p99", f"median µs: {' / '.join(KINDS)}"),
+    ]
+    versions = [[name, text] for name, text in part["versions"].items()]
+    return [(title, head, rows), ("Versions of the peers", ["server", "versions"], versions)]
+
+
+def panels(part: Results) -> list[tuple[str, Results]]:
+    """CPU per request of the mix."""
+    return [(f"CRUD mix on PostgreSQL, {part['rows']:,} rows", part["servers"])]
