@@ -122,6 +122,7 @@ class LocalCache(Cache):
 
     def stats(self) -> CacheStats:
         store = self.store
+        store.count()
         return CacheStats(
             hits=store.hits,
             stale=self._stale,

@@ -21,9 +21,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
+
+from ember.cache.fields import (
+    FOREVER,
+    Fields,
+    cache_control,
+    delta_seconds,
+    http_date,
+    index,
+    vary_names,
+)
 
 __all__ = [
     "Decision",
@@ -44,16 +52,12 @@ __all__ = [
     "weak_match",
 ]
 
-Fields = Iterable[tuple[str, str]]
-
 METHODS: Final = frozenset({"GET", "HEAD"})
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 # RFC 9110, 15.1: the 2xx that may be stored without explicit freshness; 206 needs a cache that can
 # put ranges together (3.3), which this is not.
 HEURISTIC: Final = frozenset({200, 203, 204})
 CREDENTIALS: Final = ("authorization", "cookie")
-# 1.2.2: what a delta-seconds that is too large to be represented is taken for.
-FOREVER: Final = 2**31
 # RFC 9110, 15.4.5: what a 304 has to repeat of the 200 that it stands for.
 KEPT_IN_304: Final = frozenset(
     {"cache-control", "content-location", "date", "etag", "expires", "vary"}
@@ -81,6 +85,8 @@ class Decision(NamedTuple):
     """It says itself that it may be given to requests with credentials."""
     vary: tuple[str, ...] = ()
     """Request fields that the second part of the key is made of."""
+    strict: bool = False
+    """It may never be given stale, whatever the cache was made with (4.2.4)."""
 
 
 def decide(
@@ -99,7 +105,7 @@ def decide(
     to bring its own. `now`: seconds since the epoch. `keyed`: request fields (lower case) that are
     part of the key anyway.
     """
-    asked, answered = _index(request), _index(response)
+    asked, answered = index(request), index(response)
     if method not in METHODS:
         return _no(f"3: {method} is not cached here")
     if not 200 <= status < 300:
@@ -148,10 +154,12 @@ def decide(
         reason="",
         lifetime=left,
         age=age,
-        stale_while_revalidate=_seconds(window.get("stale-while-revalidate")) or 0.0,  # RFC 5861, 3
-        stale_if_error=_seconds(window.get("stale-if-error")) or 0.0,  # RFC 5861, 4
+        stale_while_revalidate=delta_seconds(window.get("stale-while-revalidate"))
+        or 0.0,  # RFC 5861, 3
+        stale_if_error=delta_seconds(window.get("stale-if-error")) or 0.0,  # RFC 5861, 4
         for_all=for_all,
         vary=vary,
+        strict=strict,
     )
 
 
@@ -164,13 +172,13 @@ def lifetime(
     """
     for directive in ("s-maxage", "max-age"):
         if directive in said:
-            return float(_seconds(said[directive]) or 0)
+            return float(delta_seconds(said[directive]) or 0)
     expires = response.get("expires")
     if expires is None:
         return None
-    ends = {_date(value) for value in expires}
+    ends = {http_date(value) for value in expires}
     end = ends.pop() if len(ends) == 1 else None
-    begin = _date(response["date"][0]) if response.get("date") else now
+    begin = http_date(response["date"][0]) if response.get("date") else now
     if end is None or begin is None:
         return 0.0  # 5.3: an invalid date, especially "0", is in the past
     return max(0.0, end - begin)
@@ -193,7 +201,7 @@ def may_reuse(
     """
     if method not in METHODS:
         return False
-    asked = _index(request)
+    asked = index(request)
     if not for_all and personal(request, keyed):
         return False
     said = cache_control(asked.get("cache-control", ()))
@@ -202,11 +210,11 @@ def may_reuse(
     if not said and any("no-cache" in v.lower() for v in asked.get("pragma", ())):  # 5.4
         return False
     if "max-age" in said:  # 5.2.1.1
-        oldest = _seconds(said["max-age"])
+        oldest = delta_seconds(said["max-age"])
         if oldest is None or age > oldest:
             return False
     if "min-fresh" in said:  # 5.2.1.3
-        least = _seconds(said["min-fresh"])
+        least = delta_seconds(said["min-fresh"])
         if least is None or fresh_for < least:
             return False
     return True  # max-stale (5.2.1.2) is a permission, and nobody has to make use of it
@@ -221,7 +229,7 @@ def personal(request: Fields, keyed: Iterable[str] = ()) -> bool:
 
 def only_if_cached(request: Fields) -> bool:
     """5.2.1.7: the client wants a stored answer or 504 Gateway Timeout."""
-    return "only-if-cached" in cache_control(_index(request).get("cache-control", ()))
+    return "only-if-cached" in cache_control(index(request).get("cache-control", ()))
 
 
 def invalidates(method: str, status: int) -> bool:
@@ -251,7 +259,7 @@ def key(
     parts = [f"{method} {'' if host is None else '//' + host.lower()}{path}"]
     if query:
         parts[0] += "?" + query
-    asked = _index(request)
+    asked = index(request)
     for name in sorted({name.lower() for name in vary}):
         values = asked.get(name)
         if values is None:
@@ -265,30 +273,6 @@ def key(
             ).hexdigest()
         parts.append(f"{name}: {text}")
     return "\n".join(parts)
-
-
-def vary_names(values: Iterable[str]) -> tuple[str, ...] | None:
-    """4.1, RFC 9110, 12.5.5: the names in Vary, lower case and sorted; None: it has a `*`."""
-    names = {name.strip().lower() for value in values for name in value.split(",")} - {""}
-    return None if "*" in names else tuple(sorted(names))
-
-
-def cache_control(values: Iterable[str]) -> dict[str, str | None]:
-    """5.2: the directives, names in lower case, with their arguments (quoted or not) or None.
-
-    A directive that is given twice with different arguments has the argument "": not well formed.
-    """
-    result: dict[str, str | None] = {}
-    for part in _split(",".join(values)):
-        name, equals, argument = part.partition("=")
-        name = name.strip().lower()
-        if not name:
-            continue
-        value = _unquote(argument.strip()) if equals else None
-        if name in result and result[name] != value:
-            value = ""
-        result[name] = value
-    return result
 
 
 def current_age(stored_age: float, resident: float) -> float:
@@ -321,7 +305,7 @@ def not_modified(
     """
     if method not in METHODS:
         return False
-    asked = _index(request)
+    asked = index(request)
     tags = asked.get("if-none-match")
     if tags is not None:
         if [tag.strip() for tag in tags] == ["*"]:
@@ -331,7 +315,7 @@ def not_modified(
     since = asked.get("if-modified-since")
     if since is None or len(since) != 1 or last_modified is None:
         return False
-    bound, modified = _date(since[0]), _date(last_modified)
+    bound, modified = http_date(since[0]), http_date(last_modified)
     return bound is not None and modified is not None and modified <= bound
 
 
@@ -344,71 +328,10 @@ def _no(reason: str) -> Decision:
     return Decision(False, reason)
 
 
-def _index(fields: Fields) -> dict[str, list[str]]:
-    result: dict[str, list[str]] = {}
-    for name, value in fields:
-        result.setdefault(name.lower(), []).append(value)
-    return result
-
-
 def _age(response: Mapping[str, list[str]], now: float) -> float:
     """4.2.3: the age that an answer arrives with: by its Age field, or by its Date if older."""
     values = response.get("age", ())
-    said = _seconds(values[0].strip()) if values else None
-    date = _date(response["date"][0]) if response.get("date") else None
+    said = delta_seconds(values[0].strip()) if values else None
+    date = http_date(response["date"][0]) if response.get("date") else None
     apparent = 0.0 if date is None else max(0.0, now - date)
     return max(apparent, float(said or 0))
-
-
-def _seconds(value: str | None) -> int | None:
-    """1.2.2: delta-seconds, digits and nothing else; None for anything else."""
-    if value is None or not value.isascii() or not value.isdigit():
-        return None
-    return FOREVER if len(value) > 10 else min(FOREVER, int(value))
-
-
-def _date(value: str) -> float | None:
-    """RFC 9110, 5.6.7: an HTTP-date in any of its three forms, as seconds since the epoch."""
-    try:
-        date = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)  # asctime-date has no zone, and means UTC
-    try:
-        return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-    except OverflowError:
-        return None
-
-
-def _split(text: str) -> list[str]:
-    """At commas that are not inside a quoted string (RFC 9110, 5.6.1 and 5.6.4)."""
-    parts: list[str] = []
-    start = at = 0
-    quoted = False
-    while at < len(text):
-        c = text[at]
-        if quoted and c == "\\":
-            at += 1
-        elif c == '"':
-            quoted = not quoted
-        elif c == "," and not quoted:
-            parts.append(text[start:at])
-            start = at + 1
-        at += 1
-    parts.append(text[start:])
-    return [part for part in parts if part.strip()]
-
-
-def _unquote(text: str) -> str:
-    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        return text
-    inner = text[1:-1]
-    result = []
-    at = 0
-    while at < len(inner):
-        if inner[at] == "\\" and at + 1 < len(inner):
-            at += 1
-        result.append(inner[at])
-        at += 1
-    return "".join(result)

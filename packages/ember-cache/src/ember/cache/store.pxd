@@ -7,6 +7,7 @@ cdef class Entry:
     cdef public object key
     cdef public object value
     cdef public object tags
+    cdef public object copy
     cdef public double stored_at
     cdef public double fresh_until
     cdef public double stale_until
@@ -49,6 +50,8 @@ cdef class Store:
         tags=*,
         double age=*,
     )
+
+    cdef int _count(self, Entry entry) except -1
 
     @cython.locals(entry=Entry, steps=int)
     cdef int _evict(self, double now) except -1

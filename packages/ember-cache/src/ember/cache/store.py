@@ -9,9 +9,20 @@ moves nothing (`bench/stores.py` of this distribution measures both).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Entry", "Store"]
+__all__ = ["Copy", "Entry", "Store"]
+
+
+class Copy(Protocol):
+    """What somebody else has of an entry, to answer with it without asking here."""
+
+    def take_hits(self) -> int:
+        """How often it was given since the last call."""
+
+    def forget(self) -> None:
+        """The entry is gone, and its copy with it."""
+
 
 # The walk of the hand is bounded, so that no single call pays for a million marked entries.
 HAND_STEPS = 256
@@ -21,6 +32,7 @@ class Entry:
     """A value, until when it is what, and its place in the queue. Times are the clock's seconds."""
 
     __slots__ = (
+        "copy",
         "error_until",
         "fresh_until",
         "key",
@@ -38,6 +50,8 @@ class Entry:
         self.key = key
         self.value = value
         self.tags = tags
+        #: hits there count as hits here; it is forgotten together with the entry
+        self.copy: Copy | None = None
         self.stored_at = 0.0
         self.fresh_until = 0.0
         self.stale_until = 0.0
@@ -131,6 +145,7 @@ class Store:
         entry.stale_until = entry.fresh_until + stale_while_revalidate
         entry.error_until = entry.fresh_until + stale_if_error
         if old is not None:
+            self._count(old)
             entry.seen = old.seen  # what was asked for before its renewal will be again
             self._remove(old)
         while len(self._map) >= self.max_entries:
@@ -172,14 +187,31 @@ class Store:
         entry = self._oldest
         while entry is not None:  # a linked list frees itself recursively, unless taken apart
             following = entry.newer
+            if entry.copy is not None:
+                self._count(entry)
+                entry.copy.forget()
+                entry.copy = None
             entry.older = entry.newer = None
             entry = following
         self._newest = self._oldest = self._hand = None
+
+    def count(self) -> None:
+        """Bring `hits` up to date with what the copies were asked for."""
+        for entry in self._map.values():
+            self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        if entry.copy is not None:
+            hits = entry.copy.take_hits()
+            if hits:
+                self.hits += hits
+                entry.seen = True
 
     def _evict(self, now: float) -> None:
         entry = self._hand if self._hand is not None else self._oldest
         steps = 0
         while entry is not None:
+            self._count(entry)
             if entry.dead(now):
                 self.expired += 1
                 break
@@ -196,6 +228,10 @@ class Store:
 
     def _remove(self, entry: Entry) -> None:
         del self._map[entry.key]
+        if entry.copy is not None:
+            self._count(entry)
+            entry.copy.forget()
+            entry.copy = None
         if self._hand is entry:
             self._hand = entry.newer
         if entry.older is not None:
