@@ -12,15 +12,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember.protocol.application import Application as Application
     from ember.protocol.pure.asyncio_protocol import HTTPProtocol as HTTPProtocol
+    from ember.protocol.pure.kept import Kept as Kept
+    from ember.protocol.pure.kept import KeptAnswers as KeptAnswers
+    from ember.protocol.pure.kept import Tally as Tally
     from ember.protocol.pure.memory import MemoryConnection as MemoryConnection
     from ember.protocol.server import Server as Server
     from ember.protocol.server import serve as serve
 
-__all__ = ["Application", "HTTPProtocol", "MemoryConnection", "Server", "serve"]
+__all__ = [
+    "Application",
+    "HTTPProtocol",
+    "Kept",
+    "KeptAnswers",
+    "MemoryConnection",
+    "Server",
+    "Tally",
+    "serve",
+]
+
+_KEPT = "ember.protocol.pure.kept" if PURE else "ember.protocol._kept"
 
 _HOMES = {
     "Application": "ember.protocol.application",
     "HTTPProtocol": "ember.protocol.pure.asyncio_protocol" if PURE else "ember.protocol._endpoints",
+    "Kept": _KEPT,
+    "KeptAnswers": _KEPT,
+    "Tally": _KEPT,
     "MemoryConnection": "ember.protocol.pure.memory" if PURE else "ember.protocol._endpoints",
     "Server": "ember.protocol.server",
     "serve": "ember.protocol.server",

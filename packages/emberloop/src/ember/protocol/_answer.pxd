@@ -1,5 +1,6 @@
 # Whole answers, written where they are sent from: see _answer.pyx.
 from ember.protocol._channel cimport Channel
+from ember.protocol._kept cimport Kept
 from ember.protocol._sink cimport Sink
 
 # The status `line`, Content-Type `kind` (checked; NULL: none), the fields of the framing, and
@@ -7,5 +8,8 @@ from ember.protocol._sink cimport Sink
 cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
                      const char *data, Py_ssize_t size, bytes body, bint keep, bint http10,
                      bint only_head) except -1
+# A kept answer, its Age counted up to `now`.
+cdef int write_kept(Channel channel, Kept kept, double now, bint keep, bint http10,
+                    bint only_head) except -1
 # Whether `text` may stand in a field as it is.
 cdef bint plain(const char *text, Py_ssize_t size) noexcept

@@ -8,6 +8,7 @@ from ember.protocol.dates import date_field
 
 cdef enum:
     INLINE_BODY = 15360     # bytes of an answer that are copied behind its head
+    ROOM = 16000            # bytes of head and body together, of what a sink can reserve at once
 
 
 # ---- the Date field, made once a second -----------------------------------------------------
@@ -46,6 +47,17 @@ cdef inline char *put_number(char *to, Py_ssize_t number) noexcept:
     return put(to, digits + at, 24 - at)
 
 
+cdef inline char *put_end(char *to, bint keep, bint http10) noexcept:
+    """What ends every head: persistence, the default in HTTP/1.1 and said aloud in HTTP/1.0 (RFC
+    9112 section 9.3), the date, the empty line."""
+    if not keep:
+        to = put(to, b"Connection: close\r\n", 19)
+    elif http10:
+        to = put(to, b"Connection: keep-alive\r\n", 24)
+    to = put(to, DATE, date_size)
+    return put(to, b"\r\n", 2)
+
+
 # ---- answers --------------------------------------------------------------------------------
 
 cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
@@ -65,13 +77,7 @@ cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t k
     to = put(to, b"Content-Length: ", 16)
     to = put_number(to, size)
     to = put(to, b"\r\n", 2)
-    # Persistence is the default in HTTP/1.1 and said aloud in HTTP/1.0 (RFC 9112 section 9.3).
-    if not keep:
-        to = put(to, b"Connection: close\r\n", 19)
-    elif http10:
-        to = put(to, b"Connection: keep-alive\r\n", 24)
-    to = put(to, DATE, date_size)
-    to = put(to, b"\r\n", 2)
+    to = put_end(to, keep, http10)
     if inline and not only_head:
         to = put(to, data, size)
     channel.written += to - start
@@ -81,6 +87,30 @@ cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t k
         sink.write(PyBytes_FromStringAndSize(data, size) if body is None else body)
     if not channel.processing:
         sink.flush()
+    return 0
+
+
+cdef int write_kept(Channel channel, Kept kept, double now, bint keep, bint http10,
+                    bint only_head) except -1:
+    cdef Sink sink = channel.sink
+    cdef Py_ssize_t head = PyBytes_GET_SIZE(kept.head), tail = PyBytes_GET_SIZE(kept.tail)
+    cdef Py_ssize_t size = 0 if only_head else PyBytes_GET_SIZE(kept.body)
+    cdef bint inline = head + tail + size + 256 <= ROOM
+    cdef char *start
+    cdef char *to
+    refresh_date()
+    start = to = sink.reserve(head + tail + 256 + (size if inline else 0))
+    to = put(to, PyBytes_AS_STRING(kept.head), head)
+    to = put_number(to, <Py_ssize_t>max(0.0, now - kept.stored_at))
+    to = put(to, PyBytes_AS_STRING(kept.tail), tail)
+    to = put_end(to, keep, http10)
+    if inline:
+        to = put(to, PyBytes_AS_STRING(kept.body), size)
+    channel.written += to - start
+    sink.commit(to - start)
+    if not inline:
+        channel.written += size
+        sink.write(kept.body)
     return 0
 
 

@@ -1,11 +1,13 @@
 # The compiled connection: see _connection.pyx.
 from ember.protocol._channel cimport Channel
 from ember.protocol._exchange cimport Exchange
+from ember.protocol._kept cimport KeptAnswers
 from ember.protocol._request cimport h1_head, h1_limits
 
 
 cdef class Connection(Channel):
     cdef Exchange exchange
+    cdef KeptAnswers kept               # what is answered without a request; None: nothing is
     cdef h1_head head
     cdef h1_limits bounds
     cdef readonly Py_ssize_t requests
@@ -19,6 +21,7 @@ cdef class Connection(Channel):
     cdef int process(self) except -1
     cdef int go_on(self) except -1
     cdef Py_ssize_t serve(self, char *data, Py_ssize_t size, bint buffered) except -1
+    cdef bint give_kept(self, char *data) except -1
     cdef Py_ssize_t begin(self, char *data, Py_ssize_t size, bint buffered) except -1
     cdef int refuse_with(self, object error) except -1
     cdef int look(self) except -1

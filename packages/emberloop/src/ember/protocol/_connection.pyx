@@ -12,14 +12,22 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport INFINITY
 from libc.string cimport memcmp, memcpy
 
+from ember.protocol._answer cimport write_kept
 from ember.protocol._channel cimport BODY, HEAD, IDLE, NOTHING, Channel
 from ember.protocol._exchange cimport TIMEOUT, Exchange
+from ember.protocol._kept cimport Kept, KeptAnswers, monotonic
 from ember.protocol._request cimport (
+    H1_ABSOLUTE,
     H1_CHUNKED,
+    H1_CLOSE,
     H1_CONTINUE,
     H1_ERROR,
+    H1_KEEP_ALIVE,
     H1_MORE,
+    H1_PARTICULAR,
+    H1_UPGRADE,
     Request,
+    h1_head,
     h1_parse,
     h1_reset,
     make_request,
@@ -41,6 +49,8 @@ cdef Py_ssize_t DRAIN_LIMIT = _DRAIN_LIMIT
 
 cdef enum:
     MOVED = -2          # the rest of the input lies in Connection.buffer now
+    # Of such requests only the application knows the answer.
+    NOT_KEPT = H1_PARTICULAR | H1_ABSOLUTE | H1_CHUNKED | H1_CONTINUE | H1_UPGRADE
 
 
 cdef class Connection(Channel):
@@ -55,6 +65,8 @@ cdef class Connection(Channel):
                  bint strict_tasks=False):
         Channel.__init__(self, app, sink, limits=limits, client=client, scheme=scheme,
                          strict_tasks=strict_tasks)
+        kept = getattr(app, "kept_answers", None)
+        self.kept = kept if isinstance(kept, KeptAnswers) else None
         self.reading = True
         self.bounds.max_target = self.limits.max_target_size
         self.bounds.max_head = self.limits.max_header_size
@@ -210,15 +222,43 @@ cdef class Connection(Channel):
                 self.head_only = self.head.method_len == 4 and \
                     memcmp(data + at + self.head.start, b"HEAD", 4) == 0
                 raise ProtocolError(self.head.status, (<bytes>self.head.reason).decode())
-            used = self.begin(data + at, size - at, buffered)
-            if used == MOVED:
-                return MOVED
+            used = self.head.pos
+            if self.kept is None or not self.kept.answers or not self.give_kept(data + at):
+                used = self.begin(data + at, size - at, buffered)
+                if used == MOVED:
+                    return MOVED
             at += used
             if self.closing:
                 return MOVED
             if self.exchange is not None or self.paused or self.draining:
                 break
         return at
+
+    cdef bint give_kept(self, char *data) except -1:
+        """Answer the complete head at `data` from what is kept; False when that cannot be."""
+        cdef h1_head *head = &self.head
+        cdef Kept kept
+        cdef double now
+        cdef bint keep, http10, only_head
+        if head.flags & NOT_KEPT or head.content_length > 0:
+            return False
+        now = monotonic()
+        kept = self.kept.find(data + head.start, head.method_len, head.target_len, now)
+        if kept is None:
+            return False
+        # As Exchange.keep_alive (RFC 9112 section 9.3).
+        http10 = head.minor == 0
+        keep = not (self.draining or head.flags & H1_CLOSE or
+                    (http10 and not head.flags & H1_KEEP_ALIVE))
+        only_head = head.method_len == 4
+        self.requests += 1
+        self.phase = NOTHING
+        self.read_until = INFINITY
+        h1_reset(head)
+        write_kept(self, kept, now, keep, http10, only_head)
+        if not keep:
+            self.stop_cleanly()
+        return True
 
     cdef Py_ssize_t begin(self, char *data, Py_ssize_t size, bint buffered) except -1:
         """The head at `data` is complete: call the application. Returns the bytes used, or MOVED

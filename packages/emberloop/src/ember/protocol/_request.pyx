@@ -234,6 +234,34 @@ cdef class Request:
     def path_params(self, value):
         self._path_params = value
 
+    @property
+    def particular(self):
+        """Whether it asks for more than what is at its target: credentials, a condition, a range, a
+        cache directive, or has a body."""
+        return bool(self.head.flags & (H1_PARTICULAR | H1_CHUNKED)) or self.head.content_length > 0
+
+    def __copy__(self):
+        """The same request for work that outlives its connection: the context, the state and the id
+        are shared; what is registered with `after_response` is not, and it has no client that could
+        leave. Its body is what has been read of it."""
+        cdef Request other = Request.__new__(Request)
+        other.head = self.head
+        other.raw = self.raw
+        other.client = self.client
+        other.scheme = self.scheme
+        other.app = self.app
+        other.route = self.route
+        other.limits = self.limits
+        other.content = b"" if self.content is None else self.content
+        other.decoded = self.decoded
+        other._path_params = self.path_params
+        other._context = self.context
+        other._state = self.state
+        other._id = self.id
+        other._method = self._method
+        other._headers = self._headers
+        return other
+
     # ---- room for others -------------------------------------------------------------------
 
     @property

@@ -28,7 +28,9 @@ enum {
 enum {
     H1_HOST = 1, H1_LENGTH = 2, H1_TRANSFER = 4, H1_CHUNKED = 8, H1_CODING = 16, H1_CLOSE = 32,
     H1_KEEP_ALIVE = 64, H1_CONTINUE = 128, H1_EXPECT_OTHER = 256, H1_UPGRADE = 512,
-    H1_CONNECTION_UPGRADE = 1024, H1_ABSOLUTE = 2048, H1_ENCODED = 4096
+    H1_CONNECTION_UPGRADE = 1024, H1_ABSOLUTE = 2048, H1_ENCODED = 4096,
+    /* more is asked than what is at the target: credentials, a condition, a range, a directive */
+    H1_PARTICULAR = 8192
 };
 
 typedef struct {
@@ -257,6 +259,20 @@ static int h1_target(h1_head *h, const uint8_t *base) {
 static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
     const uint8_t *name = base + h->name, *v = base + h->value, *e = v + value_len;
     switch (h->name_len) {
+    case 5:
+        if (h1_is(name, "range", 5)) h->flags |= H1_PARTICULAR;
+        break;
+    case 8:
+        if (h1_is(name, "if-match", 8) || h1_is(name, "if-range", 8)) h->flags |= H1_PARTICULAR;
+        break;
+    case 13:
+        if (h1_is(name, "if-none-match", 13) || h1_is(name, "authorization", 13) ||
+            h1_is(name, "cache-control", 13))
+            h->flags |= H1_PARTICULAR;
+        break;
+    case 19:
+        if (h1_is(name, "if-unmodified-since", 19)) h->flags |= H1_PARTICULAR;
+        break;
     case 4:
         if (!h1_is(name, "host", 4)) break;
         /* RFC 9112 3.2: one Host, and a valid one */
@@ -270,6 +286,7 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
         }
         break;
     case 6:
+        if (h1_is(name, "cookie", 6) || h1_is(name, "pragma", 6)) h->flags |= H1_PARTICULAR;
         if (!h1_is(name, "expect", 6)) break;
         while (v < e && (*v == ',' || *v == ' ' || *v == '\t')) v++;
         while (e > v && (e[-1] == ',' || e[-1] == ' ' || e[-1] == '\t')) e--;
@@ -313,6 +330,7 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
         if (h1_is(name, "content-encoding", 16)) h->flags |= H1_ENCODED;
         break;
     case 17: {
+        if (h1_is(name, "if-modified-since", 17)) h->flags |= H1_PARTICULAR;
         if (!h1_is(name, "transfer-encoding", 17)) break;
         h->flags |= H1_TRANSFER;
         for (;;) {
@@ -490,7 +508,7 @@ value_lf:
     if (*p != '\n') return h1_fail(h, 400, "CR without LF");
     p++;
     switch (h->name_len) {
-    case 4: case 6: case 7: case 10: case 14: case 16: case 17: {
+    case 4: case 5: case 6: case 7: case 8: case 10: case 13: case 14: case 16: case 17: case 19: {
         const uint8_t *last = p - 2;
         while (last > base + h->value && (last[-1] == ' ' || last[-1] == '\t')) last--;
         if (h1_field(h, base, (uint32_t)(last - base) - h->value) < 0) return H1_ERROR;

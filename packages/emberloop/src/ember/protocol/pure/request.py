@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 _DEFAULT_LIMITS = RouteLimits()
 
 
+#: Fields with which a request asks for more than what is at its target.
+_PARTICULAR = frozenset(
+    (
+        b"authorization",
+        b"cache-control",
+        b"cookie",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"pragma",
+        b"range",
+    )
+)
+
+
 class State:
     """Attributes of one request, free for middleware and handlers."""
 
@@ -199,6 +216,34 @@ class Request:
     @id.setter
     def id(self, value: str) -> None:
         self._id = value
+
+    @property
+    def particular(self) -> bool:
+        """Whether it asks for more than what is at its target: credentials, a condition, a range, a
+        cache directive, or has a body."""
+        framing = self._head.framing
+        if framing.chunked or framing.length > 0:
+            return True
+        return any(name.lower() in _PARTICULAR for name, _ in self._head.fields)
+
+    def __copy__(self) -> Request:
+        """The same request for work that outlives its connection: the context, the state and the id
+        are shared; what is registered with `after_response` is not, and it has no client that could
+        leave. Its body is what has been read of it."""
+        other = Request(
+            self._head, self._body, host=self._host, client=self.client, scheme=self.scheme
+        )
+        other.method = self.method
+        other.app = self.app
+        other.route = self.route
+        other.limits = self.limits
+        other.path_params = self.path_params
+        other._content = b"" if self._content is None else self._content
+        other._context = self.context
+        other._state = self.state
+        other._id = self.id
+        other._headers = self._headers
+        return other
 
     # -- room for others ----------------------------------------------------------------------
 

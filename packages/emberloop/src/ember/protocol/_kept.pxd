@@ -1,0 +1,23 @@
+# Answers that are given before a request is made: see _kept.pyx.
+from libc.stdint cimport uint32_t
+
+
+cdef class Tally:
+    cdef public long long hits
+
+
+cdef class Kept:
+    cdef KeptAnswers home               # None once it was forgotten
+    cdef bytes target, head, tail, body
+    cdef double stored_at, fresh_until  # seconds of the monotonic clock
+    cdef long long hits
+    cdef Tally tally
+
+
+cdef class KeptAnswers:
+    cdef dict answers                   # "GET /path?query" as bytes, to Kept
+    # The fresh answer for the method and target at `line`, or None; one that is over is forgotten.
+    cdef Kept find(self, const char *line, uint32_t method_len, uint32_t target_len, double now)
+
+# The clock that answers are kept by.
+cdef double monotonic() noexcept
