@@ -214,7 +214,7 @@ def test_a_body_where_there_is_none_is_an_error_at_start() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache": 1}, 'route "/x": unknown option "cache"; known: name, status_code, limits'),
+        ({"caches": 1}, 'route "/x": unknown option "caches"; known: name, status_code, limits'),
         ({"status_code": 99}, "status_code=99; expected a number from 200 to 599"),
         ({"limits": {"timeout": 1}}, "expected RouteLimits(timeout=...)"),
         ({"tags": "a"}, "tags='a'; expected a list: tags=[\"a\"]"),

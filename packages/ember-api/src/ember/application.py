@@ -21,6 +21,7 @@ from ember.middleware.chain import Chain, around_endpoint, compose
 from ember.observed import Observed
 from ember.openapi.serve import documentation_routes
 from ember.overrides import Overrides
+from ember.protocol import KeptAnswers
 from ember.request import Request
 from ember.response import Response
 from ember.router import add_converter, built_in_converters, decode_path
@@ -31,6 +32,7 @@ from ember.table import Table, redirect
 from ember.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from ember.caching.compile import Caching
     from ember.compression import CompressionMiddleware
     from ember.server import AppServer
     from ember.templates import Templates
@@ -87,6 +89,9 @@ class Ember(Serving, Observed, Blueprint):
         self._converters = built_in_converters()
         self._fallback: Callable[[Request], object] | None = None
         self._health = Health(healthz_url, readyz_url)
+        #: Hits that the connection gives by itself; see `ember.caching`.
+        self.kept_answers = KeptAnswers()
+        self._open = []
         self._plans: dict[Route, Plan | None] = {}
         self._pool: ThreadPool | None = None
         self._pending = Pending()
@@ -102,6 +107,8 @@ class Ember(Serving, Observed, Blueprint):
         self._dispatcher = Dispatcher(self._refresh, self._missed, self._owner)
         #: The door to the server: see `ember.protocol.Application`.
         self.dispatch: Callable[[Request], object] = self._dispatcher.dispatch
+        #: the same, whatever is put around that one
+        self._dispatch = self.dispatch
         self.into_response = self._dispatcher.into_response
         if compression:
             from ember.compression import compressing
@@ -127,6 +134,7 @@ class Ember(Serving, Observed, Blueprint):
     def _changed(self) -> None:
         super()._changed()
         self._dispatcher.stale = True
+        self.kept_answers.clear()
 
     def fallback(self, handler: H) -> H:
         """Answer with `handler(request)` what no route matches, instead of 404.
@@ -215,7 +223,13 @@ class Ember(Serving, Observed, Blueprint):
 
     def _refresh(self) -> None:
         planned = [*self._planned().items(), *documentation_routes(self)]
-        endpoints = [(route, self._endpoint(route, plan)) for route, plan in planned]
+        caching = None
+        if any(route.cache is not None for route in self.routes):
+            from ember.caching.compile import Caching
+
+            caching = Caching(self, self.routes)
+        self.kept_answers.clear()
+        endpoints = [(route, self._endpoint(route, plan, caching)) for route, plan in planned]
         for route, plan in self._operator_routes(self.routes):
             endpoints.append((route, self._bare(route, plan)))
         self._outside = None
@@ -228,9 +242,16 @@ class Ember(Serving, Observed, Blueprint):
         else:
             self._dispatcher.load(router.exact, router.prefixes, router.trees)
 
-    def _endpoint(self, route: Route, plan: Plan | None) -> Endpoint:
-        endpoint = self._bare(route, plan)
-        return around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
+    def _endpoint(
+        self, route: Route, plan: Plan | None, caching: Caching | None = None
+    ) -> Endpoint:
+        endpoint, cached = self._bare(route, plan), None
+        if caching is not None:
+            endpoint, cached = caching.around(route, endpoint)
+        whole = around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
+        if cached is not None and caching is not None and whole is endpoint:
+            cached.quick = caching.quick(cached)
+        return whole
 
     def _bare(self, route: Route, plan: Plan | None) -> Endpoint:
         return make_endpoint(

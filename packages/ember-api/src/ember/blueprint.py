@@ -28,6 +28,7 @@ from ember.routing import routes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from ember.cache import Cache
     from ember.limits import RouteLimits
 
 register_form_reader("multipart/form-data", "ember.multipart", "read_multipart")
@@ -53,6 +54,8 @@ class RouteOptions(TypedDict, total=False):
     summary: str | None
     deprecated: bool
     include_in_schema: bool
+    #: Keeps the answers to GET: StaticCache, TTLCache, RedisCache or MemcachedCache.
+    cache: Cache | None
 
 
 class Blueprint:

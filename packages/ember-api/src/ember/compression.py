@@ -195,10 +195,8 @@ async def compress_response(
     headers = response.headers
     if response.stream is not None:
         response.stream = CompressedStream(response.stream, encoder(coding))
-    elif len(response.body) < _LARGE:
-        response.body = _whole(coding, response.body)
     else:
-        response.body = await asyncio.to_thread(_whole, coding, response.body)
+        response.body = await _compressed(coding, response)
     headers["Content-Encoding"] = coding
     headers.pop("Content-Length")
     headers.pop("Accept-Ranges")
@@ -228,6 +226,22 @@ def _may_compress(response: Response, minimum_size: int) -> bool:
         return False
     # RFC 9111 section 5.2.2.6
     return "no-transform" not in ", ".join(headers.get_all("cache-control")).lower()
+
+
+async def _compressed(coding: str, response: Response) -> bytes:
+    """The body in `coding`; that of a kept answer (`ember.caching.answer`) is made once."""
+    kept = getattr(response, "kept", None)
+    if kept is not None and kept.body is response.body and coding in kept.encoded:
+        done: bytes = kept.encoded[coding]
+        return done
+    body = response.body
+    if len(body) < _LARGE:
+        result = _whole(coding, body)
+    else:
+        result = await asyncio.to_thread(_whole, coding, body)
+    if kept is not None and kept.body is body:
+        kept.encoded[coding] = result
+    return result
 
 
 def _whole(coding: str, body: bytes) -> bytes:

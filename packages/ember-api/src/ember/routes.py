@@ -13,6 +13,8 @@ from ember.signature import handler_name
 
 if TYPE_CHECKING:
     from ember.blueprint import Blueprint
+    from ember.cache import Cache
+    from ember.caching.counters import Counters, RouteCacheStats
     from ember.limits import RouteLimits
 
 #: What `app.route` accepts besides the verbs with a decorator of their own.
@@ -23,6 +25,8 @@ class Route:
     """One path with its methods and handler; its attributes are what the decorator was given."""
 
     __slots__ = (
+        "cache",
+        "cache_counters",
         "deprecated",
         "handler",
         "hosts",
@@ -56,6 +60,7 @@ class Route:
         summary: str | None = None,
         deprecated: bool = False,
         include_in_schema: bool = True,
+        cache: Cache | None = None,
     ) -> None:
         self.template = Template(path)
         self.handler = handler
@@ -78,6 +83,15 @@ class Route:
                     f"{self.owner}: limits={limits!r}; expected RouteLimits(timeout=...)"
                 )
         self.limits = limits
+        #: What keeps its answers, and what is counted there; both None without `cache=`.
+        self.cache: Cache | None = None
+        self.cache_counters: Counters | None = None
+        if cache is not None:
+            from ember.caching.check import check_cache
+            from ember.caching.counters import Counters
+
+            self.cache = check_cache(cache, self.methods, self.owner)
+            self.cache_counters = Counters()
         self.inline = inline
         self.middlewares = tuple(recognise(middleware) for middleware in middlewares)
         if isinstance(tags, str):
@@ -99,6 +113,8 @@ class Route:
         route.template = Template(prefix + self.path)
         route.scope = scope
         route.hosts = hosts
+        if route.cache_counters is not None:
+            route.cache_counters = type(route.cache_counters)()
         route.tags = tuple(dict.fromkeys([t for part in scope for t in part.tags] + [*self.tags]))
         if route.limits is None:
             route.limits = next((p.route_limits for p in scope[::-1] if p.route_limits), None)
@@ -108,6 +124,13 @@ class Route:
     def path(self) -> str:
         """The path as it was declared, with its parameters."""
         return self.template.path
+
+    @property
+    def cache_stats(self) -> RouteCacheStats | None:
+        """What its cache did for it; None without `cache=`."""
+        if self.cache is None or self.cache_counters is None:
+            return None
+        return self.cache_counters.snapshot(self.cache.stats().evicted)
 
     @property
     def owner(self) -> str:

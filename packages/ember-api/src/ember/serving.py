@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from ember.application import Ember
     from ember.background import Pending
+    from ember.cache import Cache
     from ember.hooks import Lifecycle
     from ember.limits import ServerLimits
+    from ember.routes import Route
     from ember.server import AppServer
     from ember.testing import TestClient
     from ember.testing.options import ClientOptions
@@ -28,26 +30,40 @@ class Serving:
     limits: ServerLimits
     lifecycle: Lifecycle
     server: AppServer | None
+    #: The caches of its routes that are connected, each once.
+    _open: list[Cache]
     _pending: Pending
     _pool: ThreadPool | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def routes(self) -> list[Route]:
+            """Every route."""
 
     def freeze(self) -> None:
         """Compile what was declared."""
         raise NotImplementedError
 
     async def startup(self) -> None:
-        """Run the start hooks, enter the lifespans, compile the routes."""
+        """Run the start hooks, enter the lifespans, compile the routes, connect the caches."""
         await self.lifecycle.start()
         try:
             self.freeze()
+            self._open = list(dict.fromkeys(r.cache for r in self.routes if r.cache is not None))
+            for cache in self._open:
+                await cache.connect()
         except BaseException:
             await self.lifecycle.stop()
             raise
 
     async def shutdown(self) -> None:
-        """Finish what follows answers, leave the lifespans, run the stop hooks, end the threads."""
+        """Finish what follows answers, leave the lifespans, run the stop hooks, close the caches,
+        end the threads."""
         await self._pending.settle(self.limits.shutdown_timeout)
         await self.lifecycle.stop()
+        while self._open:
+            await self._open.pop().close()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()

@@ -1,0 +1,146 @@
+"""One call of the handler, on behalf of everybody who waits for the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from ember.cache import Lifetime
+from ember.caching.answer import Answer
+from ember.exceptions import ServiceUnavailable
+from ember.into_response import convert
+from ember.request import Request
+from ember.response import Response
+
+if TYPE_CHECKING:
+    from ember.caching.route import CachedRoute
+
+log = logging.getLogger("ember.cache")
+
+#: What a call gives whose key is not that of the route any more: its caller asks again.
+ASK_AGAIN = object()
+
+#: Handlers at work, which nothing else may refer to.
+_running: set[asyncio.Task[None]] = set()
+
+
+class Work:
+    """What one request would do if it is the one to call the handler: `run` and `admit` are handed
+    to `cache.fetch`."""
+
+    __slots__ = ("_lifetime", "_request", "_route", "_values", "_vary", "ran", "response")
+
+    def __init__(self, route: CachedRoute, request: Request, values: list[Any]) -> None:
+        self._route = route
+        self._request = request
+        self._values = values
+        self._vary = route.vary
+        self._lifetime: Lifetime | None = None
+        #: this request's handler was called
+        self.ran = False
+        #: what it gave, where that was not kept
+        self.response: Response | None = None
+
+    async def run(self) -> Any:
+        """Call the handler; what is to be kept, or the response, or ASK_AGAIN."""
+        route = self._route
+        if self._vary is not route.vary:
+            return ASK_AGAIN
+        self.ran = True
+        request = copy(self._request)
+        try:
+            response = await in_task(route, request, self._values)
+        except Exception as error:
+            route.counters.errors += 1
+            # Every request that waits raises it again, and each would add its frames.
+            error.__dict__.setdefault("ember_traceback", error.__traceback__)
+            raise
+        decision = route.decide(request, response)
+        if decision is None:
+            route.counters.refused += 1
+            return response
+        # What the answer does not say, the cache does; must-revalidate forbids both.
+        self._lifetime = Lifetime(
+            decision.lifetime,
+            _window(decision.stale_while_revalidate, decision.strict),
+            _window(decision.stale_if_error, decision.strict),
+            decision.age,
+        )
+        route.counters.stored += 1
+        return route.wire.pack(Answer.of(response, decision, route.label, self._vary))
+
+    def admit(self, value: Any) -> Lifetime | None:
+        """For how long what `run` gave is kept; None: not at all, and it is for this request
+        alone."""
+        return self._lifetime
+
+
+def _window(said: float, strict: bool) -> float | None:
+    return 0.0 if strict else said or None
+
+
+async def in_task(route: CachedRoute, request: Request, values: list[Any]) -> Response:
+    """The handler's response, made in a task of its own, in which also runs what was registered
+    with `request.after_response`: after the response is there, and without anybody waiting for it.
+
+    Cancelling this cancels the task. The route's time limit counts from here.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Response] = loop.create_future()
+
+    async def handle() -> Response:
+        value = route.endpoint.call(request, values)
+        if hasattr(value, "__await__"):
+            value = await value
+        return value if isinstance(value, Response) else convert(value, 0, route.owner)
+
+    async def work() -> None:
+        seconds = request.limits.timeout
+        if seconds is None:
+            seconds = route.app.limits.request_timeout
+        try:
+            if seconds is None:
+                response = await handle()
+            else:
+                response = await _within(seconds, handle)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
+            if not outcome.done():
+                outcome.set_exception(error)
+        else:
+            if not outcome.done():
+                outcome.set_result(response)
+        finally:
+            outcome.cancel()
+            await _after(request)
+
+    task = loop.create_task(work(), name=f"ember.cache {route.owner}")
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    try:
+        return await outcome
+    finally:
+        if not outcome.done() or outcome.cancelled():
+            task.cancel()
+
+
+async def _within(seconds: float, handle: Callable[[], Awaitable[Response]]) -> Response:
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            return await handle()
+    except TimeoutError:
+        if deadline.expired():
+            raise ServiceUnavailable("the request took too long") from None
+        raise
+
+
+async def _after(request: Request) -> None:
+    callbacks = request._after or []
+    while callbacks:
+        try:
+            await callbacks.pop(0)()
+        except Exception:
+            log.exception("what was to follow the answer to %r failed", request)
