@@ -348,6 +348,7 @@ def test_routes_are_a_table_and_json(tmp_path: Path) -> None:
     assert listed[1] == {
         "methods": ["GET"],
         "path": "/users/{id:int}",
+        "hosts": [],
         "name": "user",
         "handler": "main.user",
         "deprecated": True,
@@ -356,6 +357,17 @@ def test_routes_are_a_table_and_json(tmp_path: Path) -> None:
     }
     write(tmp_path, empty="from ember import Ember\napp = Ember()")
     assert ember(tmp_path, "routes", "--app", "empty").stdout == "no routes\n"
+
+
+def test_routes_that_are_bound_to_a_host_show_it(tmp_path: Path) -> None:
+    admin = "admin = app.group('/admin', hosts=['admin.x', '[::1]'])\nadmin.get('/all')(index)\n"
+    write(tmp_path, main=APP + admin)
+    shown = ember(tmp_path, "routes").stdout.splitlines()
+    assert shown[0] == "METHOD  HOST            PATH             NAME   HANDLER"
+    assert "GET     *               /                index  main.index" in shown
+    assert "GET     admin.x, [::1]  /admin/all       index  main.index" in shown
+    listed = json.loads(ember(tmp_path, "routes", "--json").stdout)
+    assert [route["hosts"] for route in listed][-1] == ["admin.x", "[::1]"]
 
 
 def test_doctor_names_the_loop_and_why(tmp_path: Path) -> None:
@@ -367,6 +379,7 @@ def test_doctor_names_the_loop_and_why(tmp_path: Path) -> None:
         "pure" if os.environ.get("EMBER_PURE", "0") != "0" else found["build"]["name"]
     )
     assert found["packages"]["msgspec"]
+    assert found["packages"]["Jinja2"]
     text = ember(tmp_path, "doctor").stdout
     assert re.search(rf"^loop\s+{loop}\s+\S", text, re.MULTILINE)
 

@@ -132,6 +132,22 @@ def test_a_host_reaches_only_the_blueprint_that_is_bound_to_it(serve: ServeFixtu
     assert at_host(server, "admin.x", "/", "DELETE")[0] == 405
 
 
+def test_what_a_host_has_at_a_path_of_our_own_leaves_ours_to_the_others(
+    serve: ServeFixture,
+) -> None:
+    app, admin = Ember(), Blueprint(hosts=["admin.x"])
+    ours = ("/docs", "/openapi.json", "/healthz", "/readyz")
+    for path in ours:
+        admin.get(path)(show)
+    app.add_blueprint(admin)
+    server = serve(app)
+    for path in ours:
+        assert at_host(server, "admin.x", path) == (200, path.encode())
+        status, body = at_host(server, "x", path)
+        assert status == 200, path
+        assert body != path.encode()
+
+
 def test_each_host_may_have_its_own_prefix(serve: ServeFixture) -> None:
     app, api, inner = Ember(), Blueprint(), Blueprint("/in", hosts=["api.x"])
     api.get("/t", name="t")(show)

@@ -41,5 +41,5 @@ class Observed:
 
     def _operator_routes(self, own: Iterable[Route]) -> list[tuple[Route, Plan]]:
         """Routes without any middleware, where the application has none of its `own`."""
-        taken = {route.path for route in own if "GET" in route.methods}
+        taken = {r.path for r in own if "GET" in r.methods and not r.hosts}
         return health_routes(self._health, taken, lambda: self.server, self._threads)

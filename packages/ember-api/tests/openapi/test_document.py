@@ -581,3 +581,28 @@ def test_the_document_can_be_elsewhere_or_nowhere() -> None:
             assert (await c.get("/docs")).text == "mine"
 
     asyncio.run(main())
+
+
+def test_a_path_that_some_hosts_have_to_themselves_is_described_for_the_others() -> None:
+    app, admin = Ember(), Blueprint(hosts=["admin.x", "[::1]"])
+
+    @admin.get("/")
+    async def dashboard() -> str:
+        return "admin"
+
+    @admin.get("/users")
+    async def users() -> list[int]:
+        return []
+
+    app.add_blueprint(admin)
+
+    @app.get("/")
+    async def index() -> str:
+        return "public"
+
+    described = document(app)
+    validate(described)
+    paths = described["paths"]
+    assert paths["/"]["get"]["operationId"] == "index"
+    assert "servers" not in paths["/"]["get"]
+    assert paths["/users"]["get"]["servers"] == [{"url": "//admin.x"}, {"url": "//[::1]"}]

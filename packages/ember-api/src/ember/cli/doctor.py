@@ -9,7 +9,22 @@ from typing import Any
 
 import click
 
-_OPTIONAL = ("msgspec", "uvloop", "orjson", "click")
+#: What is needed, and what the extras bring.
+_PACKAGES = (
+    "msgspec",
+    "click",
+    "python-multipart",
+    "uvloop",
+    "orjson",
+    "isal",
+    "Brotli",
+    "backports.zstd",
+    "Jinja2",
+    "redis",
+    "emcache",
+    "watchfiles",
+    "pydantic",
+)
 
 
 def examine() -> dict[str, Any]:
@@ -39,7 +54,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),
-        "packages": {name: installed(name) for name in _OPTIONAL},
+        "packages": {name: installed(name) for name in _PACKAGES},
     }
 
 

@@ -33,6 +33,7 @@ def command(target: str | None, as_json: bool, debug: bool) -> None:
             {
                 "methods": list(route.methods),
                 "path": route.path,
+                "hosts": list(route.hosts),
                 "name": route.name,
                 "handler": handler_name(route.handler),
                 "deprecated": route.deprecated,
@@ -47,8 +48,21 @@ def command(target: str | None, as_json: bool, debug: bool) -> None:
         click.echo("no routes")
         return
     style = Style(sys.stdout)
-    rows = [
-        (",".join(route.methods), route.path, route.name, handler_name(route.handler))
+    rows: list[tuple[str, ...]] = [
+        (
+            ",".join(route.methods),
+            ", ".join(route.hosts) or "*",
+            route.path,
+            route.name,
+            handler_name(route.handler),
+        )
         for route in app.routes
     ]
-    print(style.table(("METHOD", "PATH", "NAME", "HANDLER"), rows))
+    head: tuple[str, ...] = ("METHOD", "HOST", "PATH", "NAME", "HANDLER")
+    if not any(route.hosts for route in app.routes):
+        head, rows = _without_hosts(head), [_without_hosts(row) for row in rows]
+    print(style.table(head, rows))
+
+
+def _without_hosts(row: tuple[str, ...]) -> tuple[str, ...]:
+    return row[:1] + row[2:]

@@ -24,7 +24,8 @@ def build(app: Ember) -> dict[str, Any]:
     paths: dict[str, Schema] = {}
     ids: set[str] = set()
     tags: dict[str, None] = {}
-    for route in app.routes:
+    # A path is described once: as it is on most hosts, if it is different on some.
+    for route in sorted(app.routes, key=lambda route: bool(route.hosts)):
         methods = [method for method in route.methods if method in METHODS]
         if not route.include_in_schema or not methods:
             continue
@@ -32,6 +33,8 @@ def build(app: Ember) -> dict[str, Any]:
         tags.update(dict.fromkeys(route.tags))
         for method in methods:
             path = _path_for(paths, route, method)
+            if method.lower() in paths.get(path, {}):
+                continue
             copy = _with_names(operation, route, path)
             copy["operationId"] = _unique(
                 route.name if len(methods) == 1 else f"{route.name}_{method.lower()}", ids
@@ -61,6 +64,8 @@ def _operation(app: Ember, route: Route, components: Components) -> Schema:
         operation["description"] = description
     if route.deprecated:
         operation["deprecated"] = True
+    if route.hosts:
+        operation["servers"] = [{"url": f"//{host}"} for host in route.hosts]
     parameters = describe_parameters(app, route, found, components)
     if parameters:
         operation["parameters"] = parameters

@@ -35,10 +35,13 @@ POLICY = (
 
 
 def documentation_routes(app: Ember) -> list[tuple[Route, Plan]]:
-    """The routes of `openapi_url` and `docs_url`; a route of the application's own goes before."""
+    """The routes of `openapi_url` and `docs_url`; a route of the application's own goes before.
+
+    One that is bound to a host does not: it takes the path on its host alone.
+    """
     if app.openapi_url is None:
         return []
-    taken = {route.path for route in app.routes if "GET" in route.methods}
+    taken = {route.path for route in app.routes if "GET" in route.methods and not route.hosts}
     served = _Documentation(app, app.openapi_url, app.docs_url or "")
     wanted: list[tuple[str, Callable[..., Awaitable[Response]], list[Any]]] = [
         (app.openapi_url, served.openapi, [REQUEST])
