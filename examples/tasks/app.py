@@ -3,12 +3,15 @@
 import logging
 import platform
 from collections.abc import AsyncIterator
+from typing import Annotated, Literal
 
 import ember
 from ember import (
+    Body,
     Ember,
     HTTPError,
     ProblemResponse,
+    Query,
     Request,
     Response,
     RouteLimits,
@@ -21,13 +24,15 @@ from .models import ListQuery, NewTask, Task, TaskChange, TaskPage
 from .pages import add_page
 from .seed import seed
 from .storage import MAX_ID, Storage, StorageUnavailable
-from .validation import body_as, query_as
 
 logger = logging.getLogger("tasks")
 
 # A change that has begun is finished and told to everybody, even when the one who asked for it has
 # closed the browser meanwhile.
 FINISH = RouteLimits(max_body_size=128 * 1024, cancel_on_disconnect=False)
+
+# Other sites can make a browser send forms and plain text here, but not JSON.
+JSON = Body(media_type="application/json")
 
 
 def create_app(storage: Storage) -> Ember:
@@ -47,8 +52,7 @@ def create_app(storage: Storage) -> Ember:
             await storage.close()
 
     @app.get("/tasks")
-    async def list_tasks(request: Request) -> TaskPage:
-        query = query_as(request, ListQuery)
+    async def list_tasks(query: Annotated[ListQuery, Query()]) -> TaskPage:
         items, total = await storage.list(
             status=query.status, search=query.search, limit=query.limit, offset=query.offset
         )
@@ -59,20 +63,21 @@ def create_app(storage: Storage) -> Ember:
         return found(id, await storage.get(known(id)))
 
     @app.post("/tasks", limits=FINISH)
-    async def create_task(request: Request) -> tuple[Task, int, dict[str, str]]:
-        task = await storage.create(await body_as(request, NewTask))
+    async def create_task(
+        new: Annotated[NewTask, JSON],
+    ) -> tuple[Task, Literal[201], dict[str, str]]:
+        task = await storage.create(new)
         feed.publish("created", task)
         return task, 201, {"Location": f"/tasks/{task.id}"}
 
     @app.put("/tasks/{id:int}", limits=FINISH)
-    async def replace_task(request: Request, id: int) -> Task:
-        new = await body_as(request, NewTask)
+    async def replace_task(id: int, new: Annotated[NewTask, JSON]) -> Task:
         change = TaskChange(new.title, new.notes, new.label, new.status, new.position)
         return await apply(id, change)
 
     @app.patch("/tasks/{id:int}", limits=FINISH)
-    async def change_task(request: Request, id: int) -> Task:
-        return await apply(id, await body_as(request, TaskChange))
+    async def change_task(id: int, change: Annotated[TaskChange, JSON]) -> Task:
+        return await apply(id, change)
 
     async def apply(id: int, change: TaskChange) -> Task:
         task = found(id, await storage.update(known(id), change))

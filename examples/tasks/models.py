@@ -8,9 +8,18 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-Notes = Annotated[str, Meta(max_length=10_000)]
-Label = Annotated[str, Meta(max_length=24)]
-Title = Annotated[str, Meta(max_length=200)]
+# The patterns are for those who read the description; `text` and `one_line` below say it in words.
+_LINE = r"[^\x00-\x1f\x7f-\x9f]*"
+_TEXT = {"pattern": r"^[^\x00]*$"}
+Notes = Annotated[str, Meta(max_length=10_000, extra_json_schema=_TEXT)]
+Label = Annotated[str, Meta(max_length=24, extra_json_schema={"pattern": f"^{_LINE}$"})]
+Title = Annotated[
+    str,
+    Meta(
+        max_length=200,
+        extra_json_schema={"pattern": rf"^{_LINE}[^\s\x00-\x1f\x7f-\x9f]{_LINE}$"},
+    ),
+]
 # Where a card stands in its column: smaller is higher. A float, so that a card dropped between two
 # others takes the number in the middle and nothing else has to be written.
 Position = Annotated[float, Meta(ge=-1e12, le=1e12)]
@@ -88,7 +97,7 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     status: Status | None = None
-    search: Annotated[str, Meta(max_length=200)] = ""
+    search: Annotated[str, Meta(max_length=200, extra_json_schema=_TEXT)] = ""
 
     def __post_init__(self) -> None:
         text("search", self.search)
@@ -111,7 +120,6 @@ def text(field: str, value: str) -> str:
 
 
 def one_line(field: str, value: str) -> str:
-    value = value.strip()
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError(f"{field}: must be one line without control characters")
-    return value
+    return value.strip()

@@ -31,6 +31,7 @@ class Marker:
         "embed",
         "examples",
         "include_in_schema",
+        "media_type",
         "source",
         "title",
     )
@@ -47,6 +48,7 @@ class Marker:
         self.include_in_schema = bool(options.pop("include_in_schema", True))
         self.convert_underscores = bool(options.pop("convert_underscores", True))
         self.embed = bool(options.pop("embed", False))
+        self.media_type: str | None = options.pop("media_type", None) if source == "body" else None
         self.constraints = {
             name: value for name in _CONSTRAINTS if (value := options.pop(name, None)) is not None
         }
@@ -115,7 +117,8 @@ def Body(default: Any = MISSING, **options: Any) -> Any:
     """From the body: JSON, a form or MessagePack by its content type; `bytes` takes it as it is.
 
     One body parameter is the whole body; of several, or with `embed=True`, each is a member of one
-    object. Options as for `Query`.
+    object. `media_type`: the only type that is taken, such as "application/json", which other sites
+    cannot make a browser send without being asked; others are a 415. Options as for `Query`.
     """
     return Marker("body", default, options)
 

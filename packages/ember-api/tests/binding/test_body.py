@@ -11,6 +11,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 from ember.binding import compile_binding
 from ember.params import Body, File, Form, Query
 
@@ -54,6 +55,13 @@ class TypedItem(TypedDict):
     place: NotRequired[Place | None]
 
 
+class ExtensionsItem(typing_extensions.TypedDict):  # another class up to Python 3.12
+    name: str
+    price: float
+    tags: typing_extensions.NotRequired[list[str]]
+    place: typing_extensions.NotRequired[Place | None]
+
+
 class ModelPlace(pydantic.BaseModel):
     city: str
     zip: str = pydantic.Field("0", pattern="^[0-9]+$")
@@ -66,7 +74,7 @@ class ModelItem(pydantic.BaseModel):
     place: ModelPlace | None = None
 
 
-KINDS = [StructItem, DataItem, AttrsItem, TypedItem, ModelItem]
+KINDS = [StructItem, DataItem, AttrsItem, TypedItem, ExtensionsItem, ModelItem]
 GOOD = {"name": "pen", "price": 1.5, "tags": ["a"], "place": {"city": "Ulm"}}
 
 
@@ -87,7 +95,7 @@ def test_a_data_class_is_the_json_body(kind: Any, ask: Ask) -> None:
     seen: list[Any] = []
     answer = ask(bound(kind, seen), method="POST", body=GOOD)
     assert answer.status == 204
-    assert type(seen[0]) is (dict if kind is TypedItem else kind)
+    assert type(seen[0]) is (dict if kind in (TypedItem, ExtensionsItem) else kind)
     assert name_of(seen[0]) == "pen"
 
 

@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -213,6 +213,52 @@ def test_a_decimal_says_what_it_looks_like() -> None:
     schema = parameters(pay)["amount"]["schema"]
     assert re.fullmatch(schema["pattern"], "-12.50")
     assert not re.fullmatch(schema["pattern"], "")
+
+
+def test_times_say_what_they_look_like_wherever_they_are() -> None:
+    class Diary(msgspec.Struct):
+        at: datetime
+        alarm: time | None = None
+        days: dict[str, list[datetime]] = {}
+        pair: tuple[time, int] | None = None
+
+    async def write(
+        diary: Diary, when: datetime | None = None, soon: Annotated[time, Query()] = time(8)
+    ) -> None: ...
+
+    app = Ember()
+    app.post("/")(write)
+    described = document(app)
+    validate(described)
+    properties = described["components"]["schemas"]["Diary"]["properties"]
+    assert properties["at"]["format"] == "date-time"
+    assert re.fullmatch(properties["alarm"]["anyOf"][0]["pattern"], "08:30:00.5+01:00")
+    assert not re.fullmatch(properties["alarm"]["anyOf"][0]["pattern"], "24:00:00")
+    assert properties["days"]["additionalProperties"]["items"]["format"] == "date-time"
+    named = {p["name"]: p["schema"] for p in described["paths"]["/"]["post"]["parameters"]}
+    assert named["when"] == {"type": "string", "format": "date-time"}
+    assert "pattern" in named["soon"]
+
+
+def test_text_has_no_null_and_what_is_required_is_not_empty() -> None:
+    async def find(ids: list[int], size: int | None = None, words: list[str] = []) -> None:  # noqa: B006
+        ...
+
+    schemas = {name: item["schema"] for name, item in parameters(find).items()}
+    assert schemas["ids"]["minItems"] == 1
+    assert schemas["size"] == {"type": "integer"}
+    assert "minItems" not in schemas["words"]
+
+
+def test_a_status_that_only_the_handler_knows_is_any_of_success() -> None:
+    async def create() -> tuple[dict[str, int], int]:
+        return {}, 202
+
+    async def exactly() -> tuple[dict[str, int], Literal[201]]:
+        return {}, 201
+
+    assert "2XX" in operation(create)["responses"]
+    assert "201" in operation(exactly)["responses"]
 
 
 def test_several_bodies_are_members_of_one_object() -> None:

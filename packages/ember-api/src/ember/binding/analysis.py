@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Protocol, get_origin, is_typeddict
+from typing import Annotated, Any, Protocol, get_origin
 
 from ember.background import BackgroundTasks
 from ember.binding.hints import Hints, call_name, show, unwrap
@@ -35,6 +35,7 @@ from ember.schema.annotations import (
     bare,
     fields_of,
     is_sequence,
+    is_typed_dict,
     is_upload,
     kind_of,
 )
@@ -168,7 +169,7 @@ class Analysis:
         kind = kind_of(annotation)
         if kind in (Kind.SCALAR, Kind.SEQUENCE) or annotation in (object, dict):
             return None
-        is_class = isinstance(annotation, type) and not is_typeddict(annotation)
+        is_class = isinstance(annotation, type) and not is_typed_dict(annotation)
         if annotation in Request.__mro__:
             return Given("request")
         if is_class and issubclass(annotation, BackgroundTasks):

@@ -40,6 +40,7 @@ class Parameter:
         "fields",
         "include_in_schema",
         "many",
+        "media_type",
         "name",
         "optional",
         "owner",
@@ -82,6 +83,7 @@ class Parameter:
         self.deprecated = marker.deprecated if marker else False
         self.include_in_schema = marker.include_in_schema if marker else True
         self.embed = marker.embed if marker else False
+        self.media_type = marker.media_type if marker else None
 
     @property
     def loc(self) -> list[Any]:

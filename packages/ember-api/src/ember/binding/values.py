@@ -56,16 +56,19 @@ class Scalar:
 class Fields:
     """A data class whose fields are names of a query, header, cookie or form."""
 
-    __slots__ = ("_codec", "_fields", "_loc", "_parameter")
+    __slots__ = ("_codec", "_fields", "_known", "_loc", "_parameter", "_whole")
 
-    def __init__(self, parameter: Parameter) -> None:
+    def __init__(self, parameter: Parameter, whole: bool = False) -> None:
         self._parameter = parameter
+        #: Whether nobody else reads names of it, so that the model sees those it does not have.
+        self._whole = whole
         self._codec = parameter.codec
         self._loc = parameter.loc if parameter.source != "form" else ["body"]
         self._fields = [
             (field.alias, _wire_name(field.alias, parameter.source), kind, field.required)
             for field, kind in _field_kinds(parameter.type)
         ]
+        self._known = {wire for _, wire, _, _ in self._fields}
 
     def read(self, values: Any, faults: Faults) -> tuple[Any, Faults]:
         """(the value, faults) of a multi-map or dict of names."""
@@ -81,12 +84,16 @@ class Fields:
             text = values.get(wire)
             if text is None or (text == "" and form and kind != "str"):
                 continue
+            if kind == "nullable" and isinstance(text, str) and text.lower() == "null":
+                text = ""  # text is never null: left away is
             if kind == "bool" and isinstance(text, str):
                 # One that is none stays as it is: the codec says what is wrong with it.
                 text = parse_bool_or(text)
             data[name] = text
         if not data and not self._parameter.required:
             return _default(self._parameter), faults
+        if self._whole:
+            data.update((name, values[name]) for name in values if name not in self._known)
         try:
             return self._codec.convert(data), faults
         except self._codec.errors as error:
@@ -102,6 +109,8 @@ def _field_kinds(annotation: Any) -> list[tuple[Any, str]]:
     for field in fields_of(annotation):
         inner = bare(field.type).type
         kind = {bool: "bool", str: "str"}.get(inner, "other")
+        if kind == "other" and bare(field.type).optional:
+            kind = "nullable"
         result.append((field, "many" if is_sequence(inner) else kind))
     return result
 
@@ -117,17 +126,20 @@ def _default(parameter: Parameter) -> Any:
 class Body:
     """The body as one value: JSON, a form or MessagePack, as its content type says."""
 
-    __slots__ = ("_codec", "_form", "_loc", "_parameter")
+    __slots__ = ("_codec", "_form", "_loc", "_only", "_parameter")
 
     def __init__(self, parameter: Parameter) -> None:
         self._parameter = parameter
+        self._only = parameter.media_type
         self._codec = parameter.codec
         self._loc = parameter.loc
-        self._form = Fields(_as_form(parameter)) if fields_of(parameter.type) else None
+        self._form = Fields(_as_form(parameter), True) if fields_of(parameter.type) else None
 
     async def read(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
         """(the value, faults). Raises BadRequest, UnsupportedMediaType."""
         kind = request.content_type
+        if self._only is not None and kind and kind != self._only:
+            raise UnsupportedMediaType(f'this route takes {self._only}, not "{kind}"')
         if kind in FORM_TYPES and self._form is not None:
             return self._form.read(await request.form(), faults)
         if not kind:
@@ -160,6 +172,11 @@ class Body:
             if not self._parameter.required:
                 return _default(self._parameter), faults
             return None, missing(faults, self._loc)
+        if form == "json":
+            try:
+                return self._codec.decode_again(data, error), faults
+            except self._codec.errors as still:
+                error = still
         found = self._codec.faults(error, data, self._loc, form)
         return None, found if faults is None else [*faults, *found]
 
@@ -217,6 +234,11 @@ class Members:
         try:
             return (codec.decode(data) if form == "json" else codec.decode_msgpack(data)), faults
         except codec.errors as error:
+            if form == "json":
+                try:
+                    return codec.decode_again(data, error), faults
+                except codec.errors as still:
+                    error = still
             return None, [*(faults or []), *codec.faults(error, data, loc, form)]
 
 

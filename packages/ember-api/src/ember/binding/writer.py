@@ -79,6 +79,13 @@ class Writer:
         # Any is given by converters of the application's own, which are believed.
         return parameter.type is Any or given is Any or parameter.type is given
 
+    def _reader(self, parameter: Parameter) -> Fields | File:
+        if not parameter.fields:
+            return File(parameter)
+        shared = {"form": ("form", "file")}.get(parameter.source, (parameter.source,))
+        alone = sum(p.source in shared for p in self.parameters) == 1
+        return Fields(parameter, alone and parameter.source in ("query", "form"))
+
     def _path_name(self, parameter: Parameter) -> str:
         return parameter.name if parameter.name in self._path else parameter.alias
 
@@ -94,7 +101,7 @@ class Writer:
             return name
         holder = self._holder(parameter.source)
         if parameter.fields or parameter.source == "file":
-            reader = self._constant((Fields if parameter.fields else File)(parameter).read)
+            reader = self._constant(self._reader(parameter).read)
             waits = "await " if parameter.source == "file" else ""
             self._write(f"{name}, faults = {waits}{reader}({holder}, faults)")
             return name
@@ -195,6 +202,9 @@ class Writer:
                 self._write(f"if not {name}:", f"    {name} = {self._default(first)}")
             return
         reader = Body(first)
+        if first.media_type not in (None, "application/json"):
+            self._write(f"{name}, faults = await {self._constant(reader.read)}(request, faults)")
+            return
         self._write(
             "if request.content_type == 'application/json':",
             "    data = await request.body()",

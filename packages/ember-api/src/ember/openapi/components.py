@@ -13,7 +13,9 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]+")
 Schema = dict[str, Any]
 
 #: A decimal number as text: JSON Schema knows no format for it, so that this says what is meant.
-_DECIMAL = r"^[+-]?[0-9]+(\.[0-9]+)?$"
+_DECIMAL = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
+#: What pydantic says of a Decimal, which it writes with an exponent all the same.
+_PYDANTIC_DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
 
 
 class Components:
@@ -71,7 +73,8 @@ def _hoist(schema: Schema, named: dict[str, Schema]) -> Schema:
             for name, body in inner.items():
                 named.setdefault(name, _hoist(body, named))
             schema = {key: value for key, value in schema.items() if key != "$defs"}
-        if schema.get("format") == "decimal" and "pattern" not in schema:
+        decimal = schema.get("format") == "decimal" and "pattern" not in schema
+        if decimal or schema.get("pattern") == _PYDANTIC_DECIMAL:
             schema = {**schema, "pattern": _DECIMAL}
         return {key: _hoist(value, named) for key, value in schema.items()}
     if isinstance(schema, list):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ember.binding.analysis import Analysis
 from ember.binding.parameters import Parameter, walk
 from ember.openapi.components import Components, Schema
-from ember.openapi.schemas import described, field_schema, parameter_schema
+from ember.openapi.schemas import described, field_schema, parameter_schema, without_null
 from ember.routes import Route
 from ember.schema.annotations import Kind, bare, fields_of, kind_of
 
@@ -158,16 +158,42 @@ def describe_body(found: list[Parameter], components: Components) -> Schema | No
         return _content(schema, [JSON, MSGPACK], any(p.required for p in body), None)
     if single.type in (bytes, bytearray):
         return _content({}, ["*/*"], single.required, single)
-    kinds = [JSON, MSGPACK]
+    schema = parameter_schema(single, components)
+    if single.media_type is not None:
+        return _content(schema, [single.media_type], single.required, single)
+    result = _content(schema, [JSON, MSGPACK], single.required, single)
     fields = fields_of(single.type)
-    if fields and all(_is_flat(field.type) for field in fields):
-        kinds[1:1] = [URL_ENCODED, MULTIPART]
-    return _content(parameter_schema(single, components), kinds, single.required, single)
+    nullable = bare(single.annotation).optional
+    if fields and not nullable and all(_is_flat(field.type) for field in fields):
+        media = {"schema": _form_of(schema, components)}
+        result["content"] |= {kind: dict(media) for kind in (URL_ENCODED, MULTIPART)}
+    return result
 
 
 def _is_flat(annotation: Any) -> bool:
     """Whether a form, which has nothing but names and text, can say it."""
-    return kind_of(bare(annotation).type) in (Kind.SCALAR, Kind.SEQUENCE)
+    return kind_of(bare(annotation).type) is Kind.SCALAR
+
+
+def _form_of(schema: Schema, components: Components) -> Schema:
+    """The schema of an object as a form has it: without null, and what a browser sends for a field
+    that nobody filled in is as good as none."""
+    named = components.schemas.get(str(schema.get("$ref")).rpartition("/")[2], schema)
+    properties = named.get("properties", {})
+    changed = {name: without_null(value) for name, value in properties.items()}
+    for name, value in changed.items():
+        if name not in named.get("required", ()) and _is_special_text(value):
+            about: Schema = {
+                k: value.pop(k) for k in ("title", "description", "default") if k in value
+            }
+            changed[name] = {**about, "anyOf": [value, {"type": "string", "maxLength": 0}]}
+    return schema if changed == properties else {**named, "properties": changed}
+
+
+def _is_special_text(schema: Schema) -> bool:
+    """Whether not any text will do."""
+    options = [schema, *schema.get("anyOf", ())]
+    return any({"format", "pattern"} & option.keys() for option in options)
 
 
 def _form(parameters: list[Parameter], components: Components) -> Schema:
@@ -194,7 +220,9 @@ def _form(parameters: list[Parameter], components: Components) -> Schema:
 def _form_value(parameter: Parameter, components: Components) -> Schema:
     if parameter.source != "file":
         return parameter_schema(parameter, components)
-    schema = {"type": "array", "items": dict(FILE)} if parameter.many else dict(FILE)
+    schema: Schema = {"type": "array", "items": dict(FILE)} if parameter.many else dict(FILE)
+    if parameter.many and parameter.required:
+        schema["minItems"] = 1
     return described(schema, parameter, components)
 
 

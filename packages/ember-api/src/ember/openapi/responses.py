@@ -25,6 +25,8 @@ from ember.router import RouteError
 from ember.routes import Route
 from ember.schema.annotations import bare
 
+#: Stands for the range "2XX" (OpenAPI 3.1 section 4.8.16).
+_ANY_SUCCESS = 2
 _STRING: Schema = {"type": "string"}
 PROBLEM = "Problem"
 VALIDATION_PROBLEM = "ValidationProblem"
@@ -100,7 +102,8 @@ class Responses:
         # RFC 9110: these have no content, whatever the annotation says.
         if status in (204, 304):
             kind = None
-        answer = self._found.setdefault(str(status), {"description": reason(status) or "Answer"})
+        key = "2XX" if status == _ANY_SUCCESS else str(status)
+        answer = self._found.setdefault(key, {"description": reason(status) or "Answer"})
         if kind is None:
             return
         content = answer.setdefault("content", {})
@@ -172,7 +175,8 @@ class Responses:
             for code in codes:
                 self._annotated(args[0], code)
         else:
-            self._annotated(args[0], status)
+            # Which one, only the handler knows.
+            self._annotated(args[0], _ANY_SUCCESS)
 
     def _response(self, cls: type[Response], status: int | None) -> None:
         code = status or 200
@@ -192,7 +196,7 @@ class Responses:
         elif issubclass(cls, JSONResponse):
             self._add(code, "application/json", None)
         elif issubclass(cls, StreamingResponse):
-            self._add(code, "application/octet-stream", None)
+            self._add(code, "*/*", None)  # as its content_type= says
         elif cls.__module__ == "ember.files":
             self._add(code, "*/*", None)  # by the name of the file
         else:

@@ -54,7 +54,29 @@ def parameter_schema(parameter: Parameter, components: Components) -> Schema:
             f'{parameter.owner}: parameter "{parameter.name}" has no JSON Schema: {error}; '
             f"give it include_in_schema=False, or leave the route out of the document"
         ) from None
+    if parameter.source != "body":
+        schema = _as_text(schema, parameter)
     return described(schema, parameter, components)
+
+
+def _as_text(schema: Schema, parameter: Parameter) -> Schema:
+    """`schema` without what names and text cannot say: null, and a list of nothing."""
+    schema = without_null(schema)
+    if schema.get("type") == "array" and parameter.required:
+        schema.setdefault("minItems", 1)
+    return schema
+
+
+def without_null(schema: Schema) -> Schema:
+    """A copy that does not take null; left away is what stands for it in a query or a form."""
+    kinds = schema.get("anyOf")
+    if not isinstance(kinds, list):
+        return dict(schema)
+    kept = [kind for kind in kinds if kind != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    if rest.get("default", ...) is None:
+        del rest["default"]
+    return {**kept[0], **rest} if len(kept) == 1 else {**rest, "anyOf": kept}
 
 
 def described(schema: Schema, parameter: Parameter, components: Components) -> Schema:

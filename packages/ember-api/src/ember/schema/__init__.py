@@ -38,6 +38,11 @@ class Codec:
     #: a value to JSON bytes
     encode: Callable[[Any], bytes]
 
+    def decode_again(self, data: bytes, error: Exception) -> Any:
+        """The value of JSON that `decode` refused with `error`, where the library is stricter than
+        JSON Schema is. Raises one of `errors`."""
+        raise error
+
     def decode_msgpack(self, data: bytes) -> Any:
         """MessagePack bytes to a value."""
         raise NotImplementedError

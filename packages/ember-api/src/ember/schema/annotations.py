@@ -136,9 +136,19 @@ def is_data_class(annotation: Any) -> bool:
         hasattr(annotation, "__struct_fields__")
         or hasattr(annotation, "__dataclass_fields__")
         or hasattr(annotation, "__attrs_attrs__")
-        or typing.is_typeddict(annotation)
+        or is_typed_dict(annotation)
         or (issubclass(annotation, tuple) and hasattr(annotation, "_fields"))
         or is_model(annotation)
+    )
+
+
+def is_typed_dict(annotation: Any) -> bool:
+    """Whether it is a TypedDict: typing's, or on older Pythons that of typing_extensions, which is
+    another class there."""
+    return typing.is_typeddict(annotation) or (
+        isinstance(annotation, type)
+        and issubclass(annotation, dict)
+        and hasattr(annotation, "__required_keys__")
     )
 
 
@@ -229,7 +239,7 @@ def _reader(origin: type) -> Callable[[Any], list[Field]] | None:
         return _dataclass_fields
     if hasattr(origin, "__attrs_attrs__"):
         return _attrs_fields
-    if typing.is_typeddict(origin):
+    if is_typed_dict(origin):
         return _typed_dict_fields
     return None
 

@@ -40,8 +40,11 @@ class ModelCodec(Codec):
         return self._convert(msgspec.msgpack.decode(data))
 
     def convert(self, value: Any) -> Any:
-        # Text goes by the rules for text ("1" is an IntEnum's value); a list of text is taken as
-        # Python.
+        # Text goes by the rules for text ("1" is an IntEnum's value, also where the model is
+        # strict); a list of text is taken as Python.
+        if type(value) is dict and value and all(type(v) in (str, bool) for v in value.values()):
+            value = {k: str(v).lower() if type(v) is bool else v for k, v in value.items()}
+            return self._strings(value)
         return self._strings(value) if type(value) is str else self._convert(value)
 
     def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:

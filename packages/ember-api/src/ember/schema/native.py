@@ -12,6 +12,7 @@ import msgspec
 from ember.schema import Codec, Fault, SchemaError
 from ember.schema.annotations import Bare, is_model
 from ember.schema.faults import collect, malformed
+from ember.schema.times import name_times
 
 #: Comparisons that msgspec leaves to us: for Decimal, date, datetime, time, timedelta.
 _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
@@ -91,6 +92,17 @@ class NativeCodec(Codec):
                     raise OutOfBounds(message, slug)
         return value
 
+    def decode_again(self, data: bytes, error: Exception) -> Any:
+        # To JSON Schema 1.0 is an integer (section 6.1.1 of its validation), to msgspec it is not.
+        if "`float`" not in str(error):
+            raise error
+        try:
+            plain = _with_whole_numbers(data)
+        except ValueError:
+            raise error from None
+        result = msgspec.convert(plain, self.annotation, str_keys=True, dec_hook=decode_hook)
+        return self._check(result) if self._checks else result
+
     def decode_msgpack(self, data: bytes) -> Any:
         if self._msgpack is None:
             decoder = msgspec.msgpack.Decoder(self.annotation, dec_hook=decode_hook)
@@ -101,6 +113,9 @@ class NativeCodec(Codec):
         result = msgspec.convert(
             value, self.annotation, strict=False, str_keys=True, dec_hook=decode_hook
         )
+        if result is None and type(value) is str:
+            # msgspec reads the text "null" as null; a query has no null but to leave it away.
+            raise OutOfBounds("expected a value, not the text null", "none_not_allowed")
         if type(result) is float and not math.isfinite(result):
             raise OutOfBounds("expected a finite number", "finite_number")
         return self._check(result) if self._checks else result
@@ -115,7 +130,9 @@ class NativeCodec(Codec):
         else:
             try:
                 plain = (msgspec.json if form == "json" else msgspec.msgpack).decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError) as broken:
+                if form == "json":
+                    plain = _with_whole_numbers(data)
+            except (msgspec.DecodeError, ValueError) as broken:
                 # What was wrong came before what is broken.
                 raise malformed(form, broken) from None
         return collect(plain, self.annotation, loc, error, text=form == "text")
@@ -129,7 +146,22 @@ class NativeCodec(Codec):
             )
         except (TypeError, RuntimeError) as error:
             raise SchemaError(str(error)) from None
+        name_times(schema, self.annotation, named)
         return schema, named
+
+
+def _with_whole_numbers(data: bytes) -> Any:
+    """JSON as plain objects, with an int wherever a number is whole. Raises ValueError."""
+    import json
+
+    def number(text: str) -> int | float:
+        value = float(text)
+        return int(value) if value.is_integer() else value
+
+    def constant(text: str) -> Any:
+        raise ValueError(f"{text} is no JSON")
+
+    return json.loads(data, parse_float=number, parse_constant=constant)
 
 
 def _model_schema(cls: type, ref_template: str) -> dict[str, Any]:
