@@ -1,6 +1,9 @@
 """Tasks in PostgreSQL, by asyncpg and its pool of connections."""
 
-from collections.abc import AsyncIterator
+# asyncpg comes without types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -67,7 +70,7 @@ class PostgresStorage:
         self._pool: Any = None
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncGenerator[Any]:
         try:
             if self._pool is None:
                 self._pool = await self._connect()

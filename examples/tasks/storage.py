@@ -22,12 +22,15 @@ class Storage(Protocol):
     @property
     def name(self) -> str:
         """What it is, for people: "SQLite" ..."""
+        ...
 
     async def open(self) -> bool:
         """Connect. Makes the table where it is missing, and says whether it did."""
+        ...
 
     async def close(self) -> None:
         """Give everything back. Nothing else is called afterwards."""
+        ...
 
     async def list(
         self, *, status: Status | None = None, search: str = "", limit: int = 50, offset: int = 0
@@ -36,6 +39,7 @@ class Storage(Protocol):
 
         `search` is looked for in title, notes and label, whatever the case.
         """
+        ...
 
     async def get(self, task_id: int) -> Task | None: ...
 
@@ -43,9 +47,11 @@ class Storage(Protocol):
 
     async def update(self, task_id: int, change: TaskChange) -> Task | None:
         """Change what is set; a task that changes its status without a position goes to the end."""
+        ...
 
     async def delete(self, task_id: int) -> bool:
         """True when there was such a task."""
+        ...
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Storage:
