@@ -40,6 +40,7 @@ LAYERS: list[set[str]] = [
         "certificates",
         "components",
         "interruptible",
+        "options",
         "overrides",
         "params",
         "router",

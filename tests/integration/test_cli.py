@@ -317,7 +317,7 @@ app.run(port=0)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers", "2"], "workers=2: this version serves with one process; use workers=1"),
+        (["--uds-mode", "660"], "uds_mode= goes with uds="),
         (["--ssl-certfile", "nope.pem"], "TLS: nope.pem does not exist"),
         (["--fd", "999"], "fd=999 is not a socket"),
         (["--uds", "/nowhere/s"], "/nowhere/s"),

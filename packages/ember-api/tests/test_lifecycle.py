@@ -185,7 +185,6 @@ def test_routes_that_conflict_keep_the_server_from_starting() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"workers": 2}, "workers=2: this version serves with one process"),
         ({"workers": 0}, "workers=0: expected a whole number"),
         ({"http2": True}, "this version speaks HTTP/1.1 only"),
         ({"reload": True}, "this version does not reload"),

@@ -34,8 +34,9 @@ from ember.threads import ThreadPool
 if TYPE_CHECKING:
     from ember.caching.compile import Caching
     from ember.compression import CompressionMiddleware
-    from ember.server import AppServer
     from ember.templates import Templates
+    from ember.workers.supervised import SupervisedServer
+    from ember.workers.worker import AppServer
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -96,7 +97,7 @@ class Ember(Serving, Observed, Blueprint):
         self._pool: ThreadPool | None = None
         self._pending = Pending()
         #: What serves this application now, while something does.
-        self.server: AppServer | None = None
+        self.server: AppServer | SupervisedServer | None = None
         #: What `request.render_template` renders with; `Templates(..., app=app)` sets it.
         self.templates: Templates | None = None
         #: Replacements of dependencies, for tests: `app.dependency_overrides[real] = fake`.

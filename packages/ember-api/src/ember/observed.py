@@ -10,8 +10,9 @@ from ember.routes import Route
 from ember.signature import Plan
 
 if TYPE_CHECKING:
-    from ember.server import AppServer
     from ember.threads import ThreadPool
+    from ember.workers.supervised import SupervisedServer
+    from ember.workers.worker import AppServer
 
 C = TypeVar("C", bound=Callable[[], Any])
 
@@ -19,7 +20,7 @@ C = TypeVar("C", bound=Callable[[], Any])
 class Observed:
     """The part of an application that is there for operators."""
 
-    server: AppServer | None
+    server: AppServer | SupervisedServer | None
     _health: Health
 
     def _threads(self) -> ThreadPool:

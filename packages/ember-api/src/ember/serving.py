@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ember.hooks import Lifecycle
     from ember.limits import ServerLimits
     from ember.routes import Route
-    from ember.server import AppServer
     from ember.testing import TestClient
     from ember.testing.options import ClientOptions
     from ember.threads import ThreadPool
+    from ember.workers.supervised import SupervisedServer
+    from ember.workers.worker import AppServer
 
     Path = str | os.PathLike[str]
     Password = str | bytes | Callable[[], str | bytes]
@@ -29,7 +30,7 @@ class Serving:
 
     limits: ServerLimits
     lifecycle: Lifecycle
-    server: AppServer | None
+    server: AppServer | SupervisedServer | None
     #: The caches of its routes that are connected, each once.
     _open: list[Cache]
     _pending: Pending
@@ -91,12 +92,17 @@ class Serving:
         ssl_keyfile_password: Password | None = None,
         ssl_client_cert: str | None = None,
         ssl_certs: Mapping[str, Path | tuple[Path, Path | None]] | None = None,
+        uds_mode: int | None = None,
     ) -> None:
         """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
 
         - `host`, `port`: where to listen; port 0 takes a free one. `uds`: a unix socket instead.
-          `fd`: an inherited listening socket instead.
-        - `workers`: this version serves with one process; more is an error.
+          `fd`: an inherited listening socket instead. Without both, sockets of systemd (LISTEN_FDS)
+          go before host and port. `uds_mode`: permissions of the unix socket, such as 0o660.
+        - `workers`: how many processes serve; 1 is this one, more have a supervisor, which is this
+          one. None: one for each CPU that this process may use (affinity, CPU quota); with
+          `block=False`: one, a thread that shares what this program has. Where processes cannot
+          fork there is always one.
         - `debug`: as in Ember(debug=True), and start errors come with their traceback.
         - `thread_pool_workers`: threads for `def` handlers (default 40).
         - `ssl_certfile`, `ssl_keyfile`, `ssl_keyfile_password`: serve https (PEM; TLS 1.2 and 1.3).
@@ -107,7 +113,11 @@ class Serving:
         - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
         - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count and bytes;
           this version's ring sizes them itself.
-        - `necromancer`: replaces dead workers; with one process there are none.
+        - `necromancer`: replace dead workers.
+
+        SIGTERM and SIGINT finish what is in flight and end; twice: at once. SIGHUP replaces the
+        workers one by one by such that run this program anew (with `block=False`: as it is).
+        SIGUSR1 opens log files anew.
 
         What keeps it from starting (a taken port, a route that cannot work) is one line on stderr
         and exit status 1; with `block=False` a StartError.
@@ -136,6 +146,8 @@ class Serving:
                 ssl_keyfile_password=ssl_keyfile_password,
                 ssl_client_cert=ssl_client_cert,
                 ssl_certs=ssl_certs,
+                necromancer=necromancer,
+                uds_mode=uds_mode,
             ),
             block=block,
         )

@@ -144,6 +144,8 @@ class SSEResponse(StreamingResponse):
     async def _frames(self) -> AsyncIterator[bytes]:
         waiting = self._waiting = Interruptible(asyncio.get_running_loop(), self._ping_interval)
         _open.add(self)
+        if waiting.loop in _stopping:
+            self.stop()
         source = self._source.__aiter__()
         try:
             # A first byte at once: the browser's `open` event should not wait for the first item.
@@ -164,11 +166,14 @@ class SSEResponse(StreamingResponse):
 
 
 _open: WeakSet[SSEResponse] = WeakSet()
+#: Loops whose server stops: a stream that begins there now ends at once.
+_stopping: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 def stop_streams() -> None:
-    """Tell the open streams of the running loop that the server stops."""
+    """Tell the open streams of the running loop that the server stops, and those that begin."""
     loop = asyncio.get_running_loop()
+    _stopping.add(loop)
     for response in tuple(_open):
         waiting = response._waiting
         if waiting is not None and waiting.loop is loop:

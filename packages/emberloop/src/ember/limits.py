@@ -54,6 +54,14 @@ class ServerLimits(_Limits):
     - `request_timeout`: how long a handler may take until its answer starts; then 503 and the
       handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
     - `shutdown_timeout`: how long a closing server waits for requests in flight.
+    - `drain_delay`: how long a server that was told to stop goes on as before, except that it says
+      it is not ready and keeps no connection open (default 0).
+    - `worker_timeout`: how long the loop of a worker may be stuck; then its stack is logged and it
+      is killed and replaced. None: for ever. Needs a supervisor: two workers or more.
+    - `worker_max_age`: how long a worker serves (a tenth more or less) until it is replaced; what
+      it has in flight is finished. None: for ever. Needs a supervisor.
+    - `worker_max_memory`: bytes of resident memory above which a worker is replaced the same way.
+      None: no limit. Needs a supervisor.
     - `max_target_size`: bytes of the request target; above is 414.
     - `max_header_size`: bytes of a whole head, request line included; above is 431.
     - `max_headers`: fields in one head; above is 431.
@@ -70,6 +78,7 @@ class ServerLimits(_Limits):
 
     __slots__ = (
         "body_timeout",
+        "drain_delay",
         "handshake_timeout",
         "header_timeout",
         "keep_alive_timeout",
@@ -82,11 +91,15 @@ class ServerLimits(_Limits):
         "max_target_size",
         "request_timeout",
         "shutdown_timeout",
+        "worker_max_age",
+        "worker_max_memory",
+        "worker_timeout",
         "write_timeout",
     )
 
     body_timeout: float
     handshake_timeout: float
+    drain_delay: float
     header_timeout: float
     keep_alive_timeout: float
     max_concurrent_requests: int | None
@@ -98,6 +111,9 @@ class ServerLimits(_Limits):
     max_target_size: int
     request_timeout: float | None
     shutdown_timeout: float
+    worker_max_age: float | None
+    worker_max_memory: int | None
+    worker_timeout: float | None
     write_timeout: float
 
     def __init__(
@@ -117,6 +133,10 @@ class ServerLimits(_Limits):
         handshake_timeout: float = 10.0,
         max_concurrent_requests: int | None = None,
         max_queued_requests: int = 0,
+        drain_delay: float = 0.0,
+        worker_timeout: float | None = 30.0,
+        worker_max_age: float | None = None,
+        worker_max_memory: int | None = None,
     ) -> None:
         for name, seconds in (
             ("keep_alive_timeout", keep_alive_timeout),
@@ -127,8 +147,17 @@ class ServerLimits(_Limits):
             ("handshake_timeout", handshake_timeout),
         ):
             setattr(self, name, _seconds("ServerLimits", name, seconds, optional=False))
-        self.request_timeout = _seconds(
-            "ServerLimits", "request_timeout", request_timeout, optional=True
+        if isinstance(drain_delay, bool) or drain_delay != 0:
+            _seconds("ServerLimits", "drain_delay", drain_delay, optional=False)
+        self.drain_delay = float(drain_delay)
+        for name, maybe in (
+            ("request_timeout", request_timeout),
+            ("worker_timeout", worker_timeout),
+            ("worker_max_age", worker_max_age),
+        ):
+            setattr(self, name, _seconds("ServerLimits", name, maybe, optional=True))
+        self.worker_max_memory = _count(
+            "ServerLimits", "worker_max_memory", worker_max_memory, least=1, optional=True
         )
         for name, count, least in (
             ("max_target_size", max_target_size, 1),

@@ -11,14 +11,24 @@ from click.core import ParameterSource
 from ember.server import LOOPS
 
 
+def _octal(ctx: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return int(value, 8)
+    except ValueError:
+        raise click.BadParameter(f"{value} is no octal number, such as 660") from None
+
+
 @click.command("start")
 @click.option(
     "--app", "target", metavar="MODULE:APP", help="Default: main, app or application here."
 )
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; this version has one.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; default: as many as CPUs.")
 @click.option("--uds", metavar="PATH", help="Listen on a unix socket instead.")
+@click.option("--uds-mode", metavar="OCTAL", callback=_octal, help="Its permissions, such as 660.")
 @click.option("--fd", type=int, help="Take an inherited listening socket instead.")
 @click.option("--ssl-certfile", metavar="PATH", help="Serve https with this certificate.")
 @click.option("--ssl-keyfile", metavar="PATH")
@@ -31,6 +41,7 @@ from ember.server import LOOPS
 )
 @click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
 @click.option("--thread-pool-workers", type=click.IntRange(min=1), help="Threads for def handlers.")
+@click.option("--necromancer/--no-necromancer", default=True, help="Replace dead workers.")
 @click.option("--debug", is_flag=True, help="Readable error pages; start errors with traceback.")
 @click.pass_context
 def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
@@ -39,11 +50,12 @@ def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
     What its own app.run(...) says is the default of every option.
     """
     from ember.cli.locate import locate
-    from ember.server import StartError, run
+    from ember.server import StartError, report, run
 
     try:
         app, options = locate(target)
     except StartError as error:
+        report(error)
         fail(error, debug=given["debug"])
     asked = {
         name: value
@@ -52,7 +64,7 @@ def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
     }
     if asked.keys() & {"host", "port", "uds", "fd"}:
         # Another place to listen replaces the program's own, whichever kind that was.
-        options = options._replace(uds=None, fd=None)
+        options = options._replace(uds=None, uds_mode=None, fd=None)
     run(app, options._replace(**asked))
 
 

@@ -30,6 +30,9 @@ class State(enum.IntEnum):
     DRAINING = 3
 
 
+_READY = int(State.READY)
+
+
 class Slot:
     """The fields of one worker. Times are nanoseconds of the monotonic clock."""
 
@@ -154,6 +157,9 @@ class Board:
         # MAP_SHARED: a fork writes into the same pages. Pages that nobody touches cost nothing.
         self._memory = memoryview(mmap.mmap(-1 if self.fd is None else self.fd, size))
         words = self._memory[: self._areas].cast("Q")
+        used = words[: count * _FIELDS]
+        self._states = used[_STATE::_FIELDS]
+        self._connections = used[_CONNECTIONS::_FIELDS]
         #: Every slot, those without a worker too.
         self.slots = tuple(Slot(words, index) for index in range(count))
 
@@ -168,10 +174,15 @@ class Board:
         """The slots that have a worker."""
         return (slot for slot in self.slots if slot.state is not State.GONE)
 
+    def ready_connections(self) -> list[int]:
+        """The connections of each worker that is ready; asked for every new connection."""
+        pairs = zip(self._states.tolist(), self._connections.tolist(), strict=True)
+        return [connections for state, connections in pairs if state == _READY]
+
     @property
     def connections(self) -> int:
         """Connections open now, of all workers."""
-        return sum(slot.connections for slot in self.slots)
+        return sum(self._connections.tolist())
 
     @property
     def requests(self) -> int:

@@ -1,0 +1,179 @@
+"""An application served as processes of its own: real workers, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.waiting import eventually
+
+#: Seconds that anything may take before it has failed.
+DEADLINE = 30.0
+
+#: What every test's application has.
+APP = """
+import asyncio, os, sys, time
+from ember import Ember, Events, Request, ServerLimits
+app = Ember(server_limits=ServerLimits(shutdown_timeout=20, LIMITS))
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+@app.get("/")
+async def index():
+    return {"version": 1, "pid": os.getpid()}
+@app.get("/board")
+async def board():
+    names = ("pid", "state", "connections", "requests", "generation")
+    return [{name: getattr(slot, name) for name in names} for slot in app.server.board.slots]
+"""
+
+READY = 2
+
+
+class Service:
+    """`command` in `folder`; `lines` is what it has written to stderr."""
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        fds: Sequence[int] = (),
+    ) -> None:
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self.popen = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = 0
+
+    def _read(self) -> None:
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            with self._said:
+                self.lines.append(line)
+                self._said.notify_all()
+
+    @property
+    def text(self) -> str:
+        """Everything it wrote."""
+        return "".join(self.lines)
+
+    def wait_for(self, text: str, times: int = 1) -> str:
+        """Until it has written `text` so often; the last line with it."""
+        with self._said:
+            found = self._said.wait_for(lambda: self.text.count(text) >= times, DEADLINE)
+            assert found, f"not said: {text!r}, but:\n{self.text}"
+        return [line for line in self.lines if text in line][-1]
+
+    def wait_until_it_serves(self) -> None:
+        line = self.wait_for("Ember serves")
+        found = re.search(r"http://[\w.\[\]:]+?:(\d+)", line)
+        self.port = int(found[1]) if found else 0
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+    def get(self, path: str = "/") -> Any:
+        """GET on a connection of its own: the JSON, or the text where it is none."""
+        connection = self.connect()
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            body = connection.getresponse().read()
+        finally:
+            connection.close()
+        try:
+            return json.loads(body)
+        except ValueError:
+            return body.decode()
+
+    def status(self, path: str) -> int:
+        connection = self.connect()
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def ready(self) -> set[int]:
+        """The pids of the workers that serve."""
+        return {slot["pid"] for slot in self.get("/board") if slot["state"] == READY}
+
+    def wait_for_workers(self, count: int, without: int = 0) -> set[int]:
+        """Until `count` serve, `without` not among them."""
+
+        def there() -> bool:
+            ready = self.ready()
+            return len(ready) == count and without not in ready
+
+        eventually(there, DEADLINE)
+        return self.ready()
+
+    def children(self) -> set[int]:
+        """The pids below it."""
+        return {child.pid for child in psutil.Process(self.popen.pid).children(recursive=True)}
+
+    def send(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit status."""
+        self.send(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit status, when it has ended."""
+        code = self.popen.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return code
+
+    def kill(self) -> None:
+        """End everything of it, whatever its state."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        assert self.popen.stderr is not None
+        self.popen.stderr.close()
+
+
+def write(folder: Path, text: str = "", *, limits: str = "", app: str = APP) -> None:
+    """main.py: the common application and `text`."""
+    (folder / "main.py").write_text(app.replace("LIMITS", limits) + text)
+
+
+def start(folder: Path, *options: str) -> list[str]:
+    """The command that serves main.py."""
+    return [sys.executable, "-m", "ember", "start", "--port", "0", *options]
+
+
+def unix_get(path: str) -> bytes:
+    """The whole answer to GET / on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(DEADLINE)
+        client.connect(path)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while more := client.recv(4096):
+            data += more
+        return data
