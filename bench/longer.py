@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import crud, framework, sse
+from bench import cache, crud, framework, sse
 from bench.bar import Bar
+from bench.cache import report as cache_report
 from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
@@ -48,5 +49,12 @@ PARTS = {
         crud_report.BARS,
         crud_report.tables,
         crud_report.panels,
+    ),
+    "cache": Part(
+        "Cache: hits, the store, a stampede, Redis",
+        cache.run,
+        cache_report.BARS,
+        cache_report.tables,
+        cache_report.panels,
     ),
 }

@@ -93,6 +93,13 @@ class Others:
         return max(0.0, busy - self._busy - own) / max(all_ - self._all, 0.01)
 
 
+def open_files() -> int:
+    """How many files a process may have open, after asking for as many as are allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
 def pin_command(cpu: int, command: list[str]) -> list[str]:
     """`command`, pinned to one core from its first instruction on."""
     code = (

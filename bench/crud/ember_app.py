@@ -1,4 +1,7 @@
-"""examples/tasks as it is, over PostgreSQL. Arguments: the port, the build."""
+"""examples/tasks as it is, over PostgreSQL. Arguments: the port, the build.
+
+With CRUD_CACHE set, lists are kept for so many seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import os
 import sys
 
 from ember._build import PURE
+from ember.cache import TTLCache
 
 from bench.crud.statements import POOL
 from examples.tasks.app import create_app
 from examples.tasks.postgres import PostgresStorage
 
-app = create_app(PostgresStorage(os.environ["DATABASE_URL"], connections=POOL))
+seconds = os.environ.get("CRUD_CACHE")
+app = create_app(
+    PostgresStorage(os.environ["DATABASE_URL"], connections=POOL),
+    list_cache=TTLCache(ttl=float(seconds)) if seconds else None,
+)
 
 if __name__ == "__main__":
     if (sys.argv[2] == "pure") != PURE:

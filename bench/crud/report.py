@@ -28,22 +28,26 @@ BARS = (
 )
 
 
-def tables(part: Results) -> list[Table]:
-    """CPU per request of the server process, rates and latencies."""
-    fastapi = part["servers"].get(FASTAPI)
+def _rows(servers: Results, beside: Results | None) -> list[list[str]]:
     rows = []
-    for name, f in part["servers"].items():
-        beside = f" ({ratio(f, fastapi):.2f}×)" if fastapi and name != FASTAPI else ""
+    for name, f in servers.items():
+        times = f" ({ratio(f, beside):.2f}×)" if beside and f is not beside else ""
         rows.append(
             [
                 name,
-                f"{f['cpu_us']:.1f}{beside}",
+                f"{f['cpu_us']:.1f}{times}",
                 f"{f['rate']:,}",
                 f"{f['busy']:.0%}",
                 f"{f['p50_us']:,} / {f['p99_us']:,}",
                 " / ".join(f"{f['p50_by_kind'][kind]:,}" for kind in KINDS),
             ]
         )
+    return rows
+
+
+def tables(part: Results) -> list[Table]:
+    """CPU per request of the server process, rates and latencies; the cached one apart."""
+    fastapi = part["servers"].get(FASTAPI)
     mix = ", ".join(f"{share} % {kind}" for share, kind in zip(SHARES, KINDS, strict=True))
     title = (
         f"CRUD on PostgreSQL, {part['rows']:,} rows: {mix} ({part['connections']} connections, "
@@ -53,8 +57,12 @@ def tables(part: Results) -> list[Table]:
         *("server", f"CPU µs per request (× {FASTAPI})", "answers/s", "busy"),
         *("µs: median / p99", f"median µs: {' / '.join(KINDS)}"),
     ]
+    found = [(title, head, _rows(part["servers"], fastapi))]
+    if part["cached"]:
+        title = "Apart, for the database is asked less often: lists kept for a second at most"
+        found.append((title, head, _rows(part["cached"], fastapi)))
     versions = [[name, text] for name, text in part["versions"].items()]
-    return [(title, head, rows), ("Versions of the peers", ["server", "versions"], versions)]
+    return [*found, ("Versions of the peers", ["server", "versions"], versions)]
 
 
 def panels(part: Results) -> list[tuple[str, Results]]:

@@ -119,10 +119,13 @@ def checked(server: Server) -> tuple[bytes, int]:
 
 def _mixed() -> list[Asked]:
     counts = [ENTRIES * share // 100 for share in SHARES]
-    chosen = [LISTS[n % len(LISTS)] for n in range(counts[LIST])]
+    chance = random.Random(2)
+    # The first page is asked for most, as people do.
+    weights = [1 / (number + 1) for number in range(len(LISTS))]
+    chosen = chance.choices(LISTS, weights, k=counts[LIST])
     chosen += [GETS[n % len(GETS)] for n in range(counts[GET])]
     chosen += [NEW_ONE] * counts[CREATE]
-    random.Random(2).shuffle(chosen)
+    chance.shuffle(chosen)
     return chosen
 
 

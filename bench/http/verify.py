@@ -108,4 +108,4 @@ def verify(server: Server, case: Case) -> Answer:
         check(case, answer)
     if len({answer.wire_body for answer in answers}) != 1:
         raise ServerFailed(f"{case.name}: the body is framed differently from answer to answer")
-    return answers[0]
+    return answers[-1]  # a cache gives its own from the second on

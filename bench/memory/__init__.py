@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
-from bench import process, show
+from bench import machine, process, show
 from bench.cases import BY_NAME
 from bench.http import verify
 from bench.http.targets import EMBER
@@ -19,13 +18,6 @@ from bench.process import Server, ServerFailed
 _CASE = BY_NAME["hello"]
 #: Files that the server keeps for itself, and this process too.
 _SPARE = 200
-
-
-def _open_files() -> int:
-    """How many files a process may have open, after asking for as many as are allowed."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def _wait(what: str, true: Callable[[], bool], timeout: float = 30) -> None:
@@ -99,7 +91,7 @@ def _measure(server: Server, count: int, churned: int, wave: int) -> dict[str, A
 
 def run(*, connections: int, churned: int, wave: int = 500) -> dict[str, Any]:
     """Measure the hello application on the ring; fewer connections where fewer are allowed."""
-    count = min(connections, _open_files() - _SPARE)
+    count = min(connections, machine.open_files() - _SPARE)
     target = EMBER[0]
     port = process.free_port()
     server = None

@@ -18,6 +18,7 @@ from ember import (
     SSEResponse,
     StartError,
 )
+from ember.cache import Cache
 
 from .events import ChangeFeed
 from .models import ListQuery, NewTask, Task, TaskChange, TaskPage
@@ -35,7 +36,9 @@ FINISH = RouteLimits(max_body_size=128 * 1024, cancel_on_disconnect=False)
 JSON = Body(media_type="application/json")
 
 
-def create_app(storage: Storage) -> Ember:
+def create_app(storage: Storage, *, list_cache: Cache | None = None) -> Ember:
+    """`list_cache`, such as `TTLCache(ttl=1.0)`, keeps answers of GET /tasks; the first change of a
+    task by POST makes them anew, other changes are seen when their time is over."""
     app = Ember(title="Tasks", version="1.0")
     feed = ChangeFeed()
 
@@ -51,7 +54,7 @@ def create_app(storage: Storage) -> Ember:
         finally:
             await storage.close()
 
-    @app.get("/tasks")
+    @app.get("/tasks", cache=list_cache)
     async def list_tasks(query: Annotated[ListQuery, Query()]) -> TaskPage:
         items, total = await storage.list(
             status=query.status, search=query.search, limit=query.limit, offset=query.offset
