@@ -197,7 +197,7 @@ def test_start_serves_until_a_signal_and_exits_with_0(
     assert process.get() == b'{"hello":"world"}'
     begin = time.monotonic()
     assert process.stop(number) == 0
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 8, "the shutdown timeout is 10 s"
     assert len(process.lines) == 1
 
 
@@ -280,7 +280,7 @@ app.run(port=0)
         process.wait_for("entered\n")
         begin = time.monotonic()
         assert process.stop() == 0
-        assert 0.2 < time.monotonic() - begin < 3
+        assert 0.2 < time.monotonic() - begin < 8
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path, start: Callable[..., Process]) -> None:

@@ -18,9 +18,9 @@ async def hello(request: Request) -> str:
 
 
 def test_a_connection_in_use_outlives_its_idle_timeout(serve: ServeFixture) -> None:
-    server = serve(App({"/": hello}, limits=ServerLimits(keep_alive_timeout=0.4)))
+    server = serve(App({"/": hello}, limits=ServerLimits(keep_alive_timeout=1.2)))
     with server.connect() as client:
-        until = time.monotonic() + 1.2
+        until = time.monotonic() + 2.0
         while time.monotonic() < until:
             client.sock.settimeout(DEADLINE)
             client.send(HELLO)
@@ -39,4 +39,4 @@ def test_an_idle_connection_is_closed_at_its_timeout(serve: ServeFixture) -> Non
         client.recv_response()
         began = time.monotonic()
         assert client.recv_until_close() == b""
-        assert 0.3 <= time.monotonic() - began <= 2.0
+        assert 0.3 <= time.monotonic() - began < 8
