@@ -141,12 +141,17 @@ class SQLiteStorage:
 
 def connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path)
-    db.row_factory = sqlite3.Row
-    # Readers (a backup, the sqlite3 shell) do not stop the writer, and a commit costs no full sync.
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    # SQLite's own lower() knows ASCII only.
-    db.create_function("lower", 1, str.lower, deterministic=True)
+    try:
+        db.row_factory = sqlite3.Row
+        # Readers (a backup, the sqlite3 shell) do not stop the writer, and a commit costs no full
+        # sync.
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        # SQLite's own lower() knows ASCII only.
+        db.create_function("lower", 1, str.lower, deterministic=True)
+    except BaseException:
+        db.close()  # a file that is no database
+        raise
     return db
 
 

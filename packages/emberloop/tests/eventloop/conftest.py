@@ -42,7 +42,7 @@ def new_loop(backend: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return lambda: Loop(backend=backend)
 
 
-async def _leave_nothing() -> None:
+async def leave_nothing() -> None:
     """End the tasks that a test left, and those that connections in the backlog still start.
 
     Else such a task dies with its loop, and the warning falls on whichever test collects it.
@@ -67,7 +67,7 @@ def run(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Run[Any]:
                 async with asyncio.timeout(DEADLINE):
                     return await main
             finally:
-                await _leave_nothing()
+                await leave_nothing()
 
         with asyncio.Runner(loop_factory=new_loop) as one:
             return one.run(bounded())

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import DEADLINE, Run
+from .conftest import DEADLINE, Run, leave_nothing
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -409,6 +409,7 @@ def test_streams_survive_from_one_run_to_the_next(new_loop: LoopFactory) -> None
         loop.run_until_complete(writer.wait_closed())
         server.close()
         loop.run_until_complete(server.wait_closed())
+        loop.run_until_complete(leave_nothing())
     finally:
         loop.close()
 
@@ -451,7 +452,7 @@ def test_a_loop_moves_to_another_thread_with_its_streams(new_loop: LoopFactory) 
     thread.start()
     thread.join(DEADLINE)
     assert answers == [b"from the thread"]
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(leave_nothing())
     loop.close()
 
 
@@ -552,6 +553,7 @@ def test_a_loop_that_was_prepared_before_a_fork_serves_in_the_child(
     assert in_child(child) == 0
     server.close()
     loop.run_until_complete(server.wait_closed())
+    loop.run_until_complete(leave_nothing())
     loop.close()
 
 

@@ -327,6 +327,8 @@ class Exchange:
         except Exception:
             log.exception("the answer to %r broke in the middle", self._request)
             self.answered = True
+            # An eager task may break in the turn in which it began: what there is goes out.
+            connection.flush()
             if rendered.chunked or rendered.length is not None:
                 # The last chunk, or the rest of the length, is missing: the client sees that.
                 connection.closing = True
