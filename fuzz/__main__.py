@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fuzz.engine import Finding, Fuzzer
 from fuzz.generate import Generator
+from fuzz.kept import KeptFuzzer, aimed
 from tests.conformance.corpus import CASES, read_cases, write_request
 
 GREEN, RED, DIM, OFF = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
@@ -25,7 +26,7 @@ async def main() -> int:
     seed = int(os.environ.get("SEED") or time.time_ns() % 1_000_000_007)
     corpus = [case.data for case in read_cases()]
     generator = Generator(seed, corpus)
-    fuzzer = Fuzzer()
+    fuzzer, keeper = Fuzzer(), KeptFuzzer()
     # A line for every refusal is not what this is about.
     logging.getLogger("ember.protocol").setLevel(logging.CRITICAL)
     names = " and ".join(build.name for build in fuzzer.builds)
@@ -34,9 +35,13 @@ async def main() -> int:
     count = 0
     for data in corpus:
         await check(fuzzer, data, generator.cuts(data))
+        await check(keeper, aimed(data), generator.cuts(aimed(data)))
     while (now := time.monotonic()) - start < seconds:
         data = generator.next()
         if not await check(fuzzer, data, generator.cuts(data)):
+            return 1
+        data = aimed(data)
+        if not await check(keeper, data, generator.cuts(data)):
             return 1
         count += 1
         if now - shown > 1 and GREEN:
@@ -49,8 +54,8 @@ async def main() -> int:
                 flush=True,
             )
     print(
-        f"\r{GREEN}nothing found{OFF} in {count} inputs, {fuzzer.accepted} requests taken"
-        + " " * 20
+        f"\r{GREEN}nothing found{OFF} in {count} inputs, {fuzzer.accepted} requests taken, "
+        f"{keeper.given} answers given that were kept" + " " * 20
     )
     print(f"{DIM}Ember refused, and a peer took:{OFF}")
     for reason, times in sorted(fuzzer.refusals.items(), key=lambda item: -item[1]):
@@ -58,7 +63,7 @@ async def main() -> int:
     return 0
 
 
-async def check(fuzzer: Fuzzer, data: bytes, pieces: list[bytes]) -> bool:
+async def check(fuzzer: Fuzzer | KeptFuzzer, data: bytes, pieces: list[bytes]) -> bool:
     """Whether the input fits; if not, it is told and saved as a case of the corpus."""
     try:
         await asyncio.wait_for(fuzzer.check(data, pieces), 10)

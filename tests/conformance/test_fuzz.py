@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fuzz import peers
 from fuzz.engine import Finding, Fuzzer, builds
 from fuzz.generate import Generator
+from fuzz.kept import KeptFuzzer, aimed
 from tests.conformance.corpus import read_cases
 from tests.support.server import new_event_loop
 
@@ -80,6 +81,30 @@ def test_a_planted_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with pytest.raises(Finding, match="Ember took"):
         check(data, [data])
+
+
+def test_kept_answers_are_those_of_the_application_whatever_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = Generator(2, CORPUS)
+    fuzzer = KeptFuzzer()
+
+    async def run() -> None:
+        for data in [d for d in CORPUS if len(d) < 5_000] + [generator.next() for _ in range(150)]:
+            await fuzzer.check(aimed(data), generator.cuts(aimed(data)))
+
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(run(), 50))
+        assert PURE or fuzzer.given > 100
+        # One that says something else is found.
+        monkeypatch.setattr("fuzz.kept.Keeper.answer", lambda self, body: self.response(body[1:]))
+        if not PURE:
+            data = b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n"
+            with pytest.raises((Finding, AssertionError)):
+                loop.run_until_complete(fuzzer.check(data, [data]))
+    finally:
+        loop.close()
 
 
 def test_every_build_takes_part() -> None:
