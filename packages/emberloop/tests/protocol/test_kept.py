@@ -282,6 +282,24 @@ def test_they_count_as_requests_and_keep_the_connection(serve: ServeFixture) -> 
     assert server.server.requests == 6
 
 
+def test_a_connection_that_retires_has_one_more_answer(serve: ServeFixture) -> None:
+    app = KeepingApp()
+    app.keep()
+    server = serve(app)
+    with server.connect() as client:
+        client.send(get("/x"))
+        assert client.recv_response().header("connection") is None
+
+        async def retire() -> None:
+            server.server.retire()
+
+        server.call(retire())
+        client.send(get("/x"))
+        assert client.recv_response().header("connection") == "close"
+        assert client.recv_until_close() == b""
+    assert app.asked == 0
+
+
 @pytest.mark.parametrize("size", [0, 1, 15_000, 15_360, 16_000, 16_384, 32_768, 100_000])
 def test_bodies_of_every_size_are_the_same_as_from_the_application(
     size: int, memory: Callable[..., MemoryConnection]

@@ -1,4 +1,5 @@
 # What one connection sends, how it ends, how long the peer may take: see _channel.pyx.
+from ember.protocol._request cimport h1_head
 from ember.protocol._sink cimport Sink
 
 cdef enum:
@@ -30,6 +31,7 @@ cdef class Channel:
     cdef int pause_writing(self) except -1
     cdef int wake(self) except -1
     cdef int stop_cleanly(self) except -1
+    cdef bint persists(self, h1_head *head) noexcept
     cdef int answered(self, bint keep_alive) except -1
     cdef int stop(self, bint linger) except -1
     cdef int abort_now(self) except -1

@@ -11,6 +11,8 @@ from libc.math cimport INFINITY
 
 from ember.protocol._sink cimport FILE_BUSY, FILE_CANNOT, FILE_SENT
 
+from ember.protocol._request cimport H1_CLOSE, H1_KEEP_ALIVE
+
 from ember.exceptions import ClientDisconnected
 from ember.protocol.openfile import FileShortened
 
@@ -110,6 +112,12 @@ cdef class Channel:
         self.moved_at = self.sweep.now
         self.expect_within(HEAD, limits.header_timeout)
         return 0
+
+    cdef bint persists(self, h1_head *head) noexcept:
+        """Whether the connection goes on after the answer to `head` (RFC 9112 section 9.3)."""
+        if self.draining or self.retiring or head.flags & H1_CLOSE:
+            return False
+        return head.minor != 0 or head.flags & H1_KEEP_ALIVE
 
     cdef int answered(self, bint keep_alive) except -1:
         """The answer of the current exchange is complete; the connection decides what follows."""

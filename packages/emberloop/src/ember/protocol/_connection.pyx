@@ -19,10 +19,8 @@ from ember.protocol._kept cimport Kept, KeptAnswers, monotonic
 from ember.protocol._request cimport (
     H1_ABSOLUTE,
     H1_CHUNKED,
-    H1_CLOSE,
     H1_CONTINUE,
     H1_ERROR,
-    H1_KEEP_ALIVE,
     H1_MORE,
     H1_PARTICULAR,
     H1_UPGRADE,
@@ -246,10 +244,8 @@ cdef class Connection(Channel):
         kept = self.kept.find(data + head.start, head.method_len, head.target_len, now)
         if kept is None:
             return False
-        # As Exchange.keep_alive (RFC 9112 section 9.3).
         http10 = head.minor == 0
-        keep = not (self.draining or head.flags & H1_CLOSE or
-                    (http10 and not head.flags & H1_KEEP_ALIVE))
+        keep = self.persists(head)
         only_head = head.method_len == 4
         self.requests += 1
         self.phase = NOTHING

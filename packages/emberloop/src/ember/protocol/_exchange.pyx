@@ -14,7 +14,7 @@ from libc.math cimport INFINITY
 from libc.string cimport memcmp
 
 from ember.protocol._answer cimport plain, write_whole
-from ember.protocol._request cimport DEFAULT_LIMITS, H1_CLOSE, H1_KEEP_ALIVE
+from ember.protocol._request cimport DEFAULT_LIMITS
 from ember.protocol._response cimport Response
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
@@ -286,11 +286,8 @@ cdef class Exchange(Task):
     # ---- the answer ------------------------------------------------------------------------
 
     cdef bint keep_alive(self) except -1:
-        """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
-        cdef int flags = self.request.head.flags
-        if self.channel.draining or self.channel.retiring or flags & H1_CLOSE:
-            return False
-        if self.request.head.minor == 0 and not flags & H1_KEEP_ALIVE:
+        """Whether the connection can go on after the answer."""
+        if not self.channel.persists(&self.request.head):
             return False
         return self.intake is None or self.intake.can_be_left
 
