@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, framework, sse
+from bench import cache, crud, dev, framework, sse
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
@@ -57,4 +57,5 @@ PARTS = {
         cache_report.tables,
         cache_report.panels,
     ),
+    "dev": Part("ember dev: from an edit to its answer", dev.run, dev.BARS, dev.tables, dev.panels),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,51 @@ def test_wheels_carry_no_generated_c_and_are_marked_typed(wheels: dict[str, Path
         names = zipfile.ZipFile(wheel).namelist()
         assert not [n for n in names if n.endswith((".c", ".so"))], name
         assert [n for n in names if n.endswith("py.typed")], name
+
+
+#: What each extra of ember-api brings; one for something that is not built yet would be a lie.
+EXTRAS = {
+    "fast": {"uvloop", "orjson"},
+    "cache": {"ember-cache"},
+    "templates": {"jinja2"},
+    "compress": {"backports-zstd", "brotli", "isal"},
+    "dev": {"watchfiles"},
+    "all": {"ember-api"},
+}
+
+
+def required(wheel: Path) -> dict[str, set[str]]:
+    """The names that a wheel asks for, by extra; "" for always."""
+    import zipfile
+    from email.parser import Parser
+
+    from packaging.requirements import Requirement
+
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+    metadata = Parser().parsestr(archive.read(name).decode())
+    found: dict[str, set[str]] = {extra: set() for extra in metadata.get_all("Provides-Extra", [])}
+    for line in metadata.get_all("Requires-Dist", []):
+        requirement = Requirement(line)
+        assert requirement.url is None, line
+        assert "==" not in str(requirement.specifier), f"{line}: a library pins nothing"
+        extra = line.partition("extra == ")[2].strip(" \"'()")
+        found.setdefault(extra, set()).add(requirement.name.lower().replace(".", "-"))
+    return found
+
+
+def test_the_extras_are_those_of_what_is_built(wheels: dict[str, Path]) -> None:
+    found = required(wheels["ember-api"])
+    always = found.pop("")
+    assert {"emberloop", "ember-cache", "msgspec", "click"} <= always
+    assert {name: found.get(name) for name in EXTRAS} == EXTRAS
+    assert {"redis", "memcached", "fast", "all"} <= required(wheels["ember-cache"]).keys()
+
+
+def test_what_the_tests_use_is_pinned_by_name_and_version_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[0-9][\w.]*", line)] == []
+    assert lines == sorted(set(lines))
 
 
 def test_the_framework_brings_its_templates_and_the_files_of_its_docs(

@@ -14,8 +14,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
+from ember.cli.dev.address import declared
 from ember.cli.dev.overlay import page
-from ember.cli.dev.watch import Watch
+from ember.cli.dev.watch import Bell, Watch
 
 DEADLINE = 20.0
 
@@ -104,9 +105,12 @@ class Dev:
         return self.process.wait(DEADLINE)
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
+@pytest.fixture(params=["told", "looking"])
+def dev(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Dev]:
+    """With watchfiles and without."""
     (tmp_path / "main.py").write_text(APP.format(text="one"))
+    if request.param == "looking":
+        (tmp_path / "watchfiles.py").write_text("raise ImportError\n")
     running = Dev(tmp_path)
     yield running
     running.close()
@@ -218,10 +222,72 @@ def test_files_that_matter_are_watched_and_others_are_not(tmp_path: Path) -> Non
     assert watch.changed() == []
     kept.write_text("22")
     (tmp_path / "page.html").write_text("x")
-    assert watch.changed() == ["page.html", "pkg/a.py"]
+    (tmp_path / "app.css").write_text("x")
+    assert watch.changed() == ["app.css", "page.html", "pkg/a.py"]
     kept.unlink()
     assert watch.changed() == ["pkg/a.py"]
     assert watch.changed() == []
+
+
+def test_the_kernel_tells_of_changes_where_watchfiles_is_there(tmp_path: Path) -> None:
+    rung = threading.Event()
+    bell = Bell(str(tmp_path), rung.set)
+    try:
+        assert bell.rings
+        end = time.monotonic() + DEADLINE
+        while not rung.wait(0.05):  # from when it listens, nobody is told
+            assert time.monotonic() < end
+            (tmp_path / "page.html").write_text(str(time.monotonic()))
+    finally:
+        bell.stop()
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "address"),
+    [
+        (None, "app.run(host='0.0.0.0', port=9000)", ("0.0.0.0", 9000)),
+        (None, "if __name__ == '__main__':\n    app.run('::1', 0)", ("::1", 0)),
+        ("main", "app.run(port=PORT, host='::1')", ("::1", 8000)),
+        ("main:app", "app.run(port=1, workers=4)", ("127.0.0.1", 1)),
+        ("main.py:app", "app.run(port=70000)", ("127.0.0.1", 8000)),
+        ("main:other", "app.run(port=1)", ("127.0.0.1", 8000)),
+        ("pkg.web", "", ("127.0.0.1", 7)),
+        ("none", "", ("127.0.0.1", 8000)),
+        (None, "asyncio.run(port=1)\nuvicorn.run(app, port=2)", ("127.0.0.1", 8000)),
+        (None, "def oops(:", ("127.0.0.1", 8000)),
+    ],
+)
+def test_where_to_listen_is_read_from_the_module(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str | None,
+    text: str,
+    address: tuple[str, int],
+) -> None:
+    start = "import ember\napp: ember.Ember = ember.Ember()\n"
+    (tmp_path / "main.py").write_text(start + text)
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "web.py").write_text(start + "app.run(port=7)")
+    monkeypatch.chdir(tmp_path)
+    assert declared(target) == address
+
+
+def test_the_port_of_the_module_is_listened_on(dev: Dev, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "main.py").write_text(APP.format(text="x") + f"\napp.run(port={dev.port})\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "ember", "dev"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, f"127.0.0.1:{dev.port}: Address already in use" in done.stderr) == (
+        1,
+        True,
+    )
 
 
 def test_the_overlay_escapes_what_it_shows() -> None:

@@ -13,20 +13,24 @@ from ember.server import LOOPS
 @click.option(
     "--app", "target", metavar="MODULE:APP", help="Default: main, app or application here."
 )
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--host", help="Default: as app.run(...) says, or 127.0.0.1.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Default: as app.run(...) says, or 8000."
+)
 @click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
-def command(target: str | None, host: str, port: int, loop: str) -> None:
+def command(target: str | None, host: str | None, port: int | None, loop: str) -> None:
     """Serve an application and start it again whenever a file of it changes.
 
     Errors come as readable pages. An application that does not start is explained in the terminal
-    and in the browser, until the next change. Where it listens is said here, not by app.run(...).
+    and in the browser, until the next change.
     """
+    from ember.cli.dev.address import declared
     from ember.cli.dev.supervisor import Supervisor, listen
     from ember.server import StartError
 
+    said = declared(target)
     try:
-        sock = listen(host, port)
+        sock = listen(host or said.host, said.port if port is None else port)
     except StartError as error:
         print(f"ember: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -12,7 +12,7 @@ import time
 from types import FrameType
 
 from ember.cli.dev.overlay import Overlay
-from ember.cli.dev.watch import Watch
+from ember.cli.dev.watch import Bell, Watch
 from ember.server import StartError
 from ember.terminal import Style
 
@@ -20,6 +20,8 @@ from ember.terminal import Style
 INTERVAL = 0.05
 #: Of one look to the pause after it, at most.
 SHARE = 0.1
+#: Seconds between two looks at the files where the kernel says when they change.
+SAFETY = 2.0
 #: Seconds that the application has to end before it is killed.
 GRACE = 3.0
 #: Characters of what it wrote to stderr that the page shows.
@@ -63,6 +65,7 @@ class Supervisor:
         self._interrupted = False
         self._signals = 0
         self._wake = threading.Event()
+        self._bell = Bell(os.getcwd(), self._wake.set)
         # The child ends when the other end is closed, however this process ends.
         self._lifeline, self._held = os.pipe()
 
@@ -74,24 +77,34 @@ class Supervisor:
             where = f"[{host}]" if ":" in host else host
             self._say(f"ember dev: http://{where}:{port}, watching {os.getcwd()}")
             self._start()
-            pause = INTERVAL
-            while not self._signals:
-                self._wake.wait(pause)
-                if self._child is not None and self._child.poll() is not None:
-                    self._fell()
-                began = time.monotonic()
-                changed = self._watch.changed()
-                pause = max(INTERVAL, (time.monotonic() - began) / SHARE)
-                if changed and not self._signals:
-                    self._restart(changed)
+            self._follow()
             return 0
         finally:
+            self._bell.stop()
             self._end_child()
             self._end_overlay()
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(self._lifeline)
             os.close(self._held)
+
+    def _follow(self) -> None:
+        """Look at the child and at the files until a signal comes."""
+        pause, looked = INTERVAL, time.monotonic()
+        while not self._signals:
+            rung = self._wake.wait(pause)
+            self._wake.clear()
+            if self._child is not None and self._child.poll() is not None:
+                self._fell()
+            began = time.monotonic()
+            if self._bell.rings and not rung and began - looked < SAFETY:
+                continue
+            changed = self._watch.changed()
+            looked = time.monotonic()
+            if not self._bell.rings:
+                pause = max(INTERVAL, (looked - began) / SHARE)
+            if changed and not self._signals:
+                self._restart(changed)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1

@@ -1,12 +1,19 @@
-"""Which files of a folder have changed, by their times: no extension module, every file system."""
+"""Which files of a folder have changed, by their times: on every file system, with no extension
+module. Where watchfiles is installed (the extra `dev`) the kernel says when to look."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 
-#: What an application is made of and reads when it starts. Data that it may write itself is not
-#: here.
-SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".toml", ".env")
+#: What an application is made of, what it reads, and what it shows. Data that it may write itself
+#: is not here.
+SUFFIXES = (
+    *(".py", ".toml", ".env"),
+    *(".html", ".jinja", ".jinja2", ".j2"),
+    *(".css", ".js", ".mjs", ".svg"),
+)
 #: Folders that hold other people's files, or what is made from the application's own.
 SKIPPED = {"__pycache__", "node_modules", "build", "dist", "venv", "site-packages"}
 
@@ -56,3 +63,48 @@ class Watch:
                 return
             # An editor that keeps the time still makes another file of it.
             found[entry.path] = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+
+
+class Bell:
+    """Rings when something below a folder may have changed, from a thread; `rings` is False where
+    watchfiles is not installed, and once the kernel refuses to tell."""
+
+    #: Milliseconds that it waits for more, since editors write in several steps.
+    _STEP, _MOST = 5, 50
+
+    def __init__(self, folder: str, ring: Callable[[], object]) -> None:
+        self.rings = False
+        self._folder = folder
+        self._ring = ring
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        try:
+            import watchfiles
+        except ImportError:
+            return
+        self._watch = watchfiles.watch
+        self.rings = True
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        try:
+            for _ in self._watch(
+                self._folder,
+                watch_filter=lambda change, path: path.endswith(SUFFIXES),
+                debounce=self._MOST,
+                step=self._STEP,
+                rust_timeout=200,
+                stop_event=self._over,
+                raise_interrupt=False,
+            ):
+                self._ring()
+        except OSError:  # too many folders for the kernel, or it has no such thing
+            self.rings = False
+            self._ring()
+
+    def stop(self) -> None:
+        """Ring no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
