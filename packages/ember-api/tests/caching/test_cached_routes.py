@@ -26,6 +26,7 @@ from ember._build import PURE
 from ember.cache import Cache, JSONSerializer, RedisCache, StaticCache, TTLCache
 
 from tests.support.server import Answer, ServeFixture
+from tests.support.waiting import eventually
 
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -546,6 +547,33 @@ def test_an_unsafe_method_that_succeeds_forgets_what_is_kept_for_its_path(
     refuse[0] = True
     server.request("POST", "/tasks", b"third")
     assert state(server.get("/tasks?limit=5"))[0] == "HIT"
+
+
+def test_a_ttl_of_a_second_asks_the_handler_once_a_second_at_any_rate(serve: ServeFixture) -> None:
+    clock = Clock()
+    app = Ember()
+    calls = counting(app, "/x", TTLCache(ttl=1.0, clock=clock))
+    server = serve(app)
+    with server.connect() as client:
+        for _ in range(2000):  # two seconds, 1,000 requests in each
+            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv_response().status == 200
+            clock.now += 0.001
+    assert len(calls) in (2, 3)  # floating point decides about the last one
+
+
+def test_an_answer_that_the_connection_gives_expires_by_itself(serve: ServeFixture) -> None:
+    app = Ember()
+    calls = counting(app, "/x", TTLCache(ttl=0.05))
+    server = serve(app)
+    with server.connect() as client:
+
+        def get() -> tuple[str | None, bytes]:
+            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            return state(client.recv_response())
+
+        eventually(lambda: get() == ("MISS", b"answer 4"))
+    assert len(calls) == 4
 
 
 # -- bounds and statistics --------------------------------------------------------------------
