@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, dev, framework, sse
+from bench import cache, crud, dev, framework, sse, tls
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
 from bench.sse import report as sse_report
+from bench.tls import report as tls_report
 
 Results = dict[str, Any]
 
@@ -58,4 +59,11 @@ PARTS = {
         cache_report.panels,
     ),
     "dev": Part("ember dev: from an edit to its answer", dev.run, dev.BARS, dev.tables, dev.panels),
+    "tls": Part(
+        "TLS: hello on keep-alive connections, beside uvicorn and granian",
+        tls.run,
+        tls_report.BARS,
+        tls_report.tables,
+        tls_report.panels,
+    ),
 }

@@ -32,7 +32,8 @@ def uvicorn(app: str, http: str, loop: str = "") -> Callable[[int], list[str]]:
     ]
 
 
-def _granian(app: str, interface: str) -> Callable[[int], list[str]]:
+def granian(app: str, interface: str) -> Callable[[int], list[str]]:
+    """The command of an application on granian."""
     return lambda port: [
         *(str(install.PYTHON), "-m", "granian", "--interface", interface, "--host", "127.0.0.1"),
         *("--port", str(port), "--workers", "1", "--loop", "uvloop", "--http", "1", "--no-ws"),
@@ -80,10 +81,10 @@ PEERS = (
     _python("fastpysgi (bare WSGI)", _script("wsgi_app"), "fastpysgi", "msgspec"),
     _python("socketify", _script("socketify_app"), "socketify", "msgspec"),
     _python("django-bolt", _bolt, "django-bolt", "django"),
-    _python("granian (bare RSGI)", _granian("rsgi_app", "rsgi"), "granian", "uvloop", "msgspec"),
-    _python("granian (bare ASGI)", _granian("asgi_app", "asgi"), "granian", "uvloop", "msgspec"),
+    _python("granian (bare RSGI)", granian("rsgi_app", "rsgi"), "granian", "uvloop", "msgspec"),
+    _python("granian (bare ASGI)", granian("asgi_app", "asgi"), "granian", "uvloop", "msgspec"),
     _python(
-        "blacksheep/granian", _granian("blacksheep_app", "asgi"), "blacksheep", "granian", "uvloop"
+        "blacksheep/granian", granian("blacksheep_app", "asgi"), "blacksheep", "granian", "uvloop"
     ),
     _python(
         "starlette/uvicorn",
