@@ -8,6 +8,7 @@ cdef enum Tag:
     TAG_ACCEPT = 3
     TAG_POLL = 4
     TAG_SEND = 5            # no pointer: arena in bit 3, span above
+    TAG_WAKE = 6            # no pointer
     TAG_MASK = 7
 
 cdef enum:
@@ -47,6 +48,9 @@ cdef struct Core:
     int current                     # the arena being filled
     bint sends_unseen               # the other arena's completions were not all looked at
     bint poll_armed
+    int wake                        # an eventfd that other threads write to; never read
+    long wake_pid                   # whose it is
+    bint wake_armed
     bint selector_ready
     bint quiet                      # hand out nothing: keep it for the next turn
     PyObject **table                # streams and listeners by descriptor
@@ -102,7 +106,7 @@ cdef class CoreLoop:
         self.core = <Core *>calloc(1, sizeof(Core))
         if self.core == NULL:
             raise MemoryError
-        self.core.epoll = self.core.ring.fd = -1
+        self.core.epoll = self.core.ring.fd = self.core.wake = -1
         for i in range(2):
             memory = mmap(NULL, ARENA_SIZE + ARENA_SLACK, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -124,6 +128,8 @@ cdef class CoreLoop:
         ring_close(&core.ring, core.pid != os_getpid())
         if core.epoll >= 0:
             sys_close(core.epoll)
+        if core.wake >= 0:
+            sys_close(core.wake)
         for i in range(2):
             if core.arenas[i].memory != NULL:
                 munmap(core.arenas[i].memory, ARENA_SIZE + ARENA_SLACK)
@@ -211,7 +217,8 @@ cdef class CoreLoop:
         # the queue for the last time.
         if self.waiting and not self.woken:
             self.woken = True
-            self._write_to_self()
+            if self.core.wake < 0 or ember_wake(self.core.wake) < 0:
+                self._write_to_self()
         return handle
 
     # ---- timers ----------------------------------------------------------------------------
@@ -401,11 +408,18 @@ cdef class CoreLoop:
                 return 0
         core.pid = pid
         core.thread = thread
+        if core.wake >= 0 and core.wake_pid != pid:
+            sys_close(core.wake)        # inherited: the parent's
+            core.wake = -1
+        if core.wake < 0:
+            core.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+            core.wake_pid = pid
         if self.preference != "epoll":
-            err = ring_open(&core.ring, SQ_ENTRIES, RECV_BUFFERS, RECV_BUFFER_SIZE)
+            err = ring_open(&core.ring, SQ_ENTRIES, self.recv_buffers or RECV_BUFFERS,
+                            self.recv_buffer_size or RECV_BUFFER_SIZE)
             if err == 0:
                 core.kind = RING_CORE
-                core.poll_armed = False
+                core.poll_armed = core.wake_armed = False
                 self.reason = None
                 return 0
             self.reason = explain(-err)
@@ -420,6 +434,11 @@ cdef class CoreLoop:
             if core.events == NULL or core.read_buffer == NULL:
                 raise MemoryError
         if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self._selector.fileno(), EPOLLIN, NULL) < 0:
+            raise OSError(errno, os.strerror(errno))
+        # Edge-triggered: every write is told once, and nobody has to read.
+        if core.wake >= 0 and ember_epoll_set(
+            core.epoll, EPOLL_CTL_ADD, core.wake, EPOLLIN | EPOLLET, <void *>core
+        ) < 0:
             raise OSError(errno, os.strerror(errno))
         core.kind = EPOLL_CORE
         return 0
@@ -550,6 +569,14 @@ cdef class CoreLoop:
     def _set_backend(self, preference):
         self.preference = preference
 
+    def _set_receive_buffers(self, uint32_t count, uint32_t size):
+        """Receive buffers of the ring: how many (rounded up to a power of two) and of how many
+        bytes. For the ring that is made when the loop runs next."""
+        self.recv_buffers = 1
+        while self.recv_buffers < count:
+            self.recv_buffers *= 2
+        self.recv_buffer_size = size
+
     def _close_core(self):
         """Sends what can be sent, takes back what is armed, forgets the streams."""
         cdef Core *core = self.core
@@ -578,6 +605,9 @@ cdef class CoreLoop:
         elif core.kind == EPOLL_CORE:
             sys_close(core.epoll)
             core.epoll = -1
+        if core.wake >= 0:
+            sys_close(core.wake)
+            core.wake = -1
         core.kind = NO_CORE
 
     # ---- sending ---------------------------------------------------------------------------
@@ -757,6 +787,16 @@ cdef class CoreLoop:
                 sqe.op_flags = EPOLLIN
                 sqe.user_data = TAG_POLL
                 core.poll_armed = True
+        if not core.wake_armed and core.wake >= 0:
+            sqe = ring_sqe_get(r)
+            if sqe != NULL:
+                # Multishot: a completion for every write, and nobody has to read.
+                sqe.opcode = RING_OP_POLL_ADD
+                sqe.fd = core.wake
+                sqe.len = RING_POLL_MULTISHOT
+                sqe.op_flags = EPOLLIN
+                sqe.user_data = TAG_WAKE
+                core.wake_armed = True
         if core.stash_next < core.stash_count or ring_ready(r):
             wait = False
         if not wait and not ring_unsubmitted(r) and not ring_owes(r):
@@ -817,6 +857,8 @@ cdef class CoreLoop:
         elif kind == TAG_POLL:
             self.core.poll_armed = False
             self.core.selector_ready = True
+        elif kind == TAG_WAKE and not flags & RING_CQE_F_MORE:
+            self.core.wake_armed = False
         return 0
 
     # ---- waiting on epoll ------------------------------------------------------------------
@@ -844,6 +886,8 @@ cdef class CoreLoop:
             if core.events[i].data_ptr == NULL:
                 core.selector_ready = True
                 continue
+            if core.events[i].data_ptr == <void *>core:
+                continue        # it was to wake, and it did
             what = <object><PyObject *>core.events[i].data_ptr
             if isinstance(what, Stream):
                 ready_on_epoll(self, <Stream>what, core.events[i].events)

@@ -124,6 +124,7 @@ cdef class CoreLoop:
     cdef public bint _stopping, _debug, _closed
     cdef bint forever, waiting, woken
     cdef object preference, reason, context
+    cdef uint32_t recv_buffers, recv_buffer_size     # 0: as the module says
     cdef object __weakref__
 
     cdef int push_ready(self, object what) except -1

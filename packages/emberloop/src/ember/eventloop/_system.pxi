@@ -31,6 +31,7 @@ cdef extern from *:
     #endif
     #include <sys/socket.h>
     #include <sys/epoll.h>
+    #include <sys/eventfd.h>
     #include <sys/syscall.h>
     #include <sys/uio.h>
     #include <time.h>
@@ -70,6 +71,12 @@ cdef extern from *:
         return epoll_wait(fd, events, room, ns > 86400000 ? 86400000 : (int)ns);
     }
 
+    static int ember_wake(int fd)
+    {
+        const uint64_t one = 1;
+        return write(fd, &one, sizeof one) == sizeof one ? 0 : -1;
+    }
+
     static int ember_epoll_set(int fd, int op, int target, uint32_t events, void *what)
     {
         struct epoll_event event;
@@ -82,14 +89,16 @@ cdef extern from *:
         uint32_t events
         void *data_ptr "data.ptr"
     int ember_accept(int) nogil
+    int ember_wake(int) nogil
+    int eventfd(unsigned int, int) nogil
     double ember_clock() nogil
     int ember_epoll_wait(int, epoll_event *, int, int64_t) nogil
     int ember_epoll_set(int, int, int, uint32_t, void *) nogil
     int epoll_create1(int) nogil
     int sys_close "close"(int) nogil
     enum:
-        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLEXCLUSIVE, EPOLL_CLOEXEC
-        EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLEXCLUSIVE, EPOLLET, EPOLL_CLOEXEC
+        EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EFD_CLOEXEC, EFD_NONBLOCK
 
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *, size_t, int, int, int, long)
@@ -126,7 +135,7 @@ cdef extern from "ring.h" nogil:
     void ring_advance(ring *)
     enum:
         RING_OP_POLL_ADD, RING_OP_ACCEPT, RING_OP_ASYNC_CANCEL, RING_OP_SEND, RING_OP_RECV
-        RING_SQE_BUFFER_SELECT, RING_SQE_CQE_SKIP_SUCCESS, RING_RECV_MULTISHOT
+        RING_SQE_BUFFER_SELECT, RING_SQE_CQE_SKIP_SUCCESS, RING_RECV_MULTISHOT, RING_POLL_MULTISHOT
         RING_ACCEPT_MULTISHOT, RING_CANCEL_ALL, RING_CANCEL_ANY
         RING_CQE_F_BUFFER, RING_CQE_F_MORE, RING_CQE_BUFFER_SHIFT
         RING_SETUP_NO_SQARRAY

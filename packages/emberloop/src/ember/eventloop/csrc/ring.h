@@ -120,6 +120,7 @@ enum {
 
     RING_RECV_MULTISHOT = 1u << 1,   /* in ioprio */
     RING_ACCEPT_MULTISHOT = 1u << 0, /* in ioprio */
+    RING_POLL_MULTISHOT = 1u << 0,   /* in len */
     RING_CANCEL_ALL = 1u << 0,
     RING_CANCEL_ANY = 1u << 2,
 
