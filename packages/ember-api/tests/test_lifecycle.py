@@ -197,6 +197,7 @@ def test_routes_that_conflict_keep_the_server_from_starting() -> None:
         ({"ssl_client_cert": "optional"}, "TLS needs ssl_certfile="),
         ({"thread_pool_workers": 0}, "thread_pool_workers=0: expected a whole number"),
         ({"io_uring_buf_size": 0}, "io_uring_buf_size=0: expected a whole number"),
+        ({"io_uring_num_bufs": 32769}, "io_uring_num_bufs=32769: expected 32768 at most"),
         ({"host": "no.such.host.invalid"}, "no.such.host.invalid is not an address"),
         ({"fd": 9999}, "fd=9999 is not a socket"),
     ],

@@ -61,10 +61,12 @@ class Options(NamedTuple):
             raise StartError("uds_mode= goes with uds=")
         if type(self.port) is not int or not 0 <= self.port <= 65535:
             raise StartError(f"port={self.port!r}: expected a number from 0 to 65535")
-        for name in ("io_uring_num_bufs", "io_uring_buf_size"):
+        for name, most in (("io_uring_num_bufs", 32768), ("io_uring_buf_size", 1 << 20)):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise StartError(f"{name}={value!r}: expected a whole number, 1 or more")
+            if value > most:
+                raise StartError(f"{name}={value}: expected {most} at most")
         if not self.ssl_certfile and any(
             getattr(self, name) is not None for name in Options._fields if name.startswith("ssl_")
         ):

@@ -111,8 +111,9 @@ class Serving:
         - `ssl_ca_certs`: ask clients for a certificate signed by one of these: it is in
           `request.client_cert`. `ssl_client_cert`: "required" (the default then) or "optional".
         - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
-        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count and bytes;
-          this version's ring sizes them itself.
+        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count (rounded up
+          to a power of two) and bytes; all connections of a worker share them. The kernel gets them
+          as it needs them, so a high count costs nothing before. Other loops have one buffer.
         - `necromancer`: replace dead workers.
 
         SIGTERM and SIGINT finish what is in flight and end; twice: at once. SIGHUP replaces the

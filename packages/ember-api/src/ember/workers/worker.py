@@ -261,6 +261,11 @@ class AppServer:
             loop, self.loop_name = new_loop(self.options.loop)
         except RuntimeError as error:
             raise StartError(str(error)) from None
+        if self.loop_name == "io_uring":
+            options = self.options
+            loop._set_receive_buffers(  # type: ignore[attr-defined]
+                options.io_uring_num_bufs, options.io_uring_buf_size
+            )
         return loop
 
     def _say_ready(self, server: Server) -> None:
