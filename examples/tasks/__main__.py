@@ -2,8 +2,7 @@
 
 import argparse
 
-from .app import create_app
-from .storage import from_environment
+from .app import application
 
 
 def main() -> None:
@@ -13,7 +12,7 @@ def main() -> None:
         "--port", type=int, default=8000, help="default: %(default)s; 0 takes a free one"
     )
     options = parser.parse_args()
-    create_app(from_environment()).run(host=options.host, port=options.port, workers=1)
+    application().run(host=options.host, port=options.port, workers=1)
 
 
 if __name__ == "__main__":

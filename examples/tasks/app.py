@@ -24,7 +24,7 @@ from .events import ChangeFeed
 from .models import ListQuery, NewTask, Task, TaskChange, TaskPage
 from .pages import add_page
 from .seed import seed
-from .storage import MAX_ID, Storage, StorageUnavailable
+from .storage import MAX_ID, Storage, StorageUnavailable, from_environment
 
 logger = logging.getLogger("tasks")
 
@@ -34,6 +34,11 @@ FINISH = RouteLimits(max_body_size=128 * 1024, cancel_on_disconnect=False)
 
 # Other sites can make a browser send forms and plain text here, but not JSON.
 JSON = Body(media_type="application/json")
+
+
+def application() -> Ember:
+    """The board on the database that the environment names: `ember start --app` takes this."""
+    return create_app(from_environment())
 
 
 def create_app(storage: Storage, *, list_cache: Cache | None = None) -> Ember:
