@@ -21,6 +21,8 @@ Results = dict[str, Any]
 
 #: Seconds that an edit may take before the run has failed.
 DEADLINE = 30.0
+#: Seconds between two edits: a person reads what came before. The next process is made meanwhile.
+PAUSE = 2.0
 PROGRAM = """
 from typing import Annotated
 from ember import Ember, Query
@@ -82,7 +84,7 @@ def _edits(folder: Path, count: int) -> list[float]:
         _until(port, "first")
         taken = []
         for number in range(count):
-            time.sleep(0.3)  # as a person would; and the one before has settled
+            time.sleep(PAUSE)
             began = time.monotonic()
             main.write_text(PROGRAM.format(text=f"edit {number}"))
             _until(port, f"edit {number}")

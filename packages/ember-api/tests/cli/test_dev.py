@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+import psutil
 import pytest
 from ember.cli.dev.address import declared
 from ember.cli.dev.overlay import page
@@ -178,13 +179,47 @@ def test_a_signal_ends_both_processes(dev: Dev, number: int) -> None:
         os.kill(child, 0)
 
 
-def test_the_child_does_not_outlive_its_supervisor(dev: Dev) -> None:
+def test_no_process_outlives_its_supervisor(dev: Dev) -> None:
     dev.until("one")
-    child = int(dev.get("/pid")[1])
+    children = two_children(dev)
+    assert int(dev.get("/pid")[1]) in children
     dev.stop(signal.SIGKILL)
     end = time.monotonic() + DEADLINE
-    while Path(f"/proc/{child}").exists() and not _is_zombie(child):
+    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in children):
         assert time.monotonic() < end
+
+
+def test_the_next_process_is_there_before_the_edit(dev: Dev) -> None:
+    dev.until("one")
+    (spare,) = two_children(dev) - {int(dev.get("/pid")[1])}
+    dev.edit(APP.format(text="two"))
+    dev.until("two")
+    assert int(dev.get("/pid")[1]) == spare
+    # One that was killed meanwhile is made again.
+    (spare,) = two_children(dev) - {spare}
+    os.kill(spare, signal.SIGKILL)
+    dev.edit(APP.format(text="three"))
+    dev.until("three")
+    assert int(dev.get("/pid")[1]) != spare
+    children = two_children(dev)
+    assert dev.stop() == 0
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def two_children(dev: Dev) -> set[int]:
+    """The process that serves and the one that waits, once both are there."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        children = {
+            child.pid
+            for child in psutil.Process(dev.process.pid).children()
+            if child.status() != psutil.STATUS_ZOMBIE
+        }
+        if len(children) == 2:
+            return children
+    raise AssertionError("there never were two")
 
 
 def _is_zombie(pid: int) -> bool:

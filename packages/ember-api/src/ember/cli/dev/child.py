@@ -1,7 +1,12 @@
-"""The process that `ember dev` starts again and again: it serves on an inherited socket."""
+"""The process that `ember dev` starts again and again: it serves on an inherited socket.
+
+It is started before it is needed: what every application imports is loaded when the word comes to
+serve, so that only the application itself is left.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -53,6 +58,35 @@ def _follow(lifeline: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+#: What applications have in common. Nothing of the user's, and nothing that starts a thread.
+COMMON = (
+    "asyncio",
+    "msgspec",
+    "ember.application",
+    "ember.binding",
+    "ember.cli.locate",
+    "ember.eventloop",
+    "ember.protocol",
+    "ember.schema.native",
+    "ember.server",
+)
+
+
+def wait(word: int) -> bool:
+    """Load what is common, and wait for the word; False when it will not come any more."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish yet
+    for module in COMMON:
+        try:
+            importlib.import_module(module)
+        except ImportError:  # whoever needs it will say so
+            continue
+    came = bool(os.read(word, 1))
+    os.close(word)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return came
+
+
 if __name__ == "__main__":
-    name, socket_fd, lifeline_fd, event_loop = sys.argv[1:]
-    sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop))
+    name, socket_fd, lifeline_fd, event_loop, word_fd = sys.argv[1:]
+    if wait(int(word_fd)):
+        sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ INTERVAL = 0.05
 SHARE = 0.1
 #: Seconds between two looks at the files where the kernel says when they change.
 SAFETY = 2.0
+#: Seconds after a start at which the next process is made.
+AHEAD = 0.5
 #: Seconds that the application has to end before it is killed.
 GRACE = 3.0
 #: Characters of what it wrote to stderr that the page shows.
@@ -48,6 +51,29 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+class Spare:
+    """A process that waits; `word` is the end of a pipe, and closing it unused ends the process."""
+
+    def __init__(self, process: subprocess.Popen[str], word: int) -> None:
+        self.process = process
+        self._word = word
+
+    def serve(self) -> subprocess.Popen[str]:
+        """Give the word."""
+        with contextlib.suppress(BrokenPipeError):  # ended already: whoever looks at it will see
+            os.write(self._word, b"!")
+        os.close(self._word)
+        return self.process
+
+    def forget(self) -> None:
+        """End it, unused."""
+        os.close(self._word)
+        self.process.kill()
+        self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
 class Supervisor:
     """Runs the application in a child, and another one after every change."""
 
@@ -58,6 +84,8 @@ class Supervisor:
         self._style = Style(sys.stderr)
         self._watch = Watch(os.getcwd())
         self._child: subprocess.Popen[str] | None = None
+        self._spare: Spare | None = None
+        self._started = 0.0
         self._tail = ""
         self._reader: threading.Thread | None = None
         self._overlay: Overlay | None = None
@@ -82,6 +110,8 @@ class Supervisor:
         finally:
             self._bell.stop()
             self._end_child()
+            if self._spare is not None:
+                self._spare.forget()
             self._end_overlay()
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -96,6 +126,9 @@ class Supervisor:
             self._wake.clear()
             if self._child is not None and self._child.poll() is not None:
                 self._fell()
+            # The next process, once this one has had the time to start.
+            if self._spare is None and time.monotonic() - self._started > AHEAD:
+                self._spare = self._prepare()
             began = time.monotonic()
             if self._bell.rings and not rung and began - looked < SAFETY:
                 continue
@@ -117,31 +150,48 @@ class Supervisor:
     # -- the child ----------------------------------------------------------------------------
 
     def _start(self) -> None:
+        """Let the process that waits serve, or one that is made now."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.process.poll() is not None:
+            if spare is not None:
+                spare.forget()
+            spare = self._prepare()
+        self._tail = ""
+        self._child = spare.serve()
+        self._started = time.monotonic()
+        self._reader = threading.Thread(target=self._copy, args=(self._child,), daemon=True)
+        self._reader.start()
+
+    def _prepare(self) -> Spare:
+        """A process that has loaded what applications have in common, and waits for the word."""
         environment = dict(os.environ)
         if self._style.colours:
             environment["FORCE_COLOR"] = "1"
         fd = self._sock.fileno()
-        self._tail = ""
-        self._child = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ember.cli.dev.child",
-                self._target,
-                str(fd),
-                str(self._lifeline),
-                self._loop,
-            ],
-            pass_fds=(fd, self._lifeline),
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-            # At a terminal it stays in the foreground, so that breakpoint() can read.
-            process_group=None if self._terminal else 0,
-        )
-        self._reader = threading.Thread(target=self._copy, args=(self._child,), daemon=True)
-        self._reader.start()
+        theirs, ours = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "ember.cli.dev.child",
+                    self._target,
+                    str(fd),
+                    str(self._lifeline),
+                    self._loop,
+                    str(theirs),
+                ],
+                pass_fds=(fd, self._lifeline, theirs),
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=environment,
+                # At a terminal it stays in the foreground, so that breakpoint() can read.
+                process_group=None if self._terminal else 0,
+            )
+        finally:
+            os.close(theirs)
+        return Spare(process, ours)
 
     def _copy(self, child: subprocess.Popen[str]) -> None:
         """What the application writes to stderr goes to ours, and its end is kept."""
