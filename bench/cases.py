@@ -71,7 +71,7 @@ class Case:
     """One request and its answer.
 
     `body` and `content_type` (its beginning) are what every server must give, byte for byte;
-    `depth` is how many requests are in flight on a connection.
+    `depth` is how many requests are in flight on each of `connections`.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Case:
     body: bytes
     content_type: str
     depth: int = 1
+    connections: int = 64
 
 
 HTTP = (

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, dev, framework, sse, tls
+from bench import cache, crud, dev, framework, sse, static, tls
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
 from bench.sse import report as sse_report
+from bench.static import report as static_report
 from bench.tls import report as tls_report
 
 Results = dict[str, Any]
@@ -65,5 +66,12 @@ PARTS = {
         tls_report.BARS,
         tls_report.tables,
         tls_report.panels,
+    ),
+    "static": Part(
+        "Static files, beside nginx",
+        static.run,
+        static_report.BARS,
+        static_report.tables,
+        static_report.panels,
     ),
 }

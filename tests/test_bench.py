@@ -8,16 +8,19 @@ import subprocess
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import bars, crud, native, picture, report
+from bench import bars, crud, native, picture, process, report, static
 from bench.cases import BY_NAME, DOCUMENT
 from bench.crud import script
 from bench.http import verify
 from bench.http.run import FLOOR
 from bench.process import Server, ServerFailed
+from bench.static import nginx
+from tests.support.services import unavailable
 
 HELLO = BY_NAME["hello"]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n" + HELLO.body
@@ -231,3 +234,39 @@ def test_rows_of_the_mix_are_compared_whatever_the_spelling_of_their_times() -> 
         heard = {**said, "created_at": spelling, "updated_at": spelling}
         assert script._comparable({"items": [heard]}) == {"items": [said]}
         assert script._comparable({**heard, "id": 4002}) != said
+
+
+def static_results(**cpu: float) -> dict[str, Any]:
+    names = {"ours": static.RING, "cached": static.NGINX, "plain": static.PLAIN}
+    figures = {names[k]: {"cpu_us": v, "cpu_us_rounds": [v]} for k, v in cpu.items()}
+    return {"static": {"cases": {"small": figures}}}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "judged"),
+    [
+        ({"ours": 10.0, "cached": 5.0, "plain": 8.0}, (2.0, True)),
+        ({"ours": 10.0, "cached": 9.0, "plain": 4.0}, (2.5, False)),
+        ({"ours": 10.0, "plain": 8.0}, (1.25, True)),
+        ({"ours": 10.0}, None),
+    ],
+)
+def test_static_files_are_held_against_the_cheaper_nginx(
+    cpu: dict[str, float], judged: tuple[float, bool] | None
+) -> None:
+    lines = bars.judge(static_results(**cpu))
+    assert [(line["value"], line["met"]) for line in lines] == ([] if judged is None else [judged])
+
+
+def test_nginx_gives_the_same_file(tmp_path: Path) -> None:
+    if nginx.PROGRAM is None:
+        unavailable("nginx")
+    small, _ = static.cases(tmp_path / "files")
+    for cached in (False, True):
+        port = process.free_port()
+        command = nginx.command(tmp_path / "files", cached=cached, prefix=tmp_path / "nginx")
+        server = process.start("nginx-test", command(port), port=port, cpu=None)
+        try:
+            assert verify.verify(server, small).headers["accept-ranges"] == "bytes"
+        finally:
+            server.stop()

@@ -141,6 +141,7 @@ def run(
                             server,
                             case.request,
                             wire,
+                            connections=case.connections,
                             depth=case.depth,
                             warmup=warmup,
                             seconds=seconds,

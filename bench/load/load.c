@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 512, LIMIT = 1 << 20, MAX_PIDS = 256, SLOTS = 64 * 64 };
+enum { EVENTS = 512, MAX_PIDS = 256, SLOTS = 64 * 64 };
 
 struct connection {
     int fd, waiting; /* answers still to come of the batch in flight */
@@ -59,9 +59,12 @@ static int64_t clock_ns(clockid_t id) {
 
 static char *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
-    char *data = malloc(LIMIT);
-    if (!file || !data) die(path);
-    *size = fread(data, 1, LIMIT, file);
+    if (!file || fseek(file, 0, SEEK_END)) die(path);
+    long length = ftell(file);
+    char *data = malloc((size_t)length + 1);
+    if (length < 0 || !data || fseek(file, 0, SEEK_SET)) die(path);
+    *size = fread(data, 1, (size_t)length, file);
+    if (*size != (size_t)length) die(path);
     fclose(file);
     return data;
 }
