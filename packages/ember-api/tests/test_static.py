@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ember import Ember
+from ember import Ember, Request
 from ember.negotiation import negotiate
 from ember.static import StaticFiles
 
@@ -164,15 +164,112 @@ def test_conditions_and_ranges_of_files_in_memory_and_on_disk(
             assert raw(running, target, f"Range: bytes={len(data)}-\r\n").status == 416
 
 
-def test_a_change_on_disk_is_seen_at_once(serve: ServeFixture, tree: Path) -> None:
-    running = start(serve, tree)
+@pytest.mark.parametrize("size", [20, 100_000])
+def test_a_change_on_disk_is_seen_at_once_without_a_recheck_time(
+    size: int, serve: ServeFixture, tree: Path
+) -> None:
+    (tree / "app.js").write_text("a" * size)
+    running = start(serve, tree, recheck=0)
     first = raw(running, "/static/app.js")
+    assert raw(running, "/static/app.js").body == first.body == b"a" * size
     (tree / "app.js").write_text("let b = 1")
     second = raw(running, "/static/app.js")
     assert second.body == b"let b = 1"
     assert second.header("etag") != first.header("etag")
     (tree / "app.js").unlink()
     assert raw(running, "/static/app.js").status == 404
+
+
+def test_a_file_in_memory_is_compared_with_the_disk_once_in_a_while(
+    serve: ServeFixture, tree: Path
+) -> None:
+    running = start(serve, tree, recheck=3600)
+    first = raw(running, "/static/app.js")
+    (tree / "app.js").write_text("let b = 1")
+    assert raw(running, "/static/app.js").body == first.body
+    # By default soon enough for whoever edits it.
+    running = start(serve, tree)
+    assert raw(running, "/static/app.js").body == b"let b = 1"
+    (tree / "app.js").write_text("let c = 22")
+    eventually(lambda: raw(running, "/static/app.js").body == b"let c = 22")
+    (tree / "app.js").unlink()
+    eventually(lambda: raw(running, "/static/app.js").status == 404)
+
+
+def test_an_answer_from_memory_is_the_answer_from_disk(serve: ServeFixture, tree: Path) -> None:
+    (tree / "app.js.gz").write_bytes(b"gz")
+    options = {"cache_control": "public, max-age=60"}
+    kept, read = start(serve, tree, **options), start(serve, tree, memory=0, **options)
+
+    def seen(answer: Answer) -> Any:
+        fields = [(n, v) for n, v in answer.headers.items() if n.lower() != "date"]
+        return answer.status, answer.body, fields
+
+    etag = raw(read, "/static/app.js").header("etag") or ""
+    since = raw(read, "/static/app.js").header("last-modified") or ""
+    coded = raw(read, "/static/app.js", "Accept-Encoding: gzip\r\n").header("etag")
+    for fields in (
+        "",
+        "Accept-Encoding: gzip\r\n",
+        "Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n",
+        f"If-None-Match: {etag}\r\n",
+        f"If-None-Match: W/{etag}\r\n",
+        f"If-None-Match: {etag}\r\nIf-Modified-Since: {since}\r\n",
+        f"If-None-Match: {etag}, {coded}\r\nAccept-Encoding: gzip\r\n",
+        f"If-None-Match: {coded}\r\nAccept-Encoding: gzip\r\n",
+        f"If-None-Match: {coded}\r\n",
+        f"If-Modified-Since: {since}\r\n",
+        f"If-None-Match: {etag}\r\nIf-Match: {coded}\r\n",
+        "Range: bytes=1-2\r\n",
+        f"Range: bytes=0-0,2-2\r\nIf-Range: {coded}\r\n",
+        "Range: bytes=9-\r\n",
+    ):
+        for _ in range(3):  # read; remembered; remembered as this path gives it
+            assert seen(raw(kept, "/static/app.js", fields)) == seen(
+                raw(read, "/static/app.js", fields)
+            ), fields
+    for method in ("HEAD", "GET"):
+        one, other = (at.request(method, "/static/app.js") for at in (kept, read))
+        assert seen(one) == seen(other)
+
+
+def test_a_sibling_that_was_asked_for_by_its_own_name_keeps_its_types_apart(
+    serve: ServeFixture, tree: Path
+) -> None:
+    (tree / "app.js.gz").write_bytes(b"gz")
+    running = start(serve, tree)
+    for _ in range(3):
+        own = raw(running, "/static/app.js.gz")
+        assert (own.header("content-type"), own.header("content-encoding")) == (
+            "application/gzip",
+            None,
+        )
+        coded = raw(running, "/static/app.js", "Accept-Encoding: gzip\r\n")
+        assert (coded.header("content-type"), coded.header("content-encoding")) == (
+            "text/javascript; charset=utf-8",
+            "gzip",
+        )
+
+
+def test_a_middleware_may_change_an_answer_from_memory_for_itself(
+    serve: ServeFixture, tree: Path
+) -> None:
+    app = Ember()
+    app.static("/static", tree)
+    seen: list[str] = []
+
+    @app.add_middleware
+    async def number(request: Request, call_next: Any) -> Any:
+        response = await call_next(request)
+        seen.append(response.headers["ETag"])
+        response.headers["X-Number"] = str(len(seen))
+        return response
+
+    running = serve(app)
+    for n in (1, 2, 3):
+        answer = raw(running, "/static/app.js")
+        assert (answer.body, answer.header("x-number")) == (b"let a", str(n))
+    assert len(set(seen)) == 1
 
 
 @pytest.mark.parametrize(
@@ -254,6 +351,21 @@ def test_memory_is_bounded_and_forgets_what_was_asked_for_longest_ago(
     assert files.in_memory == 80
 
 
+@pytest.mark.parametrize(("most", "kept"), [(3, 3), (2, 2), (0, 0)])
+def test_memory_keeps_so_many_files_and_no_more(
+    most: int, kept: int, serve: ServeFixture, tree: Path
+) -> None:
+    for name in "abc":
+        (tree / name).write_bytes(b"x")
+    app = Ember()
+    files = StaticFiles(tree, memory_files=most)
+    app.get("/{path:path}")(files.__call__)
+    running = serve(app)
+    for name in "abcab":
+        assert raw(running, f"/{name}").body == b"x"
+    assert files.in_memory == kept
+
+
 def test_a_new_sibling_is_noticed(serve: ServeFixture, tree: Path) -> None:
     running = start(serve, tree)
     assert raw(running, "/static/app.js", "Accept-Encoding: gzip\r\n").body == b"let a"
@@ -271,6 +383,10 @@ def test_mistakes_are_named_when_they_are_made(tree: Path) -> None:
         app.static("/s", tree, cache_control="a\nb")
     with pytest.raises(ValueError, match="memory"):
         app.static("/s", tree, memory=-1)
+    with pytest.raises(ValueError, match="memory_files"):
+        app.static("/s", tree, memory_files=-1)
+    with pytest.raises(ValueError, match="recheck"):
+        app.static("/s", tree, recheck=-1)
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,8 @@ class Blueprint:
         dotfiles: bool = False,
         memory: int = 16 * 1024 * 1024,
         memory_file: int = 64 * 1024,
+        memory_files: int = 1024,
+        recheck: float = 0.1,
     ) -> None:
         """Answer GET and HEAD below `prefix` with the files of `directory`, and of nothing else.
 
@@ -335,7 +337,8 @@ class Blueprint:
         - `cache_control`: the field of that name, such as "public, max-age=3600".
         - `dotfiles`: give names that begin with a dot too.
         - `memory`: bytes of files kept in memory, those of up to `memory_file` bytes that were
-          asked for last; a file that changes on disk is read again.
+          asked for last, and no more than `memory_files` of them.
+        - `recheck`: seconds for which a file in memory is not compared with the disk; 0: each time.
 
         Raises NotADirectoryError where there is no such directory.
         """
@@ -349,10 +352,13 @@ class Blueprint:
             dotfiles=dotfiles,
             memory=memory,
             memory_file=memory_file,
+            memory_files=memory_files,
+            recheck=recheck,
         )
 
         async def static(request: Request, path: str) -> Response:
-            return await files(request, path)
+            answer = files.hit(request, path)
+            return await files(request, path) if answer is None else answer
 
         base = prefix.rstrip("/")
         self.add_route(f"{base}/{{path:path}}", static, include_in_schema=False)

@@ -12,6 +12,9 @@ from ember.headers import Headers
 #: 17.15), and get the whole file.
 MAX_RANGES = 32
 
+# Bits of `Request.conditions`; 4 stands for all the others.
+IF_NONE_MATCH, IF_MODIFIED_SINCE = 1, 2
+
 _tags = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"').findall
 _range = re.compile(r"(\d*)-(\d*)").fullmatch
 
@@ -20,15 +23,6 @@ Range = tuple[int, int]
 
 class Unsatisfiable(Exception):
     """No range that was asked for lies in the file (416)."""
-
-
-def conditional(headers: Headers) -> bool:
-    """Whether anything in the request makes it conditional, or asks for a part. Most have nothing,
-    and are spared the rest."""
-    for name, _ in headers.raw:
-        if name[:1] in b"iIrR" and (name[2:3] == b"-" or len(name) == 5):
-            return True
-    return False
 
 
 def precondition(headers: Headers, etag: str, modified: int) -> int:

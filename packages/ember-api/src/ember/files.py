@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ember.conditional import Range, Unsatisfiable, conditional, precondition, ranges
+from ember.conditional import Range, Unsatisfiable, precondition, ranges
 from ember.protocol.dates import http_date
 from ember.protocol.openfile import CHUNK, FilePart, FileShortened, OpenFile
 from ember.request import Request
@@ -116,7 +116,7 @@ class FileResponse(Response):
         if self._prepared or self.status_code != 200 or request.method not in ("GET", "HEAD"):
             return self
         self._prepared = True
-        if not conditional(request.headers):
+        if not request.conditions:
             return self
         etag = self.headers["ETag"]
         status = precondition(request.headers, etag, self.modified)
@@ -198,6 +198,8 @@ class Pieces:
         self.file_parts = [
             part if isinstance(part, bytes) else FilePart(file, *part) for part in parts
         ]
+        #: bytes of all the pieces
+        self.file_length = sum(map(len, self.file_parts))
         self._file = file
         self._iterator: AsyncIterator[bytes] | None = None
 

@@ -6,12 +6,15 @@ import asyncio
 import errno
 import os
 import stat
-import time
 from collections import OrderedDict
+from time import monotonic
 
+from ember.conditional import IF_MODIFIED_SINCE, IF_NONE_MATCH
 from ember.exceptions import NotFound
-from ember.files import FileResponse, content_type_of
-from ember.negotiation import add_vary, negotiate
+from ember.files import FileResponse, Pieces, content_type_of
+from ember.negotiation import negotiate
+from ember.protocol.openfile import OpenFile
+from ember.protocol.pure.headers import MutableHeaders
 from ember.request import Request
 from ember.response import RedirectResponse, Response
 
@@ -21,33 +24,62 @@ _SIBLINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
 MIB = 1024 * 1024
 
 
-#: Seconds for which a path is believed to lead where it led, and paths that are remembered. Whether
-#: the file has changed is looked at each time.
+#: Seconds for which a path is believed to lead where it led, and paths that are remembered.
 _BELIEVED = 1.0
 _REMEMBERED = 1024
+#: Values of Accept-Encoding whose meaning is remembered for a path: browsers send a handful.
+_CHOICES = 32
+
+
+class _Ready:
+    """A file as one path gives it: the fields of 200 and of 304, encoded once."""
+
+    __slots__ = ("etag", "found", "known", "status")
+
+    def __init__(self, of: FileResponse, extra: list[tuple[str, str]]) -> None:
+        #: what the file was; the same object as where it is kept in memory
+        self.status = of.file_status
+        self.etag = of.headers["ETag"]
+        fields = [("ETag", self.etag), ("Last-Modified", of.headers["Last-Modified"])]
+        self.found = MutableHeaders([*fields, ("Accept-Ranges", "bytes"), *extra])
+        # RFC 9110 section 15.4.5: what a 200 would have said of caching, nothing of the content.
+        self.known = MutableHeaders([*fields, *(f for f in extra if f[0] != "Content-Encoding")])
 
 
 class _Found:
     """What a path of the URL is: where the file is, and its siblings that are encoded already."""
 
-    __slots__ = ("codings", "content_type", "file", "until")
+    __slots__ = ("choices", "codings", "content_type", "file", "ready", "until")
 
     def __init__(self, file: str, codings: dict[str, str]) -> None:
         self.file = file
         self.codings = codings
         self.content_type = content_type_of(file)
-        self.until = time.monotonic() + _BELIEVED
+        self.until = monotonic() + _BELIEVED
+        self.choices: dict[str | None, str | None] = {}
+        self.ready: dict[str | None, _Ready] = {}
+
+    def choose(self, accept: str | None) -> str | None:
+        """The coding for a value of Accept-Encoding; None: as it is."""
+        if accept in self.choices:
+            return self.choices[accept]
+        coding = negotiate(accept, self.codings)
+        if len(self.choices) < _CHOICES:
+            self.choices[accept] = coding
+        return coding
 
 
 class _Kept:
     """A file in memory, and the answer that it was read for."""
 
-    __slots__ = ("data", "response", "status")
+    __slots__ = ("data", "response", "seen", "status")
 
     def __init__(self, data: bytes, response: FileResponse) -> None:
         self.data = data
         self.response = response
         self.status = response.file_status
+        #: when the file was last looked at
+        self.seen = monotonic()
 
 
 class StaticFiles:
@@ -63,6 +95,8 @@ class StaticFiles:
         dotfiles: bool = False,
         memory: int = 16 * MIB,
         memory_file: int = 64 * 1024,
+        memory_files: int = 1024,
+        recheck: float = 0.1,
     ) -> None:
         root = os.path.realpath(directory)
         if not os.path.isdir(root):
@@ -73,6 +107,10 @@ class StaticFiles:
             raise ValueError(f'static(index={index!r}): expected a file name such as "index.html"')
         if memory < 0 or memory_file < 0:
             raise ValueError("static(memory=..., memory_file=...): expected bytes, 0 or more")
+        if memory_files < 0:
+            raise ValueError("static(memory_files=...): expected a number of files, 0 or more")
+        if not recheck >= 0:
+            raise ValueError("static(recheck=...): expected seconds, 0 or more")
         # Refused here, where it was written, instead of at the first request.
         Response(headers={"Cache-Control": cache_control} if cache_control else None)
         self._root = root
@@ -82,7 +120,9 @@ class StaticFiles:
         self._cache_control = cache_control
         self._dotfiles = dotfiles
         self._most = memory
-        self._largest = min(memory_file, memory)
+        self._largest = min(memory_file, memory) if memory_files else -1
+        self._most_files = memory_files
+        self._recheck = recheck
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._known: dict[str, _Found] = {}
         self._size = 0
@@ -92,11 +132,73 @@ class StaticFiles:
         """Bytes of files that are kept in memory now."""
         return self._size
 
+    def hit(self, request: Request, path: str) -> Response | None:
+        """The answer when nothing has to be waited for: a file that was asked for before, whole or
+        with If-None-Match. None: ask `__call__`."""
+        found = self._known.get(path)
+        if found is None:
+            return None
+        now = monotonic()
+        if now >= found.until:
+            return None
+        coding = found.choose(request.joined("accept-encoding")) if found.codings else None
+        ready = found.ready.get(coding)
+        if ready is None:
+            return None
+        file = found.file if coding is None else found.codings[coding]
+        kept = self._kept.get(file)
+        if kept is None:
+            return self._from_disk(request, file, found, ready)
+        if kept.status is not ready.status:
+            return None
+        if now - kept.seen >= self._recheck:
+            try:
+                status = os.stat(file, follow_symlinks=False)
+            except OSError:
+                return None
+            if not _same(kept.status, status):
+                return None
+            kept.seen = now
+        asked = request.conditions
+        if asked:
+            # If-None-Match makes If-Modified-Since void (RFC 9110 section 13.1.3).
+            if asked not in (IF_NONE_MATCH, IF_NONE_MATCH | IF_MODIFIED_SINCE):
+                return None
+            if request.joined("if-none-match") != ready.etag:
+                return None
+        self._kept.move_to_end(file)
+        if asked:
+            return Response.sharing(b"", 304, None, ready.known)
+        return Response.sharing(kept.data, 200, found.content_type, ready.found)
+
+    def _from_disk(
+        self, request: Request, file: str, found: _Found, ready: _Ready
+    ) -> Response | None:
+        """A file that is too large for memory, if it is still what it was."""
+        if ready.status.st_size <= self._largest or request.conditions:
+            return None
+        try:
+            opened = OpenFile(file)
+        except OSError:
+            return None
+        if not _same(opened.status, ready.status):
+            opened.close()
+            return None
+        response = Response.sharing(b"", 200, found.content_type, ready.found)
+        response.stream = Pieces(opened, [(0, ready.status.st_size)])
+        return response
+
     async def __call__(self, request: Request, path: str = "") -> Response:
         """The answer for the file at `path`, percent-decoded, below the directory. Raises NotFound:
         the same for what is not there, what is refused and what may not be read."""
+        if (answer := self.hit(request, path)) is not None:
+            return answer
         found: _Found | str | None = self._known.get(path)
-        if found is None or found.until < time.monotonic():  # type: ignore[union-attr]
+        now = monotonic()
+        if found is None or now >= found.until:  # type: ignore[union-attr]
+            if isinstance(found, _Found):
+                # One looks; those who come meanwhile believe what was known.
+                found.until = now + _BELIEVED
             # Symbolic links are followed on the way, so the disk is asked: not on the loop.
             found = await asyncio.to_thread(self._find, path)
             if isinstance(found, _Found):
@@ -109,21 +211,23 @@ class StaticFiles:
             raise NotFound(f"nothing is at {request.path}")
         if isinstance(found, str):
             return self.to_folder(request, found)
-        coding = None
-        if found.codings:
-            coding = negotiate(", ".join(request.headers.get_all("accept-encoding")), found.codings)
+        coding = found.choose(request.joined("accept-encoding")) if found.codings else None
         file = found.codings[coding] if coding else found.file
         try:
             response = await self._open(file, found.content_type)
         except OSError:
             # Gone since it was found, or not readable: whoever asks is told nothing about it.
             raise NotFound(f"nothing is at {request.path}") from None
+        extra = []
         if coding:
-            response.headers["Content-Encoding"] = coding
+            extra.append(("Content-Encoding", coding))
         if found.codings:
-            add_vary(response)
+            extra.append(("Vary", "Accept-Encoding"))
         if self._cache_control is not None:
-            response.headers["Cache-Control"] = self._cache_control
+            extra.append(("Cache-Control", self._cache_control))
+        kept = self._kept.get(file)
+        found.ready[coding] = _Ready(response if kept is None else kept.response, extra)
+        response.headers.update(extra)
         return response.for_request(request)
 
     def to_folder(self, request: Request, path: str) -> Response:
@@ -188,8 +292,9 @@ class StaticFiles:
         kept = self._kept.get(file)
         if kept is not None:
             if _same(kept.status, status):
+                kept.seen = monotonic()
                 self._kept.move_to_end(file)
-                return FileResponse.from_memory(kept.data, kept.response)
+                return self._again(kept, content_type)
             self._forget(file)
         if status.st_size > self._largest or not stat.S_ISREG(status.st_mode):
             return FileResponse(file, content_type=content_type)
@@ -197,14 +302,21 @@ class StaticFiles:
         data = await asyncio.to_thread(response.read_all)
         if len(data) != response.size:  # it is being written
             return FileResponse(file, content_type=content_type)
-        self._keep(file, _Kept(data, response))
-        return FileResponse.from_memory(data, response)
+        kept = _Kept(data, response)
+        self._keep(file, kept)
+        return self._again(kept, content_type)
+
+    def _again(self, kept: _Kept, content_type: str) -> FileResponse:
+        response = FileResponse.from_memory(kept.data, kept.response)
+        # The same file may be one thing by its name and another as somebody's encoded sibling.
+        response.content_type = content_type
+        return response
 
     def _keep(self, file: str, kept: _Kept) -> None:
         self._forget(file)
         self._kept[file] = kept
         self._size += len(kept.data)
-        while self._size > self._most:
+        while self._size > self._most or len(self._kept) > self._most_files:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, file: str) -> None:

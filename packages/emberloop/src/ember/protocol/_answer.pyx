@@ -61,24 +61,28 @@ cdef inline char *put_end(char *to, bint keep, bint http10) noexcept:
 # ---- answers --------------------------------------------------------------------------------
 
 cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
-                     const char *data, Py_ssize_t size, bytes body, bint keep, bint http10,
-                     bint only_head) except -1:
+                     bytes fields, const char *data, Py_ssize_t size, bytes body, bint keep,
+                     bint http10, bint only_head) except -1:
     cdef Sink sink = channel.sink
-    cdef bint inline = size <= INLINE_BODY
+    cdef Py_ssize_t more = 0 if fields is None else PyBytes_GET_SIZE(fields)
+    cdef bint inline = size + more <= INLINE_BODY
     cdef char *start
     cdef char *to
     refresh_date()
-    start = to = sink.reserve(640 + (size if inline else 0))
+    start = to = sink.reserve(640 + more + (size if inline and size > 0 else 0))
     to = put(to, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
     if kind != NULL:
         to = put(to, b"Content-Type: ", 14)
         to = put(to, kind, kind_size)
         to = put(to, b"\r\n", 2)
-    to = put(to, b"Content-Length: ", 16)
-    to = put_number(to, size)
-    to = put(to, b"\r\n", 2)
+    if more:
+        to = put(to, PyBytes_AS_STRING(fields), more)
+    if size >= 0:
+        to = put(to, b"Content-Length: ", 16)
+        to = put_number(to, size)
+        to = put(to, b"\r\n", 2)
     to = put_end(to, keep, http10)
-    if inline and not only_head:
+    if inline and size > 0 and not only_head:
         to = put(to, data, size)
     channel.written += to - start
     sink.commit(to - start)

@@ -28,8 +28,8 @@ cdef class Exchange(Task):
     cdef object last(self, object error)
     cdef bint head_only(self) noexcept
     cdef int send_text(self, str text) except -1
-    cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, const char *data,
-                        Py_ssize_t size, bytes body) except -1
+    cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, bytes fields,
+                        const char *data, Py_ssize_t size, bytes body) except -1
     cdef object into_response(self, object value)
     cdef object on_error(self, object error)
     cdef bint keep_alive(self) except -1

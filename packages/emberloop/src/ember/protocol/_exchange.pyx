@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 from libc.string cimport memcmp
 
-from ember.protocol._answer cimport plain, write_whole
+from ember.protocol._answer cimport FIELDS_MAX, plain, write_whole
 from ember.protocol._request cimport DEFAULT_LIMITS
 from ember.protocol._response cimport Response
 
@@ -299,20 +299,29 @@ cdef class Exchange(Task):
         """A plain str: 200, text/plain."""
         cdef Py_ssize_t size
         cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
-        return self.send_whole(b"HTTP/1.1 200 OK\r\n", b"text/plain; charset=utf-8", 25, data, size,
-                               None)
+        return self.send_whole(b"HTTP/1.1 200 OK\r\n", b"text/plain; charset=utf-8", 25, None, data,
+                               size, None)
 
     cdef int send(self, Response response) except -1:
         """Send a response that is whole."""
         cdef int status
         cdef Py_ssize_t size
         cdef const char *kind = NULL
-        cdef bytes body
+        cdef bytes body, fields = None
+        cdef object headers = response._headers if response._shared is None else response._shared
+        cdef bint simple = True
         if self.abandoned or self.answered:
             return 0
         status = response.status_code
-        if response._headers is None and status != 204 and status != 304 and status != 205 \
-                and status >= 200:
+        if headers is not None:
+            fields = headers.encoded()
+            simple = fields is not None and PyBytes_GET_SIZE(fields) <= FIELDS_MAX
+        if status == 304:
+            # No length: nothing is said of what was not sent (RFC 9110 section 15.4.5).
+            simple = simple and PyBytes_GET_SIZE(response.body) == 0
+        elif status == 204 or status == 205 or status < 200:
+            simple = False
+        if simple:
             size = 0
             content_type = response._content_type
             if content_type is not None:
@@ -320,8 +329,8 @@ cdef class Exchange(Task):
             line = STATUS_LINES.get(status)
             if line is not None and size <= 256 and plain(kind, size):
                 body = response.body
-                return self.send_whole(line, kind, size, PyBytes_AS_STRING(body),
-                                       PyBytes_GET_SIZE(body), body)
+                return self.send_whole(line, kind, size, fields, PyBytes_AS_STRING(body),
+                                       -1 if status == 304 else PyBytes_GET_SIZE(body), body)
         request = self.request
         rendered = render_head(response, request.method, request.head.minor, self.keep_alive())
         self.channel.write(rendered.head)
@@ -329,15 +338,15 @@ cdef class Exchange(Task):
             self.channel.write(response.body)
         return self.complete(rendered.keep_alive)
 
-    cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, const char *data,
-                        Py_ssize_t size, bytes body) except -1:
+    cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, bytes fields,
+                        const char *data, Py_ssize_t size, bytes body) except -1:
         """Head and body in one piece, written where they are sent from."""
         cdef bint keep = self.keep_alive()
         if self.abandoned or self.answered:
             return 0
         if self.channel.is_lost:
             return self.complete(False)
-        write_whole(self.channel, line, kind, kind_size, data, size, body, keep,
+        write_whole(self.channel, line, kind, kind_size, fields, data, size, body, keep,
                     self.request.head.minor == 0, self.head_only())
         return self.complete(keep)
 

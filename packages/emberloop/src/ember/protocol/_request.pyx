@@ -3,7 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_DecodeLatin1
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1
 from libc.string cimport memcmp
 from posix.strings cimport strncasecmp
 
@@ -176,6 +176,42 @@ cdef class Request:
                 ))
             self._headers = make_headers(fields)
         return self._headers
+
+    @property
+    def conditions(self):
+        """Which fields make the request conditional (RFC 9110 sections 13 and 14.2): 1 for
+        If-None-Match, 2 for If-Modified-Since, 4 for Range and the others."""
+        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
+        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
+        cdef h1_pair pair
+        cdef int found = 0
+        while h1_next_field(&p, end, &pair):
+            if pair.name_len > 3 and pair.name[2] == 45 and pair.name[0] | 32 == 105 \
+                    and pair.name[1] | 32 == 102:
+                if pair.name_len == 13 and strncasecmp(pair.name, "if-none-match", 13) == 0:
+                    found |= 1
+                elif pair.name_len == 17 and strncasecmp(pair.name, "if-modified-since", 17) == 0:
+                    found |= 2
+                else:
+                    found |= 4
+            elif pair.name_len == 5 and strncasecmp(pair.name, "range", 5) == 0:
+                found |= 4
+        return found
+
+    def joined(self, str name):
+        """The values of all fields called `name` (lower case), with commas between them (RFC 9110
+        section 5.3); None when there is none."""
+        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
+        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
+        cdef Py_ssize_t size
+        cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef h1_pair pair
+        cdef str found = None
+        while h1_next_field(&p, end, &pair):
+            if pair.name_len == size and strncasecmp(pair.name, wanted, size) == 0:
+                value = PyUnicode_DecodeLatin1(pair.value, pair.value_len, NULL)
+                found = value if found is None else f"{found}, {value}"
+        return found
 
     @property
     def cookies(self):

@@ -75,13 +75,14 @@ cdef class Response:
         return response
 
     @classmethod
-    def trusted(cls, bytes body, int status_code, content_type):
-        """`Response(body, status_code, None, content_type)` without its checks: for a framework
-        that knows its arguments to be right."""
+    def sharing(cls, bytes body, int status_code, content_type, headers):
+        """`trusted` with fields that many answers have: who asks for them gets a copy, so they are
+        encoded once. Nobody may change `headers` any more."""
         cdef Response response = cls.__new__(cls)
         response.body = body
         response.status_code = status_code
         response._content_type = content_type
+        response._shared = headers
         return response
 
     @property
@@ -89,6 +90,9 @@ cdef class Response:
         """The fields of the answer, to read and to change."""
         if self._headers is None:
             self._headers = MutableHeaders()
+            if self._shared is not None:
+                self._headers.take(self._shared)
+                self._shared = None
         return self._headers
 
     @property

@@ -28,6 +28,12 @@ _name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 
 
+#: Fields of an answer that belong to the connection, in lower case.
+CONNECTION_FIELDS = frozenset(
+    ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
+)
+
+
 def check_name(name: str) -> str:
     """`name` if it is a token (RFC 9110 section 5.6.2); raises `ValueError` otherwise."""
     if not isinstance(name, str):
@@ -168,10 +174,12 @@ class MutableHeaders(_Fields):
     and for CR, LF, NUL and other control characters in a value.
     """
 
-    __slots__ = ("_list",)
+    __slots__ = ("_encoded", "_list")
 
     def __init__(self, fields: HeadersInit | None = None) -> None:
         self._list: list[tuple[str, str]] = []
+        #: what `encoded` gave, until something changes
+        self._encoded: bytes | None = None
         if fields is not None:
             for name, value in fields.items() if hasattr(fields, "items") else fields:
                 self.add(name, value)
@@ -185,10 +193,12 @@ class MutableHeaders(_Fields):
 
     def add(self, name: str, value: str) -> None:
         """Append a field; others of that name stay."""
+        self._encoded = None
         self._list.append((check_name(name), check_value(name, value)))
 
     def __setitem__(self, name: str, value: str) -> None:
         pair = (check_name(name), check_value(name, value))
+        self._encoded = None
         lower = name.lower()
         for at, (key, _) in enumerate(self._list):
             if key.lower() == lower:
@@ -202,6 +212,7 @@ class MutableHeaders(_Fields):
         kept = [pair for pair in self._list if pair[0].lower() != lower]
         if len(kept) == len(self._list):
             raise KeyError(name)
+        self._encoded = None
         self._list = kept
 
     def pop(self, name: str, default: str | None = None) -> str | None:
@@ -220,6 +231,7 @@ class MutableHeaders(_Fields):
     def take(self, other: MutableHeaders) -> None:
         """Have the fields of `other` and no others; they were checked there."""
         self._list = list(other._list)
+        self._encoded = other._encoded
 
     def update(self, fields: HeadersInit) -> None:
         """Replace each of the given fields."""
@@ -230,3 +242,15 @@ class MutableHeaders(_Fields):
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
         """(name, value) as the bytes that will be sent."""
         return tuple((n.encode("latin-1"), v.encode("latin-1")) for n, v in self._list)
+
+    def encoded(self) -> bytes | None:
+        """The field lines as they are sent, kept until a field changes; None when there are some
+        that the connection has a say in (Content-Length, Date ...)."""
+        if self._encoded is None:
+            lines = []
+            for name, value in self._list:
+                if name.lower() in CONNECTION_FIELDS:
+                    return None
+                lines.append(f"{name}: {value}\r\n")
+            self._encoded = "".join(lines).encode("latin-1")
+        return self._encoded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ember.constants import REASONS, reason
 from ember.protocol.dates import date_field
 from ember.protocol.pure.framing import response_has_body, response_has_length, tokens
-from ember.protocol.pure.headers import check_value
+from ember.protocol.pure.headers import CONNECTION_FIELDS, check_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ _STATUS_LINES = {
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
-
-#: Fields of an answer that belong to the connection.
-_OWN = frozenset(("connection", "content-length", "date", "keep-alive", "transfer-encoding"))
 
 
 class Rendered:
@@ -54,10 +51,14 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
         )
     announced: int | None = None
     date = None
-    if response._headers is not None:
-        for name, value in response._headers.raw:
+    headers = response._headers if response._shared is None else response._shared
+    encoded = headers.encoded() if headers is not None else b""
+    if encoded is not None:
+        parts.append(encoded)
+    elif headers is not None:
+        for name, value in headers.raw:
             lower = name.lower()
-            if lower.decode() in _OWN:
+            if lower.decode() in CONNECTION_FIELDS:
                 if lower == b"content-length" and value.isdigit():
                     announced = int(value)
                 elif lower == b"connection" and b"close" in tokens(value):
@@ -68,7 +69,8 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
                 parts.append(name + b": " + value + b"\r\n")
     length: int | None
     if response.stream is not None:
-        length = announced
+        # A file knows how long it is.
+        length = getattr(response.stream, "file_length", None) if announced is None else announced
     elif response.body or announced is None or result.has_body:
         length = len(response.body)
     else:

@@ -45,6 +45,9 @@ class State:
     """Attributes of one request, free for middleware and handlers."""
 
 
+_CONDITIONS = {b"if-none-match": 1, b"if-modified-since": 2}
+
+
 class Request:
     """One request. Everything is decoded when it is first asked for.
 
@@ -180,6 +183,25 @@ class Request:
         if self._headers is None:
             self._headers = Headers.from_raw(self._head.fields)
         return self._headers
+
+    @property
+    def conditions(self) -> int:
+        """Which fields make the request conditional (RFC 9110 sections 13 and 14.2): 1 for
+        If-None-Match, 2 for If-Modified-Since, 4 for Range and the others."""
+        found = 0
+        for name, _ in self._head.fields:
+            lower = name.lower()
+            if lower[:3] == b"if-":
+                found |= _CONDITIONS.get(lower, 4)
+            elif lower == b"range":
+                found |= 4
+        return found
+
+    def joined(self, name: str) -> str | None:
+        """The values of all fields called `name` (lower case), with commas between them (RFC 9110
+        section 5.3); None when there is none."""
+        values = self.headers.get_all(name)
+        return ", ".join(values) if values else None
 
     @property
     def cookies(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Response:
         "__weakref__",
         "_content_type",
         "_headers",
+        "_shared",
         "body",
         "status_code",
         "stream",
@@ -63,6 +64,7 @@ class Response:
         self.status_code = int(status_code)
         self.stream = None
         self._headers: MutableHeaders | None = None if headers is None else MutableHeaders(headers)
+        self._shared: MutableHeaders | None = None
         self._content_type: str | None = None
         if content_type is not None:
             self.content_type = content_type
@@ -80,7 +82,18 @@ class Response:
         response.status_code = status_code
         response.stream = None
         response._headers = None
+        response._shared = None
         response._content_type = content_type
+        return response
+
+    @classmethod
+    def sharing(
+        cls, body: bytes, status_code: int, content_type: str | None, headers: MutableHeaders
+    ) -> Self:
+        """`trusted` with fields that many answers have: who asks for them gets a copy, so they are
+        encoded once. Nobody may change `headers` any more."""
+        response = cls.trusted(body, status_code, content_type)
+        response._shared = headers
         return response
 
     @property
@@ -88,6 +101,9 @@ class Response:
         """The fields of the answer, to read and to change."""
         if self._headers is None:
             self._headers = MutableHeaders()
+            if self._shared is not None:
+                self._headers.take(self._shared)
+                self._shared = None
         return self._headers
 
     @property

@@ -34,7 +34,7 @@ async def send_stream(
             return
         # A file says what it consists of, so that nobody has to read it to send it.
         parts = getattr(stream, "file_parts", None)
-        if parts is not None and sum(map(len, parts)) == rendered.length:
+        if parts is not None and stream.file_length == rendered.length:  # type: ignore[union-attr]
             await send_parts(connection, parts)
             return
         left = rendered.length
