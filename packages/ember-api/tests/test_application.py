@@ -21,6 +21,7 @@ from ember import (
     RouteError,
     abort,
 )
+from ember.protocol import MemoryConnection
 
 from tests.support.server import Running, ServeFixture
 
@@ -401,6 +402,32 @@ def test_an_error_handler_that_cannot_work_says_why(what: Any, handler: Any, mes
 
 
 # -- routing options --------------------------------------------------------------------------
+
+
+def test_what_is_not_found_goes_to_on_error_where_somebody_listens() -> None:
+    seen: list[str] = []
+
+    class Listening(Ember):
+        def on_error(self, request: Request, error: BaseException) -> Any:
+            seen.append(f"{type(error).__name__} {request.app is self}")
+            return super().on_error(request, error)
+
+    answers = []
+    for app in (Ember(), Listening()):
+        app.get("/a%20b/{x}")(lambda x: None)
+        connection = MemoryConnection(app)
+        connection.feed(b"GET /caf%C3%A9%22%5C HTTP/1.1\r\nHost: a\r\n\r\n")
+        answers.append(connection.take())
+    assert seen == ["NotFound True"]
+    for answer in answers:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json")
+        assert json.loads(body) == {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": 'nothing is at /caf\u00e9"\\',
+        }
 
 
 def test_fallback_answers_instead_of_404_but_not_of_405(serve: ServeFixture) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from ember import Blueprint, Ember, NotFound, Request, RouteError, RouteLimits
+from ember.protocol import MemoryConnection
 
 from tests.support.server import Running, ServeFixture
 
@@ -146,6 +147,31 @@ def test_what_a_host_has_at_a_path_of_our_own_leaves_ours_to_the_others(
         status, body = at_host(server, "x", path)
         assert status == 200, path
         assert body != path.encode()
+
+
+def test_however_many_spellings_of_a_host_come_each_is_understood() -> None:
+    app, admin = Ember(), Blueprint(hosts=["admin.x"])
+
+    @admin.get("/")
+    async def dashboard() -> str:
+        return "admin"
+
+    @app.get("/")
+    async def index() -> str:
+        return "public"
+
+    app.add_blueprint(admin)
+    connection = MemoryConnection(app)
+    for _ in range(2):
+        for port in range(1, 300):  # 256 of them are remembered
+            for name, body in (("ADMIN.x", b"admin"), ("other.x", b"public")):
+                connection.feed(f"GET / HTTP/1.1\r\nHost: {name}:{port}\r\n\r\n".encode())
+                assert connection.take().endswith(b"\r\n\r\n" + body)
+    late = Blueprint("/late", hosts=["other.x"])
+    late.get("/")(dashboard)
+    app.add_blueprint(late)  # what was remembered is forgotten
+    connection.feed(b"GET /late/ HTTP/1.1\r\nHost: other.x:1\r\n\r\n")
+    assert connection.take().endswith(b"admin")
 
 
 def test_each_host_may_have_its_own_prefix(serve: ServeFixture) -> None:

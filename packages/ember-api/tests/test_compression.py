@@ -18,7 +18,11 @@ import pytest
 from ember import (
     CompressionMiddleware,
     Ember,
+    Events,
     FileResponse,
+    Forbidden,
+    HTTPError,
+    Request,
     Response,
     RouteLimits,
     SSEResponse,
@@ -376,3 +380,58 @@ def test_curl_understands_it(running: Running) -> None:
 def test_an_application_without_compression_pays_nothing() -> None:
     app = Ember()
     assert app.dispatch == app._dispatcher.dispatch
+
+
+def test_the_answers_to_errors_are_compressed_too(serve: ServeFixture) -> None:
+    app = Ember(compression=True)
+
+    @app.get("/forbidden")
+    async def forbidden() -> None:
+        raise Forbidden(TEXT)
+
+    @app.get("/early")
+    async def early() -> str:
+        return "never"
+
+    app.hook(Events.BEFORE_ENDPOINT)(refuse)
+
+    @app.get("/handled")
+    async def handled() -> None:
+        raise KeyError
+
+    @app.get("/later")
+    async def later() -> None:
+        raise IndexError
+
+    app.handle(KeyError)(lambda request: TEXT)
+
+    @app.handle(IndexError)
+    async def by_and_by(request: Request) -> str:
+        await asyncio.sleep(0)
+        return TEXT
+
+    @app.handle(405)
+    def not_allowed(request: Request, error: HTTPError) -> Response:
+        return Response(TEXT, 405, error.headers)
+
+    server = serve(app)
+    for method, path, status in (
+        ("GET", "/forbidden", 403),
+        ("GET", "/early", 403),
+        ("GET", "/handled", 500),
+        ("GET", "/later", 500),
+        ("GET", "/" + "x" * 600, 404),
+        ("POST", "/later", 405),
+    ):
+        with server.connect() as client:
+            client.send(f"{method} {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+            answer = client.recv_response()
+        assert (answer.status, answer.header("content-encoding")) == (status, "gzip"), path
+        assert answer.header("vary") == "Accept-Encoding"
+        assert len(answer.body) < len(decode(answer))
+    assert server.get("/" + "x" * 600).header("content-encoding") is None
+
+
+def refuse(request: Request) -> None:
+    if request.path == "/early":
+        raise Forbidden(TEXT)

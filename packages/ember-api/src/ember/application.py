@@ -23,7 +23,7 @@ from ember.openapi.serve import documentation_routes
 from ember.overrides import Overrides
 from ember.protocol import KeptAnswers
 from ember.request import Request
-from ember.response import Response
+from ember.response import ProblemResponse, Response
 from ember.router import add_converter, built_in_converters, decode_path
 from ember.routes import Route, check_names, url_for
 from ember.serving import Serving
@@ -111,10 +111,13 @@ class Ember(Serving, Observed, Blueprint):
         #: the same, whatever is put around that one
         self._dispatch = self.dispatch
         self.into_response = self._dispatcher.into_response
+        self._compress: Callable[[Request, object], Awaitable[Response]] | None = None
         if compression:
             from ember.compression import compressing
 
-            self.dispatch = compressing(self.dispatch, self.into_response, compression)
+            self._compress = compressing(self.into_response, compression)
+            dispatch, compress = self.dispatch, self._compress
+            self.dispatch = lambda request: compress(request, dispatch(request))
 
     # -- declaring ----------------------------------------------------------------------------
 
@@ -235,13 +238,9 @@ class Ember(Serving, Observed, Blueprint):
             endpoints.append((route, self._bare(route, plan)))
         self._outside = None
         if self.middlewares:
-            self._outside = compose(self.middlewares, self._unmatched, "no route", self.on_error)
+            self._outside = compose(self.middlewares, self._unmatched, "no route", self._answer)
         table = self._table = Table(self._converters, endpoints)
-        router = table.general
-        if table.hosts:  # then the host decides first: `_missed` looks there
-            self._dispatcher.load({}, {}, {})
-        else:
-            self._dispatcher.load(router.exact, router.prefixes, router.trees)
+        self._dispatcher.load(*table.lookups())
 
     def _endpoint(
         self, route: Route, plan: Plan | None, caching: Caching | None = None
@@ -249,7 +248,7 @@ class Ember(Serving, Observed, Blueprint):
         endpoint, cached = self._bare(route, plan), None
         if caching is not None:
             endpoint, cached = caching.around(route, endpoint)
-        whole = around_endpoint(endpoint, route, (self, *route.scope), self.on_error)
+        whole = around_endpoint(endpoint, route, (self, *route.scope), self._answer)
         if cached is not None and caching is not None and whole is endpoint:
             cached.quick = caching.quick(cached)
         return whole
@@ -274,11 +273,13 @@ class Ember(Serving, Observed, Blueprint):
     # -- what the dispatcher cannot answer alone ----------------------------------------------
 
     def _missed(self, request: Request) -> object:
-        path = decode_path(request.raw_path.decode("latin-1"))
-        values: list[Any] = []
-        endpoint = self._table.find(request, path, values) if path else None
-        if endpoint is not None:
-            return endpoint.call(request, values)
+        raw = request.raw_path.decode("latin-1")
+        path = decode_path(raw)
+        if path and path != raw:  # with the path as it stands the dispatcher has looked already
+            values: list[Any] = []
+            endpoint = self._table.find(request, path, values)
+            if endpoint is not None:
+                return endpoint.call(request, values)
         request.app = self
         if self._outside is not None:
             return self._outside.enter(request, None)
@@ -305,10 +306,19 @@ class Ember(Serving, Observed, Blueprint):
             return moved
         if self._fallback is not None:
             return self._fallback(request)
-        raise NotFound(f"nothing is at {request.path}")
+        detail = f"nothing is at {request.path}"
+        if self._errors or type(self).on_error is not Ember.on_error:
+            raise NotFound(detail)
+        return ProblemResponse(404, detail)  # what on_error would make of it
 
     def _owner(self, request: Request) -> str:
-        """Which route and handler `request` went to; fills in what dispatch left out for speed."""
+        """Which route and handler `request` went to, for messages."""
+        self._place(request)
+        route: Route | None = request.route
+        return "no route" if route is None else route.owner
+
+    def _place(self, request: Request) -> None:
+        """Tell `request` where it is, what dispatch leaves out for speed."""
         if request.app is not self:
             request.app = self
             values: list[Any] = []
@@ -316,18 +326,21 @@ class Ember(Serving, Observed, Blueprint):
             endpoint = self._table.find(request, path, values) if path else None
             if endpoint is not None:
                 endpoint.fill(request, values)
-        route: Route | None = request.route
-        return "no route" if route is None else route.owner
 
     # -- errors -------------------------------------------------------------------------------
 
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """The response for what a handler raised: a registered handler's, or problem+json."""
-        owner = self._owner(request)
+        response = self._answer(request, error)
+        return response if self._compress is None else self._compress(request, response)
+
+    def _answer(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
+        """`on_error` for who is inside of what compresses."""
+        self._place(request)
         status = status_of(error)
         found = self._error_handler(request, error, status)
         if not isinstance(error, HTTPError) and (found is None or found.general):
-            log_failure(request, error, owner)
+            log_failure(request, error, self._owner(request))
         if found is None:
             return default_response(request, error, self.debug)
         value = found.call(request, error)
@@ -341,7 +354,7 @@ class Ember(Serving, Observed, Blueprint):
         """The innermost blueprint that has one decides."""
         route: Route | None = request.route
         for part in (self, *(route.scope if route else ()))[::-1]:
-            found = part._errors.find(error, status)
+            found = part._errors.find(error, status) if part._errors else None
             if found is not None:
                 return found
         return None

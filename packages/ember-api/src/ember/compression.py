@@ -381,16 +381,10 @@ class _Compressing(Coroutine[Any, Any, Response]):
 
 
 def compressing(
-    dispatch: Callable[[Request], object],
-    convert: Callable[[Request, object], Response],
-    middleware: CompressionMiddleware | bool,
-) -> Callable[[Request], object]:
-    """`dispatch` of an application, all of whose answers are compressed."""
+    convert: Callable[[Request, object], Response], middleware: CompressionMiddleware | bool
+) -> Callable[[Request, object], Awaitable[Response]]:
+    """What takes every answer of an application: those of its dispatch, those of its errors."""
     if not isinstance(middleware, CompressionMiddleware):
         middleware = CompressionMiddleware()
     options = middleware
-
-    def dispatch_compressed(request: Request) -> object:
-        return _Compressing(options, convert, request, dispatch(request))
-
-    return dispatch_compressed
+    return lambda request, value: _Compressing(options, convert, request, value)

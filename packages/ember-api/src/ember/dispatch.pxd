@@ -35,18 +35,28 @@ cdef class Endpoint:
 
 
 @cython.final
-cdef class Dispatcher:
-    cdef public bint stale
+cdef class Lookup:
     cdef public dict exact
     cdef public dict prefixes
     cdef public dict trees
+
+
+@cython.final
+cdef class Dispatcher:
+    cdef public bint stale
+    cdef public Lookup general
+    cdef public dict hosts
+    cdef dict _spellings
     cdef object _refresh
     cdef object _missed
     cdef object _owner
 
     @cython.locals(
-        key=str, method=str, endpoint=Endpoint, node=Node, values=list, slash=cython.Py_ssize_t
+        key=str, method=str, endpoint=Endpoint, node=Node, values=list, slash=cython.Py_ssize_t,
+        routes=Lookup, found=Lookup,
     )
     cpdef object dispatch(self, object request)
+
+    cpdef Lookup at_host(self, str host)
 
     cpdef object into_response(self, object request, object value)

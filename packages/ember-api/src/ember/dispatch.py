@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ember.into_response import UnsupportedReturn, convert
+from ember.mounting import host_name
 from ember.request import Request
 from ember.response import Response
 from ember.router.tree import Node
@@ -137,6 +138,21 @@ class Endpoint:
         return self.handler(*arguments, **keywords)
 
 
+#: Spellings of hosts (with port, in capitals) that are remembered; the rest is looked at anew.
+_MOST_SPELLINGS = 256
+
+
+class Lookup:
+    """The routes of a router as the dispatcher finds them; see `ember.router.Router`."""
+
+    def __init__(
+        self, exact: dict[str, Any], prefixes: dict[str, Node], trees: dict[str, Node]
+    ) -> None:
+        self.exact = exact
+        self.prefixes = prefixes
+        self.trees = trees
+
+
 class Dispatcher:
     """The look-ups that lead from a request line to an endpoint, and what stands in for one.
 
@@ -151,21 +167,28 @@ class Dispatcher:
         owner: Callable[[Request], str],
     ) -> None:
         self.stale = True
-        self.exact: dict[str, Endpoint] = {}
-        self.prefixes: dict[str, Node] = {}
-        self.trees: dict[str, Node] = {}
+        self.general = Lookup({}, {}, {})
+        #: By host name, where something is bound to hosts.
+        self.hosts: dict[str, Lookup] | None = None
+        self._spellings: dict[str, Lookup] = {}
         self._refresh = refresh
         self._missed = missed
         self._owner = owner
 
-    def load(
-        self, exact: dict[str, Any], prefixes: dict[str, Node], trees: dict[str, Node]
-    ) -> None:
-        """Take the routes from a router."""
-        self.exact = exact
-        self.prefixes = prefixes
-        self.trees = trees
+    def load(self, general: Lookup, hosts: dict[str, Lookup]) -> None:
+        """Take the routes: those of `hosts`, and those for every other host."""
+        self.general = general
+        self.hosts = hosts or None
+        self._spellings = {}
         self.stale = False
+
+    def at_host(self, host: str) -> Lookup:
+        """The routes for a host as a request spells it."""
+        assert self.hosts is not None
+        found = self.hosts.get(host_name(host), self.general)
+        if len(self._spellings) < _MOST_SPELLINGS:
+            self._spellings[host] = found
+        return found
 
     def dispatch(self, request: Request) -> object:
         """Call the handler for `request`; the result is what the handler returned.
@@ -175,21 +198,26 @@ class Dispatcher:
         """
         if self.stale:
             self._refresh()
+        routes = self.general
+        if self.hosts is not None:
+            host = request.host
+            found = self._spellings.get(host)
+            routes = self.at_host(host) if found is None else found
         key = request.route_key
-        endpoint = self.exact.get(key)
+        endpoint = routes.exact.get(key)
         if endpoint is not None:
             return endpoint.call(request, _NO_VALUES)
         if "%" in key:
             return self._missed(request)
         values: list[Any] = []
         slash = key.rfind("/") + 1
-        node = self.prefixes.get(key[:slash])
+        node = routes.prefixes.get(key[:slash])
         if node is not None:
             endpoint = node.last(key, slash, values)
             if endpoint is not None:
                 return endpoint.call(request, values)
         method = request.method
-        node = self.trees.get(method)
+        node = routes.trees.get(method)
         if node is not None:
             endpoint = node.find(key, len(method) + 2, values)
             if endpoint is not None:

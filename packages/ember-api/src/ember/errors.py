@@ -61,6 +61,10 @@ class ErrorHandlers:
         self._by_status: dict[int, ErrorHandler] = {}
         self._by_type: dict[type[BaseException], ErrorHandler] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._by_status or self._by_type)
+
     def add(self, what: int | type[BaseException], handler: Handler) -> None:
         """Register `handler` for a status (400 to 599) or an exception class and its subclasses."""
         if isinstance(what, type) and issubclass(what, Exception):
@@ -112,7 +116,7 @@ def default_response(request: Request, error: BaseException, debug: bool) -> Res
         return ProblemResponse(
             error.status,
             error.detail,
-            headers=error.headers,
+            headers=error.headers or None,
             extensions=getattr(error, "extensions", None),
         )
     if debug and "text/html" in (request.headers.get("accept") or ""):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ember.dispatch import Lookup
 from ember.mounting import host_name
 from ember.response import RedirectResponse, Response
 from ember.router import Converter, Router
@@ -40,6 +41,11 @@ class Table:
         for router, route, endpoint in gets:
             router.answer_head(route.template, endpoint)
 
+    def lookups(self) -> tuple[Lookup, dict[str, Lookup]]:
+        """What the dispatcher asks."""
+        hosts = {host: _lookup(router) for host, router in self.hosts.items()}
+        return _lookup(self.general), hosts
+
     def router(self, request: Request) -> Router:
         """The router for the host that `request` names."""
         if not self.hosts:
@@ -52,6 +58,10 @@ class Table:
         router = self.router(request)
         found = router.exact.get(request.route_key)
         return router.find(request.method, path, values) if found is None else found
+
+
+def _lookup(router: Router) -> Lookup:
+    return Lookup(router.exact, router.prefixes, router.trees)
 
 
 def redirect(request: Request, router: Router, raw: str, path: str) -> Response | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ember._build import PURE
-from ember.constants import reason
+from ember._json import dumps
+from ember.constants import REASONS, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or PURE:
@@ -62,8 +63,6 @@ class JSONResponse(Response):
         headers: HeadersInit | None = None,
         content_type: str | None = None,
     ) -> None:
-        from ember._json import dumps
-
         super().__init__(dumps(content), status_code, headers, content_type or "application/json")
 
 
@@ -107,6 +106,10 @@ class StreamingResponse(Response):
         self.stream = iterable
 
 
+#: Problems without a detail, up to the last brace, by status.
+_STARTS: dict[int, bytes] = {}
+
+
 class ProblemResponse(Response):
     """An error that machines can read (RFC 9457), sent as `application/problem+json`.
 
@@ -124,8 +127,17 @@ class ProblemResponse(Response):
         headers: HeadersInit | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> None:
-        from ember._json import dumps
-
+        if title is None and type == "about:blank" and instance is None and not extensions:
+            # What nearly every error is: only the detail is new.
+            start = _STARTS.get(status_code)
+            if start is None:
+                known = {"type": type, "title": reason(status_code), "status": status_code}
+                start = dumps(known)[:-1]
+                if status_code in REASONS:
+                    _STARTS[status_code] = start
+            body = start + b"}" if detail is None else b'%b,"detail":%b}' % (start, dumps(detail))
+            super().__init__(body, status_code, headers, "application/problem+json")
+            return
         problem: dict[str, object] = {
             "type": type,
             "title": reason(status_code) if title is None else title,

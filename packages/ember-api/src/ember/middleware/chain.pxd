@@ -26,31 +26,34 @@ cdef class Chain(Plan):
     cpdef object enter(self, object request, list values)
 
     @cython.locals(flow=Flow)
-    cpdef object early(self, object request, list values, int at, object value)
+    cdef object early(self, object request, list values, int at, object value)
+
+    @cython.locals(flow=Flow)
+    cpdef Flow start(self, object request)
 
     @cython.locals(endpoint=Endpoint, names=tuple, at=cython.Py_ssize_t)
-    cpdef object inside(self, object request, list values)
+    cdef object inside(self, object request, list values)
 
     @cython.locals(phase=cython.int)
     cpdef bint advance(self, Flow flow, object value, object error) except -1
 
     @cython.locals(befores=tuple)
-    cpdef object go_in(self, Flow flow, Py_ssize_t at)
+    cdef object go_in(self, Flow flow, Py_ssize_t at)
 
-    cpdef bint waits(self, Flow flow, object value) except -1
+    cdef bint waits(self, Flow flow, object value) except -1
 
     @cython.locals(phase=cython.int)
-    cpdef bint settled(self, Flow flow, object value) except -1
+    cdef bint settled(self, Flow flow, object value) except -1
 
-    cpdef bint failed(self, Flow flow, object error) except -1
+    cdef bint failed(self, Flow flow, object error) except -1
 
-    cpdef object turn(self, Flow flow)
+    cdef object turn(self, Flow flow)
 
     @cython.locals(afters=tuple, at=cython.int)
-    cpdef bint go_out(self, Flow flow) except -1
+    cdef bint go_out(self, Flow flow) except -1
 
 
-cpdef object respond(object value, str owner)
+cdef object respond(object value, str owner)
 
 
 cdef class Chained(Endpoint):

@@ -142,6 +142,9 @@ class Chain(Plan):
     def advance(self, flow: Flow, value: Any, error: BaseException | None) -> bool:
         """Go on after what was awaited; the whole of a request's way is here."""
         phase = flow.phase
+        if phase == _INSIDE and type(value) is Response:  # what a wrapper mostly gives
+            flow.response = value
+            return self.go_out(flow)
         if phase == _START or (phase == _BEFORE and error is None and value is None):
             try:
                 value = self.go_in(flow, flow.at if phase == _START else flow.at + 1)
@@ -156,6 +159,7 @@ class Chain(Plan):
                 )
                 value = Response("Internal Server Error", 500)
             flow.response = value
+            flow.phase = _AFTER
             return self.go_out(flow)
         elif error is not None:
             return self.failed(flow, error)
@@ -204,7 +208,6 @@ class Chain(Plan):
                 flow.response = respond(value, self.owner)
         except Exception as failure:  # noqa: BLE001 - as in advance
             return self.failed(flow, failure)
-        self.turn(flow)
         return self.go_out(flow)
 
     def failed(self, flow: Flow, error: BaseException) -> bool:
@@ -235,7 +238,8 @@ class Chain(Plan):
     def go_out(self, flow: Flow) -> bool:
         """Run the functions after that are left."""
         afters = self.afters
-        flow.phase = _AFTER
+        if flow.phase != _AFTER:
+            self.turn(flow)
         while flow.at < len(afters):
             at = flow.at
             flow.at = at + 1

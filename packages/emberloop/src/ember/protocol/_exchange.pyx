@@ -29,6 +29,17 @@ cdef extern from "Python.h":
     bint PyCoro_CheckExact(object value)
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
+cdef extern from *:
+    """
+    static int ember_is_steppable(PyObject *value) {
+        PyAsyncMethods *methods = Py_TYPE(value)->tp_as_async;
+        return methods != NULL && methods->am_await != NULL && methods->am_send != NULL;
+    }
+    """
+    # Whether it can be awaited, and driven by PyIter_Send as it is: a coroutine of Python's, of a
+    # compiled function, or what behaves like one. A plain generator cannot be awaited.
+    bint ember_is_steppable(object value) noexcept
+
 log = logging.getLogger("ember.protocol")
 
 cdef dict STATUS_LINES = _STATUS_LINES
@@ -75,7 +86,7 @@ cdef class Exchange(Task):
             except Exception as error:
                 self.start_coroutine(self.ended(None, error))
                 return 0
-            if PyCoro_CheckExact(value) or hasattr(value, "__await__"):
+            if ember_is_steppable(value) or hasattr(value, "__await__"):
                 self.start_waiting(value)
             else:
                 self.start_coroutine(self.ended(value, None))
@@ -98,11 +109,11 @@ cdef class Exchange(Task):
                 self.channel.sweep.want(seconds)
         if PyCoro_CheckExact(awaitable):
             return self.start_coroutine(awaitable)
-        # A coroutine of a compiled function is driven as it is; anything else needs one around it.
+        # What is driven like a coroutine is driven as it is; anything else needs one around it.
         self.awaited = awaitable
-        return self.start_coroutine(
-            awaitable if hasattr(awaitable, "send") else await_it(awaitable)
-        )
+        if ember_is_steppable(awaitable) or hasattr(awaitable, "send"):
+            return self.start_coroutine(awaitable)
+        return self.start_coroutine(await_it(awaitable))
 
     cdef int start_coroutine(self, object coro) except -1:
         """Drive `coro` (None: nothing is left to do) in this task, whose context is entered."""
