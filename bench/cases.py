@@ -81,6 +81,8 @@ class Case:
     content_type: str
     depth: int = 1
     connections: int = 64
+    #: Over TCP only 200 counts as an answer.
+    status: int = 200
 
 
 HTTP = (

@@ -12,6 +12,9 @@ ITEM = b'{"id":71,' + NEW[1:]
 #: What the ten dependencies add up to, each adding what it was given: see the applications.
 TREE = b"28"
 FORMS = {
+    "sync-hooks": "10 sync BEFORE_ENDPOINT hooks",
+    "sync-after": "10 sync AFTER_ENDPOINT hooks",
+    "sync-objects": "10 objects with sync before and after",
     "wrapping": "10 middlewares (request, call_next)",
     "before": "10 before-callables",
     "objects": "10 objects with before and after",
@@ -39,5 +42,11 @@ CASES = (
     Case("tree", "10 dependencies", _get("/tree"), TREE, "text/plain"),
     *(Case(form, title, _get(f"/{form}"), HELLO, "text/plain") for form, title in FORMS.items()),
 )
+_NOT_FOUND = (
+    b'{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is at /nothing"}'
+)
 #: The same from memory, where nothing hides what stands around a handler.
-MICRO = CASES
+MICRO = (
+    *CASES,
+    Case("404", "404", _get("/nothing"), _NOT_FOUND, "application/problem+json", status=404),
+)

@@ -151,11 +151,21 @@ class Both:
         return None
 
 
+class SyncBoth:
+    def before(self, request: Request) -> None:
+        return None
+
+    def after(self, request: Request, response: Response) -> None:
+        return None
+
+
+app.add_route("/sync-objects", hello, methods=["GET"], middlewares=[SyncBoth() for _ in range(10)])
 app.add_route("/wrapping", hello, methods=["GET"], middlewares=[wrapping() for _ in range(10)])
 app.add_route("/before", hello, methods=["GET"], middlewares=[before() for _ in range(10)])
 app.add_route("/objects", hello, methods=["GET"], middlewares=[Both() for _ in range(10)])
 
 hooked_before, hooked_after = Blueprint(), Blueprint()
+sync_before, sync_after = Blueprint(), Blueprint()
 for _ in range(10):
 
     @hooked_before.hook(Events.BEFORE_ENDPOINT)
@@ -166,11 +176,21 @@ for _ in range(10):
     async def late(request: Request, response: Response) -> None:
         return None
 
+    @sync_before.hook(Events.BEFORE_ENDPOINT)
+    def sync_early(request: Request) -> None:
+        return None
+
+    @sync_after.hook(Events.AFTER_ENDPOINT)
+    def sync_late(request: Request, response: Response) -> None:
+        return None
+
 
 hooked_before.add_route("/hooks-before", hello, methods=["GET"])
 hooked_after.add_route("/hooks-after", hello, methods=["GET"])
-app.add_blueprint(hooked_before)
-app.add_blueprint(hooked_after)
+sync_before.add_route("/sync-hooks", hello, methods=["GET"])
+sync_after.add_route("/sync-after", hello, methods=["GET"])
+for part in (hooked_before, hooked_after, sync_before, sync_after):
+    app.add_blueprint(part)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def exchange(port: int, request: bytes, count: int) -> list[Answer]:
 
 def check(case: Case, answer: Answer) -> None:
     """Raise ServerFailed unless `answer` is the right one for `case`."""
-    if answer.status != 200:
+    if answer.status != case.status:
         raise ServerFailed(f"{case.name}: status {answer.status}: {answer.body[:80]!r}")
     if answer.body != case.body:
         raise ServerFailed(f"{case.name}: wrong body {answer.body[:80]!r}")
