@@ -341,6 +341,31 @@ def test_a_data_class_marked_query_takes_its_fields_from_the_query(ask: Ask) -> 
     }
 
 
+@pytest.mark.parametrize(
+    ("query", "refused"),
+    [
+        ("ids=1&ids=2&limit=3", False),
+        ("limit=3", False),
+        ("other=1", True),
+        ("ids=1&other=1", True),
+        ("ids=1&ids=2&limit=3&limit=4&other=1", True),
+    ],
+)
+def test_a_closed_data_class_sees_every_name_that_it_does_not_have(
+    query: str, refused: bool, ask: Ask
+) -> None:
+    class Closed(msgspec.Struct, forbid_unknown_fields=True):
+        ids: list[int]
+        limit: int = 10
+
+    async def handler(page: Annotated[Closed, Query()]) -> list[int]:
+        return page.ids
+
+    answer = ask(handler, f"/?{query}")
+    assert answer.status == (422 if refused else 200)
+    assert ("other" in answer.body.decode()) is refused
+
+
 # -- header fields and cookies ----------------------------------------------------------------
 
 

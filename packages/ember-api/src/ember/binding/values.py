@@ -75,11 +75,13 @@ class Fields:
         data: dict[str, Any] = {}
         get_all = getattr(values, "get_all", None)
         form = self._parameter.source == "form"
+        empty = 0
         for name, wire, kind, required in self._fields:
             if kind == "many" and get_all is not None:
                 items = get_all(wire)
                 if items or required:
                     data[name] = items
+                    empty += not items
                 continue
             text = values.get(wire)
             if text is None or (text == "" and form and kind != "str"):
@@ -92,7 +94,8 @@ class Fields:
             data[name] = text
         if not data and not self._parameter.required:
             return _default(self._parameter), faults
-        if self._whole:
+        # As many as were found: nothing else is there, and so it mostly is.
+        if self._whole and len(values) > len(data) - empty:
             data.update((name, values[name]) for name in values if name not in self._known)
         try:
             return self._codec.convert(data), faults
