@@ -237,7 +237,7 @@ int main(int argc, char **argv) {
         fcntl(s->fd, F_SETFL, O_NONBLOCK);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &e)) die("epoll_ctl");
     }
-    run_until(clock_ns(CLOCK_MONOTONIC) + 60000000000LL, count);
+    run_until(clock_ns(CLOCK_MONOTONIC) + 180000000000LL, count);
     run_until(clock_ns(CLOCK_MONOTONIC) + (int64_t)(warmup * 1e9), 0);
     int pids = argc - 7;
     int64_t cpu = cpu_of(pids, argv + 7), start = clock_ns(CLOCK_MONOTONIC);
