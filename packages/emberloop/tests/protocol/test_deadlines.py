@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from ember.exceptions import ServiceUnavailable
 from ember.limits import RouteLimits, ServerLimits
+from ember.protocol import MemoryConnection
 from ember.request import Request
 from ember.response import StreamingResponse
 
@@ -179,6 +182,53 @@ def test_limits_of_the_head_are_kept_to_the_byte(
     running = serve(App({"*": hello}, limits=ServerLimits(**limits)))
     assert running.exchange(at).status == 200
     assert running.exchange(above).status == status
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not of this system")
+def test_the_kernel_keeps_little_for_a_slow_reader(serve: ServeFixture) -> None:
+    running = serve(App({"/": hello}))
+    option = (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    (listening,) = running.server.sockets
+    assert listening.getsockopt(*option) == 262144
+    # What is accepted has it from the listener.
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.setsockopt(*option, 262144)
+        with socket.create_connection(other.getsockname()):
+            accepted, _ = other.accept()
+            with accepted:
+                assert accepted.getsockopt(*option) == 262144
+
+
+def test_a_megabyte_of_headers_is_431(serve: ServeFixture) -> None:
+    running = serve(App({"*": hello}))
+    with running.connect() as client:
+        with contextlib.suppress(ConnectionError):  # it may hear the answer before it has said all
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n" + f"A: {'b' * 1018}\r\n" * 1024)
+        answer = client.recv_response()
+    assert (answer.status, answer.header("connection")) == (431, "close")
+
+
+def test_what_is_kept_of_pipelined_requests_is_bounded_to_the_byte(
+    memory: Callable[..., MemoryConnection],
+) -> None:
+    async def main() -> None:
+        release = asyncio.Event()
+
+        async def wait(request: Request) -> str:
+            await release.wait()
+            return "done"
+
+        connection = memory(App({"/": wait}), limits=ServerLimits(max_pipelined=100))
+        connection.feed(GET.encode())
+        connection.feed(b"G" * 99)
+        assert connection.reading
+        connection.feed(b"E")
+        assert not connection.reading
+        connection.lost()
+        release.set()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 def test_a_client_that_leaves_cancels_its_handler(serve: ServeFixture) -> None:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["Server", "serve"]
 
 
+NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+#: Bytes of one connection that the kernel keeps without having sent them.
+UNSENT_IN_KERNEL = 262144
+
+
 class Server:
     """A listening server; `serve` makes it."""
 
@@ -226,6 +231,10 @@ async def serve(
     try:
         for listening in sockets:
             listening.setblocking(False)
+            if NOTSENT_LOWAT is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+                # Connections have it from their listener. What a slow reader has not taken waits
+                # here, where it is one object, and not copied into megabytes of the kernel's.
+                listening.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, UNSENT_IN_KERNEL)
             listener: Any
             if native is not None:
                 listener = native(
