@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, dev, framework, sse, static, tls
+from bench import cache, crud, dev, framework, slow, sse, static, tls
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
+from bench.slow import report as slow_report
 from bench.sse import report as sse_report
 from bench.static import report as static_report
 from bench.tls import report as tls_report
@@ -37,6 +38,13 @@ PARTS = {
         framework_report.BARS,
         framework_report.tables,
         framework_report.panels,
+    ),
+    "slow": Part(
+        "Slow and broken clients: what a normal one sees of them",
+        slow.run,
+        slow_report.BARS,
+        slow_report.tables,
+        slow_report.panels,
     ),
     "sse": Part(
         "Server-sent events: one worker, many streams",
