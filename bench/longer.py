@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, dev, framework, slow, sse, static, tls
+from bench import cache, crud, dev, framework, slow, sse, static, tls, workers
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
@@ -16,6 +16,7 @@ from bench.slow import report as slow_report
 from bench.sse import report as sse_report
 from bench.static import report as static_report
 from bench.tls import report as tls_report
+from bench.workers import report as workers_report
 
 Results = dict[str, Any]
 
@@ -81,5 +82,12 @@ PARTS = {
         static_report.BARS,
         static_report.tables,
         static_report.panels,
+    ),
+    "workers": Part(
+        "Workers: even, replaced without a failed request, gone when told",
+        workers.run,
+        workers_report.BARS,
+        workers_report.tables,
+        workers_report.panels,
     ),
 }

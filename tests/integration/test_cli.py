@@ -380,6 +380,8 @@ def test_doctor_names_the_loop_and_why(tmp_path: Path) -> None:
     )
     assert found["packages"]["msgspec"]
     assert found["packages"]["Jinja2"]
+    assert found["workers"]["default"] >= 1
+    assert found["workers"]["reason"]
     text = ember(tmp_path, "doctor").stdout
     assert re.search(rf"^loop\s+{loop}\s+\S", text, re.MULTILINE)
 

@@ -40,7 +40,10 @@ def examine() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
+    from ember.workers.counts import default_workers
+
     facts = report()
+    workers = default_workers()
     loop = {"name": facts.pop("loop"), "reason": facts.pop("reason"), **facts}
     build = "pure" if _build.PURE else "compiled"
     why = "the compiled modules are there"
@@ -51,6 +54,7 @@ def examine() -> dict[str, Any]:
         "ember": __version__,
         "loop": loop,
         "build": {"name": build, "reason": why},
+        "workers": {"default": workers.workers, "reason": workers.reason},
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),
@@ -86,6 +90,7 @@ def command(as_json: bool) -> None:
             ("loop", found["loop"]["name"] or "none", found["loop"]["reason"]),
             *_others(found["loop"]),
             ("build", found["build"]["name"], found["build"]["reason"]),
+            ("workers", str(found["workers"]["default"]), found["workers"]["reason"]),
             ("Python", found["python"], found["implementation"]),
             ("platform", found["platform"], ""),
         ]

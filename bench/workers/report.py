@@ -1,0 +1,88 @@
+"""What the workers part measured: bars and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.bar import Bar, path
+from bench.http.tables import Table
+
+Results = dict[str, Any]
+
+
+def _balance(build: str) -> Bar:
+    text = f"400 connections on 4 workers, most against least, {build}"
+    return Bar("workers", text, 1.3, "×", path("workers", "balance", build, "ratio"))
+
+
+def _failed(build: str) -> Bar:
+    text = f"failed requests in 20 reloads, {build}"
+    return Bar("workers", text, 0.0, "", path("workers", "reload", build, "failed"))
+
+
+_NAMES = ("ember io_uring", "ember epoll", "ember pure")
+BARS = (
+    *map(_balance, _NAMES),
+    Bar("workers", "CPU per request, 2 against 1", 1.1, "×", path("workers", "scaling", "ratio")),
+    *map(_failed, _NAMES),
+    Bar("workers", "kill -9 until replaced", 1.0, "s", path("workers", "killed", "most")),
+    Bar("workers", "idle stop, 1 worker", 0.3, "s", path("workers", "stopped", "1", "median")),
+    Bar("workers", "idle stop, 4 workers", 0.3, "s", path("workers", "stopped", "4", "median")),
+)
+
+
+def tables(part: Results) -> list[Table]:
+    """Evenness, scaling, reloads, ends."""
+    even = [
+        [build, " ".join(map(str, f["connections"])), f"{f['ratio']:.2f}"]
+        for build, f in part["balance"].items()
+    ]
+    reloads = [
+        [
+            build,
+            str(f["failed"]),
+            f"{f['plain']:,}",
+            f"{f['slow']:,}",
+            f"{f['told']:,} of {f['streams']:,}",
+            f"{f['seconds']:.2f}",
+            f"{f['gone']:.1f}",
+        ]
+        for build, f in part["reload"].items()
+    ]
+    times = next(iter(part["reload"].values()))["times"]
+    two = part["scaling"]
+    scaling = [
+        ["1 worker", f"{two['one_us']:.2f}", f"{two['one_rate']:,}"],
+        ["2 workers", f"{two['two_us']:.2f}", f"{two['two_rate']:,}"],
+        ["ratio (median of rounds)", f"{two['ratio']:.3f}", ""],
+    ]
+    ends = [["kill -9 until replaced", part["killed"]]] + [
+        [f"SIGTERM until gone, idle, {workers} workers", found]
+        for workers, found in part["stopped"].items()
+    ]
+    return [
+        (
+            f"{part['connections']} keep-alive connections on {part['workers']} workers",
+            ["server", "connections of each", "most / least"],
+            even,
+        ),
+        ("hello, all processes counted", ["server", "CPU µs", "answers/s"], scaling),
+        (
+            f"{times} × SIGHUP under load, two workers",
+            [
+                *("server", "failed", "answers", "slow answers", "streams told to end"),
+                *("s per reload", "old ones gone after, s"),
+            ],
+            reloads,
+        ),
+        (
+            "Ends, seconds",
+            ["event", "median", "most"],
+            [[name, f"{f['median']:.3f}", f"{f['most']:.3f}"] for name, f in ends],
+        ),
+    ]
+
+
+def panels(part: Results) -> list[tuple[str, Results]]:
+    """Nothing that a picture would show better."""
+    return []
