@@ -33,6 +33,7 @@ class Answer:
 
     __slots__ = (
         "_hit",
+        "_second",
         "body",
         "born",
         "content_type",
@@ -74,6 +75,7 @@ class Answer:
         #: its body in other codings, made when first asked for (`ember.compression`)
         self.encoded: dict[str, bytes] = {}
         self._hit: MutableHeaders | None = None
+        self._second = 0
 
     @classmethod
     def of(
@@ -103,18 +105,17 @@ class Answer:
     def response(self, state: str, age: float) -> Response:
         """A new response, for this request alone to change. `age`: seconds, told unless `state` is
         MISS."""
-        response = Response.trusted(self.body, self.status, self.content_type)
+        if state == "HIT":
+            # Most hits have the fields of the one before.
+            second = int(age)
+            if self._hit is None or self._second != second:
+                self._hit, self._second = self._fields("HIT", age), second
+            fields = self._hit
+        else:
+            fields = self._fields(state, age)
+        response = Response.sharing(self.body, self.status, self.content_type, fields)
         # With this the compression finds the bodies that it has made before.
         setattr(response, "kept", self)  # noqa: B010 - of this package, not of the class
-        headers = response.headers
-        if state == "HIT":
-            if self._hit is None:
-                self._hit = self._fields("HIT")
-            headers.take(self._hit)
-        else:
-            headers.take(self._fields(state))
-        if state != "MISS":
-            headers.add("Age", policy.age_value(age))
         return response
 
     def not_modified(self, state: str, age: float) -> Response:
@@ -125,5 +126,8 @@ class Answer:
             response.headers.add("Age", policy.age_value(age))
         return response
 
-    def _fields(self, state: str) -> MutableHeaders:
-        return MutableHeaders([*self.fields, ("X-Cache", state)])
+    def _fields(self, state: str, age: float) -> MutableHeaders:
+        fields = [*self.fields, ("X-Cache", state)]
+        if state != "MISS":
+            fields.append(("Age", policy.age_value(age)))
+        return MutableHeaders(fields)
