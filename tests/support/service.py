@@ -120,10 +120,13 @@ class Service:
         return {slot["pid"] for slot in self.get("/board") if slot["state"] == READY}
 
     def wait_for_workers(self, count: int, without: int = 0) -> set[int]:
-        """Until `count` serve, `without` not among them."""
+        """Until `count` serve, `without` not among them, which has been killed."""
 
         def there() -> bool:
-            ready = self.ready()
+            try:
+                ready = self.ready()
+            except (OSError, http.client.HTTPException):
+                return False  # it had this connection before it died
             return len(ready) == count and without not in ready
 
         eventually(there, DEADLINE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,8 @@ class Heart:
         self._end = float("inf")
         self._asked = False
         if limits.worker_max_age is not None:
+            import random  # with hashlib, for those who ask for it
+
             age = limits.worker_max_age * random.uniform(1 - JITTER, 1 + JITTER)
             self._end = time.monotonic() + age
         self._timer: asyncio.TimerHandle | None = None
