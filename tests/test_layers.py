@@ -61,6 +61,7 @@ LAYERS: list[set[str]] = [
     {"bound", "dispatch", "invoke", "openapi"},
     {"caching"},
     {"middleware.chain", "table"},
+    {"access_log", "metrics"},
     {"observed", "serving"},
     {"application"},
     {"testing"},

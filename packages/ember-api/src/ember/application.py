@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,13 +42,16 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-class Ember(Serving, Observed, Blueprint):
+class Ember(Observed, Serving, Blueprint):
     """One application: declare routes on it, then `run` it.
 
     - `server_limits`: what connections may cost; see ServerLimits.
     - `title`, `version`: what documentation calls the application.
     - `openapi_url`, `docs_url`: paths of its description and the page of it; None: nowhere.
     - `healthz_url`, `readyz_url`: whether it lives, and whether it is ready; None: nowhere.
+    - `metrics`: answer /metrics (or the path that is given) for Prometheus; see `add_metrics`.
+    - `access_log`: a line for each request. True: to stdout, coloured on a terminal, else JSON;
+      "json" or "color" for one of these; anything else is the path of a file, as JSON.
     - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
     - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
     - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed.
@@ -66,6 +70,8 @@ class Ember(Serving, Observed, Blueprint):
         docs_url: str | None = "/docs",
         healthz_url: str | None = "/healthz",
         readyz_url: str | None = "/readyz",
+        metrics: bool | str = False,
+        access_log: bool | str | os.PathLike[str] | None = None,
         debug: bool = False,
         redirect_slashes: bool = False,
         trusted_proxies: tuple[str, ...] | list[str] = (),
@@ -112,6 +118,7 @@ class Ember(Serving, Observed, Blueprint):
         self._dispatch = self.dispatch
         self.into_response = self._dispatcher.into_response
         self._compress: Callable[[Request, object], Awaitable[Response]] | None = None
+        self._observe(metrics, access_log)
         if compression:
             from ember.compression import compressing
 
@@ -226,7 +233,7 @@ class Ember(Serving, Observed, Blueprint):
         return self._plans
 
     def _refresh(self) -> None:
-        planned = [*self._planned().items(), *documentation_routes(self)]
+        planned = [*self._planned().items(), *documentation_routes(self), *self._metrics_plans()]
         caching = None
         if any(route.cache is not None for route in self.routes):
             from ember.caching.compile import Caching
@@ -234,7 +241,7 @@ class Ember(Serving, Observed, Blueprint):
             caching = Caching(self, self.routes)
         self.kept_answers.clear()
         endpoints = [(route, self._endpoint(route, plan, caching)) for route, plan in planned]
-        for route, plan in self._operator_routes(self.routes):
+        for route, plan in self._operator_routes():
             endpoints.append((route, self._bare(route, plan)))
         self._outside = None
         if self.middlewares:

@@ -19,6 +19,7 @@ cdef class Endpoint:
     cdef public object binding
     cdef public object limits
     cdef public bint fills
+    cdef public bint observed
     cdef public int kind
 
     @cython.locals(kind=cython.int)

@@ -51,6 +51,8 @@ class Endpoint:
         self.names = names
         self.wrapper = wrapper
         self.limits = route.limits
+        #: Somebody wants to know of every request where it went.
+        self.observed = getattr(app, "observer", None) is not None
         #: Where the handler asks for more, how it is called (`ember.binding.Binding`): `handler` is
         #: its `call`, which takes (request, values).
         self.binding = binding
@@ -74,6 +76,8 @@ class Endpoint:
 
     def call(self, request: Request, values: list[Any]) -> object:
         """Call the handler with the values of its path parameters, in the template's order."""
+        if self.observed:
+            request.route = self.route
         kind = self.kind
         if kind == _NOTHING:
             return self.handler()

@@ -1,7 +1,8 @@
-"""What an `Ember` lets others see of it: its health."""
+"""What an `Ember` lets others see of it: its health, its metrics, its access log."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,21 +11,49 @@ from ember.routes import Route
 from ember.signature import Plan
 
 if TYPE_CHECKING:
+    from ember.protocol.observer import AccessLog, Recorder, Series
+    from ember.response import Response
     from ember.threads import ThreadPool
     from ember.workers.supervised import SupervisedServer
     from ember.workers.worker import AppServer
 
 C = TypeVar("C", bound=Callable[[], Any])
 
+#: Bytes of the area of an application that nobody serves from a board.
+_AREA = 65536
+
 
 class Observed:
     """The part of an application that is there for operators."""
 
     server: AppServer | SupervisedServer | None
+    #: Told of every request; None where neither metrics nor an access log were asked for.
+    observer: Recorder | None = None
+    trusted_proxies: tuple[str, ...]
+    routes: list[Route]
     _health: Health
+    _metrics_routes: list[Route]
 
-    def _threads(self) -> ThreadPool:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def _threads(self) -> ThreadPool: ...
+
+        def _changed(self) -> None: ...
+
+    def _observe(
+        self, metrics: bool | str, access_log: bool | str | os.PathLike[str] | None
+    ) -> None:
+        self._metrics_routes = []
+        if access_log is not None and access_log is not False:
+            self.set_access_log(access_log)
+        if metrics is True:
+            self.add_metrics()
+        elif isinstance(metrics, str):
+            self.add_metrics(metrics)
+        elif metrics is not False:
+            raise TypeError(f"metrics={metrics!r}: expected True or a path")
+
+    # -- readiness ----------------------------------------------------------------------------
 
     def add_readiness_check(
         self, check: C, name: str | None = None, *, timeout: float = TIMEOUT
@@ -40,7 +69,100 @@ class Observed:
         self._health.add(check, name, timeout)
         return check
 
-    def _operator_routes(self, own: Iterable[Route]) -> list[tuple[Route, Plan]]:
-        """Routes without any middleware, where the application has none of its `own`."""
-        taken = {r.path for r in own if "GET" in r.methods and not r.hosts}
+    def _taken(self) -> set[str]:
+        return {r.path for r in self.routes if "GET" in r.methods and not r.hosts}
+
+    def _operator_routes(self) -> list[tuple[Route, Plan]]:
+        """Routes without any middleware, where the application has none of its own."""
+        taken = self._taken()
         return health_routes(self._health, taken, lambda: self.server, self._threads)
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    def add_metrics(self, path: str = "/metrics", *, middlewares: Iterable[Any] = ()) -> None:
+        """Count every request, and answer `path` with the sums of all workers for Prometheus.
+
+        `middlewares` are around that route, besides the application's own. A GET route of the
+        application's on the same path goes first. Raises RouteError for what is no path.
+        """
+        recorder = self._recorder()
+        if recorder.series is None:
+            from ember.protocol.observer import Series
+
+            recorder.count_in(Series(memoryview(bytearray(_AREA))))
+        self._metrics_routes.append(
+            Route(path, self._metrics, ("GET",), middlewares=middlewares, include_in_schema=False)
+        )
+        self._changed()
+
+    def _metrics_plans(self) -> list[tuple[Route, Plan]]:
+        taken = self._taken()
+        return [(route, Plan([], ())) for route in self._metrics_routes if route.path not in taken]
+
+    async def _metrics(self) -> Response:
+        from ember.metrics import page
+
+        if self.server is not None:
+            board = self.server.board
+            return page([board.area(slot.index) for slot in board.slots], board)
+        series: Series | None = None if self.observer is None else self.observer.series
+        return page([] if series is None else [series.area], None)
+
+    # -- access log ---------------------------------------------------------------------------
+
+    def set_access_log(self, access_log: bool | str | os.PathLike[str]) -> None:
+        """Write a line for every request, as `Ember(access_log=...)` says; False: no longer.
+
+        Before the server starts. Raises TypeError for what is none of these.
+        """
+        from ember.protocol.observer import Recorder
+
+        log: AccessLog | None = None
+        if access_log is not False:
+            from ember.access_log import open_log
+
+            log = open_log(access_log)
+        before = self.observer
+        series = None if before is None else before.series
+        self.observer = None if log is None and series is None else Recorder(series, log)
+        self._changed()
+
+    def reopen_logs(self) -> None:
+        """Open the file of the access log again, after something has moved it away."""
+        if self.observer is not None and self.observer.log is not None:
+            self.observer.log.reopen()
+
+    # -- the observer -------------------------------------------------------------------------
+
+    def _recorder(self) -> Recorder:
+        if self.observer is None:
+            from ember.protocol.observer import Recorder
+
+            self.observer = Recorder()
+        return self.observer
+
+    def _start_observing(self) -> None:
+        """In the process that serves: count where all workers do, open the log. Raises OSError."""
+        observer = self.observer
+        if observer is None:
+            return
+        slot = 0
+        if self.server is not None:
+            slot = self.server.slot
+            if observer.series is not None:
+                from ember.protocol.observer import Series
+
+                observer.count_in(Series(self.server.board.area(slot)))
+        if observer.log is not None:
+            observer.log.set_worker(slot)
+            observer.log.forwarded = bool(self.trusted_proxies)
+            try:
+                observer.log.file.open()
+            except OSError as error:
+                from ember.options import StartError
+
+                raise StartError(f"{error.strerror}; give access_log= another path") from None
+
+    def _stop_observing(self) -> None:
+        if self.observer is not None and self.observer.log is not None:
+            self.observer.log.close()

@@ -46,8 +46,16 @@ class Serving:
         """Compile what was declared."""
         raise NotImplementedError
 
+    def _start_observing(self) -> None:
+        raise NotImplementedError
+
+    def _stop_observing(self) -> None:
+        raise NotImplementedError
+
     async def startup(self) -> None:
-        """Run the start hooks, enter the lifespans, compile the routes, connect the caches."""
+        """Open the log, run the start hooks, enter the lifespans, compile the routes, connect the
+        caches."""
+        self._start_observing()
         await self.lifecycle.start()
         try:
             self.freeze()
@@ -68,6 +76,7 @@ class Serving:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
+        self._stop_observing()
 
     def run(
         self,

@@ -90,6 +90,7 @@ cdef class Channel:
                  bint strict_tasks=False):
         self.app = app
         self.dispatch = app.dispatch
+        self.observer = getattr(app, "observer", None)
         self.limits = app.limits if limits is None else limits
         self.client = client
         self.scheme = scheme
@@ -105,6 +106,9 @@ cdef class Channel:
         """Deadlines hold, and handlers may wait, from now on."""
         limits = self.limits
         self.loop = loop
+        if self.observer is not None:
+            self.observer.attach(loop)
+            self.observer.opened()
         self.sweep = sweep_of(loop)
         self.sweep.add(self)
         self.sweep.want(min(limits.header_timeout, limits.body_timeout, limits.keep_alive_timeout,

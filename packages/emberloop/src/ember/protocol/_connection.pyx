@@ -135,6 +135,11 @@ cdef class Connection(Channel):
         self.wake()
         if self.exchange is not None:
             self.exchange.client_left()
+        if self.observer is not None:
+            if self.exchange is not None:
+                self.exchange.tell(True)
+            if self.loop is not None:
+                self.observer.closed()
         return 0
 
     cdef int resume_writing(self) except -1:
@@ -271,6 +276,9 @@ cdef class Connection(Channel):
         exchange.request = request
         request.tls = self.tls
         self.exchange = exchange
+        if self.observer is not None:
+            exchange.mark = self.written
+            exchange.began_at = self.observer.begin()
         if length <= 0 and not flags & H1_CHUNKED:
             request.content = b""
         elif not flags & (H1_CHUNKED | H1_CONTINUE) and length <= DRAIN_LIMIT \
@@ -319,6 +327,7 @@ cdef class Connection(Channel):
 
     cdef int refuse_with(self, object error) except -1:
         cdef Exchange exchange = self.exchange
+        cdef Py_ssize_t mark = self.written
         log.warning("%s: %s", self.peer, error)
         if exchange is not None and exchange.answered:
             # The answer is out; what follows it cannot be told any more.
@@ -333,6 +342,13 @@ cdef class Connection(Channel):
             else:
                 method = "HEAD" if self.head_only else "GET"
             self.write(render_error(error, method))
+            if self.observer is not None:
+                if exchange is None:
+                    self.observer.done(None, self.client, error.status, self.written - mark,
+                                       self.observer.now(), False)
+                else:
+                    exchange.status = error.status
+                    exchange.tell(False)
             self.stop(True)
         return 0
 

@@ -21,6 +21,11 @@ cdef class Exchange(Task):
     cdef readonly bint answered, started, abandoned
     cdef bint finishing, began
     cdef int cancelled_for
+    # for the observer: the status once one was decided, when it began, what was sent before
+    cdef int status
+    cdef bint told
+    cdef double began_at
+    cdef Py_ssize_t mark
 
     cdef int call(self) except -1
     cdef int start_coroutine(self, object coro) except -1
@@ -35,6 +40,7 @@ cdef class Exchange(Task):
     cdef bint keep_alive(self) except -1
     cdef int send(self, Response response) except -1
     cdef int complete(self, bint keep_alive) except -1
+    cdef int tell(self, bint aborted) except -1
     cdef bint is_over(self) except -1
     cdef int cancel_for(self, int why) except -1
     cdef int client_left(self) except -1

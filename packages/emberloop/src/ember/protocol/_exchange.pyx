@@ -269,6 +269,7 @@ cdef class Exchange(Task):
                 self.send(response)
                 return
             channel.handler_until = INFINITY
+            self.status = response.status_code
             rendered = render_head(response, self.request.method, self.request.head.minor,
                                    self.keep_alive())
             self.started = True
@@ -283,6 +284,8 @@ cdef class Exchange(Task):
             except Exception:
                 log.exception("the answer to %r broke in the middle", self.request)
                 self.answered = True
+                if channel.observer is not None:
+                    self.tell(True)
                 if rendered.chunked or rendered.length is not None:
                     # The last chunk, or the rest of the length, is missing: the client sees that.
                     channel.close_broken()
@@ -309,6 +312,7 @@ cdef class Exchange(Task):
     cdef int send_text(self, str text) except -1:
         """A plain str: 200, text/plain."""
         cdef Py_ssize_t size
+        self.status = 200
         cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
         return self.send_whole(b"HTTP/1.1 200 OK\r\n", b"text/plain; charset=utf-8", 25, None, data,
                                size, None)
@@ -323,7 +327,7 @@ cdef class Exchange(Task):
         cdef bint simple = True
         if self.abandoned or self.answered:
             return 0
-        status = response.status_code
+        status = self.status = response.status_code
         if headers is not None:
             fields = headers.encoded()
             simple = fields is not None and PyBytes_GET_SIZE(fields) <= FIELDS_MAX
@@ -365,7 +369,21 @@ cdef class Exchange(Task):
         self.started = self.answered = True
         if self.intake is not None:
             self.intake.leave()
+        if self.channel.observer is not None:
+            self.tell(self.channel.is_lost)
         return self.channel.answered(keep_alive)
+
+    cdef int tell(self, bint aborted) except -1:
+        """Tell the observer, once, that this is over."""
+        cdef Channel channel = self.channel
+        if not self.told:
+            self.told = True
+            if not self.status:
+                # Nobody is there to answer to; or it is our own fault that there is no answer.
+                self.status = 499 if channel.is_lost and self.cancelled_for != TIMEOUT else 500
+            channel.observer.done(self.request, channel.client, self.status,
+                                  channel.written - self.mark, self.began_at, aborted)
+        return 0
 
     # ---- the end from outside --------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 # The request of the compiled connection: see _request.pyx.
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "http1.h" nogil:
     enum:
@@ -45,3 +45,5 @@ cdef class Request:
 
 cdef Request make_request(h1_head *head, const char *data, object client, object scheme)
 cdef object DEFAULT_LIMITS
+# A random id, 16 hexadecimal digits, at `to`.
+cdef void fill_id(char *to) noexcept

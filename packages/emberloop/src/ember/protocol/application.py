@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Application(Protocol):
-    """What `ember.protocol.serve` serves."""
+    """What `ember.protocol.serve` serves.
+
+    It may have an attribute `observer`, an `ember.protocol.observer.Observer`, which is then told
+    of every exchange.
+    """
 
     limits: ServerLimits
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
     from ember.protocol.openfile import OpenFile
+    from ember.protocol.pure.observer import Observer
     from ember.protocol.tls import TLSInfo
 
     class Transport(Protocol):
@@ -63,6 +64,8 @@ class Connection:
         scheme: str = "http",
     ) -> None:
         self.app = app
+        #: told of every exchange; None: nobody is
+        self.observer: Observer | None = getattr(app, "observer", None)
         self.limits = app.limits if limits is None else limits
         self.client = client
         self.scheme = scheme
@@ -94,10 +97,15 @@ class Connection:
         self._batch: list[bytes] = []
         self._batched = 0
         self._written = 0
+        #: bytes that were given to be sent
+        self.written = 0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deadlines hold, and handlers may wait, from now on."""
         self.loop = loop
+        if self.observer is not None:
+            self.observer.attach(loop)
+            self.observer.opened()
         self.deadlines.attach(loop, self, self.limits)
         self.deadlines.expect("head", self.limits.header_timeout)
 
@@ -144,6 +152,9 @@ class Connection:
         self._wake()
         if self._exchange is not None:
             self._exchange.client_left()
+            self._exchange.tell(True)
+        if self.observer is not None and self.loop is not None:
+            self.observer.closed()
 
     def pause_writing(self) -> None:
         """The peer takes less than is sent: producers wait, and no further request begins."""
@@ -237,7 +248,14 @@ class Connection:
             if exchange is not None:
                 exchange.abandon()
             method = self._parser.method if exchange is None else exchange.method
+            mark = self.written
             self.write(render_error(error, method))
+            if exchange is not None:
+                exchange.refused(error.status)
+            elif self.observer is not None:
+                began = self.observer.now()
+                sent = self.written - mark
+                self.observer.done(None, self.client, error.status, sent, began, False)
             self._close(linger=True)
 
     @property
@@ -251,6 +269,7 @@ class Connection:
         """Send `data`, together with what else is sent in this turn."""
         if self.is_lost:
             return
+        self.written += len(data)
         self._batch.append(data)
         self._batched += len(data)
         if not self._processing or self._batched >= BATCH:
@@ -296,7 +315,9 @@ class Connection:
             if isinstance(error, ConnectionError):
                 raise ClientDisconnected("the client left before the end of the answer") from error
             raise
-        if not sent:
+        if sent:
+            self.written += size
+        else:
             self._written -= size
         if self.is_lost:
             raise ClientDisconnected("the client left before the end of the answer")

@@ -32,13 +32,17 @@ class Exchange:
     """A request in the application. Over when it is answered and its body has passed."""
 
     __slots__ = (
+        "_began_at",
         "_cancelled_for",
         "_connection",
         "_context",
         "_framing",
         "_head",
+        "_mark",
         "_request",
+        "_status",
         "_task",
+        "_told",
         "_waiting",
         "abandoned",
         "answered",
@@ -50,6 +54,13 @@ class Exchange:
     def __init__(self, connection: Connection, head: Head) -> None:
         self._connection = connection
         self._head = head
+        # For the observer: the status once one was decided, when it began, what was sent before.
+        self._status = 0
+        self._told = False
+        self._began_at = 0.0
+        self._mark = connection.written
+        if connection.observer is not None:
+            self._began_at = connection.observer.begin()
         self._framing = framing = head.framing
         self._context = connection.context.copy()
         self._task: asyncio.Task[None] | None = None
@@ -295,6 +306,7 @@ class Exchange:
         if self.abandoned or self.answered:
             return
         head = self._head
+        self._status = response.status_code
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         data = rendered.head + response.body if rendered.has_body else rendered.head
         self._connection.write(data)
@@ -303,7 +315,28 @@ class Exchange:
     def _complete(self, keep_alive: bool) -> None:
         self.started = self.answered = True
         self.intake.leave()
+        self.tell(self._connection.is_lost)
         self._connection.answered(keep_alive)
+
+    def tell(self, aborted: bool) -> None:
+        """Tell the observer, once, that this is over."""
+        connection = self._connection
+        if self._told or connection.observer is None:
+            return
+        self._told = True
+        if not self._status:
+            # Nobody is there to answer to; or it is our own fault that there is no answer.
+            gone = connection.is_lost and self._cancelled_for != "timeout"
+            self._status = 499 if gone else 500
+        sent = connection.written - self._mark
+        connection.observer.done(
+            self._request, connection.client, self._status, sent, self._began_at, aborted
+        )
+
+    def refused(self, status: int) -> None:
+        """It was answered without the application."""
+        self._status = status
+        self.tell(False)
 
     async def _finish_with(self, response: Response) -> None:
         """Send `response`, whole or piece by piece, from inside the task."""
@@ -314,6 +347,7 @@ class Exchange:
             return
         connection, head = self._connection, self._head
         connection.deadlines.handler = NEVER
+        self._status = response.status_code
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         self.started = True
         try:
@@ -327,6 +361,7 @@ class Exchange:
         except Exception:
             log.exception("the answer to %r broke in the middle", self._request)
             self.answered = True
+            self.tell(True)
             # An eager task may break in the turn in which it began: what there is goes out.
             connection.flush()
             if rendered.chunked or rendered.length is not None:

@@ -228,7 +228,7 @@ class Request:
 
     @property
     def id(self) -> str:
-        """A random id of this request, 16 hexadecimal digits."""
+        """A random id of this request, 16 hexadecimal digits; unique, no secret."""
         if self._id is None:
             import os
 

@@ -1,0 +1,51 @@
+"""`Observer` of the compiled build: told of every exchange when it is over."""
+
+import logging
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static double ember_now(void)
+    {
+        struct timespec ts;
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+    }
+    """
+    double ember_now() nogil
+
+log = logging.getLogger("ember.protocol")
+
+
+cdef double clock() noexcept:
+    return ember_now()
+
+
+cdef class Observer:
+    """Told of every exchange: subclass it, and give the application an `observer`."""
+
+    def finished(self, request, client, status, sent, began, ended, aborted):
+        """An exchange is over; see the pure build's `Observer`."""
+
+    cdef int attach(self, object loop) except -1:
+        return 0
+
+    cdef int opened(self) except -1:
+        return 0
+
+    cdef int closed(self) except -1:
+        return 0
+
+    cdef double begin(self) except? -1:
+        return ember_now()
+
+    cdef double now(self) except? -1:
+        return ember_now()
+
+    cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
+                  bint aborted) except -1:
+        try:
+            self.finished(request, client, status, sent, began, ember_now(), aborted)
+        except Exception:
+            log.exception("the observer failed")
+        return 0

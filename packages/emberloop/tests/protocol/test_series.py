@@ -1,0 +1,104 @@
+"""The memory that requests are counted in: found again, bounded, readable by others."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+from ember.protocol.series import (
+    BOUNDS,
+    HEADER,
+    IN_FLIGHT,
+    MAGIC,
+    REQUESTS,
+    USED,
+    Series,
+    bucket,
+    read,
+    read_header,
+)
+
+
+def area(size: int = 65536) -> memoryview:
+    return memoryview(mmap.mmap(-1, size))
+
+
+def test_an_area_that_nobody_wrote_to_is_empty() -> None:
+    assert read(area()) == []
+    assert read_header(area()) == (0, 0, 0, 0)
+
+
+def test_a_successor_goes_on_from_what_was_counted() -> None:
+    memory = area()
+    first = Series(memory)
+    first.words[first.requests("/x/{id}", "GET", 200)] += 5
+    first.words[IN_FLIGHT] = 3
+    second = Series(memory)
+    second.words[second.requests("/x/{id}", "GET", 200)] += 2
+    second.words[second.requests("/ä", "GET", 200)] += 1
+    counted = {record.label: record.values[0] for record in read(memory)}
+    assert counted == {("/x/{id}", "GET", "200"): 7, ("/ä", "GET", "200"): 1}
+    assert read_header(memory)[0] == 0, "what was in flight in a process that is gone is not"
+
+
+def test_what_there_is_no_room_for_is_counted_together_and_nothing_is_lost() -> None:
+    memory = area()
+    series = Series(memory)
+    for number in range(3000):
+        for method in ("GET", "POST"):
+            series.words[series.requests(f"/a/long/route/{number}", method, 200)] += 1
+            series.words[series.durations(f"/a/long/route/{number}", method)] += 1
+    for status in range(100, 1000):
+        for method in ("GET", "POST", "_OTHER"):
+            series.words[series.requests("/beyond", method, status)] += 1
+    records = [record for record in read(memory) if record.kind == REQUESTS]
+    assert sum(record.values[0] for record in records) == 3000 * 2 + 900 * 3
+    others = {record.label for record in records if record.label[0] == "(other)"}
+    assert ("(other)", "GET", "2xx") in others
+    assert series.words[USED] <= memory.nbytes
+
+
+def test_a_record_that_was_not_finished_is_not_there() -> None:
+    memory = area()
+    series = Series(memory)
+    series.words[series.requests("/whole", "GET", 200)] += 1
+    used = series.words[USED]
+    series.requests("/killed", "GET", 200)
+    series.words[USED] = used  # the store that would have come last
+    assert [record.label[0] for record in read(memory)] == ["/whole"]
+    again = Series(memory)
+    again.words[again.requests("/next", "GET", 200)] += 1
+    assert [record.label[0] for record in read(memory)] == ["/whole", "/next"]
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda words: words.__setitem__(0, 12345),
+        lambda words: words.__setitem__(USED, 1 << 40),
+        lambda words: words.__setitem__(HEADER, 0),
+        lambda words: words.__setitem__(HEADER, 1 | 0xFFFF << 8),
+    ],
+)
+def test_what_is_no_area_is_read_as_nothing_and_begun_anew(break_it: object) -> None:
+    memory = area()
+    series = Series(memory)
+    series.words[series.requests("/x", "GET", 200)] += 1
+    break_it(series.words)  # type: ignore[operator]
+    assert read(memory) == []
+    again = Series(memory)
+    assert again.words[0] == MAGIC
+    again.words[again.requests("/y", "GET", 200)] += 1
+    assert [record.label[0] for record in read(memory)] == ["/y"]
+
+
+def test_an_area_that_is_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match="an area of 4096 bytes: expected"):
+        Series(memoryview(bytearray(4096)))
+
+
+def test_a_duration_belongs_to_the_first_bound_that_is_not_below_it() -> None:
+    assert [bucket(bound) for bound in BOUNDS] == list(range(len(BOUNDS)))
+    assert bucket(0.0) == 0
+    assert bucket(BOUNDS[0] * 1.001) == 1
+    assert bucket(1e9) == len(BOUNDS)
