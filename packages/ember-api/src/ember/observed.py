@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ from ember.routes import Route
 from ember.signature import Plan
 
 if TYPE_CHECKING:
+    from ember.metrics.caches import Caches
     from ember.protocol.observer import AccessLog, Recorder, Series
     from ember.response import Response
     from ember.threads import ThreadPool
@@ -21,6 +23,8 @@ C = TypeVar("C", bound=Callable[[], Any])
 
 #: Bytes of the area of an application that nobody serves from a board.
 _AREA = 65536
+#: Seconds until a scrape of another worker sees what the caches of this one have counted.
+PUBLISH = 1.0
 
 
 class Observed:
@@ -33,6 +37,10 @@ class Observed:
     routes: list[Route]
     _health: Health
     _metrics_routes: list[Route]
+    _caches: Caches | None = None
+    _publisher: asyncio.TimerHandle | None = None
+    #: SIGUSR1 reopens the log.
+    _reopens = False
 
     if TYPE_CHECKING:
 
@@ -102,11 +110,28 @@ class Observed:
     async def _metrics(self) -> Response:
         from ember.metrics import page
 
+        self._publish()
         if self.server is not None:
             board = self.server.board
             return page([board.area(slot.index) for slot in board.slots], board)
         series: Series | None = None if self.observer is None else self.observer.series
         return page([] if series is None else [series.area], None)
+
+    def _publish(self) -> None:
+        """What is counted elsewhere, into the memory that is added up."""
+        series = None if self.observer is None else self.observer.series
+        if series is None:
+            return
+        if self._caches is None:
+            from ember.metrics.caches import Caches
+
+            self._caches = Caches(series, lambda: self.routes)
+        self._caches.publish()
+
+    def _publish_again(self) -> None:
+        self._publish()
+        loop = asyncio.get_running_loop()
+        self._publisher = loop.call_later(PUBLISH, self._publish_again)
 
     # -- access log ---------------------------------------------------------------------------
 
@@ -128,7 +153,9 @@ class Observed:
         self._changed()
 
     def reopen_logs(self) -> None:
-        """Open the file of the access log again, after something has moved it away."""
+        """Open the file of the access log again, after something has moved it away.
+
+        SIGUSR1 does it in every worker."""
         if self.observer is not None and self.observer.log is not None:
             self.observer.log.reopen()
 
@@ -153,6 +180,8 @@ class Observed:
                 from ember.protocol.observer import Series
 
                 observer.count_in(Series(self.server.board.area(slot)))
+                self._caches = None
+                self._publish_again()
         if observer.log is not None:
             observer.log.set_worker(slot)
             observer.log.forwarded = bool(self.trusted_proxies)
@@ -162,7 +191,16 @@ class Observed:
                 from ember.options import StartError
 
                 raise StartError(f"{error.strerror}; give access_log= another path") from None
+            if self.server is not None and not self._reopens:
+                from ember.workers.logs import on_reopen
+
+                self._reopens = True
+                on_reopen(self.reopen_logs)
 
     def _stop_observing(self) -> None:
+        if self._publisher is not None:
+            self._publisher.cancel()
+            self._publisher = None
+            self._publish()
         if self.observer is not None and self.observer.log is not None:
             self.observer.log.close()

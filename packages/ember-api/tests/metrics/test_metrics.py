@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ember import Blueprint, Ember, HTTPError, NotFound, Request, RouteError
+from ember.cache import TTLCache
 from ember.metrics import render
 from ember.protocol.series import CACHE, Series
 from ember.workers import Board, State
@@ -249,3 +250,24 @@ def test_metrics_of_a_wrong_type_are_refused() -> None:
     wrong: Any = 3
     with pytest.raises(TypeError, match="metrics=3: expected True or a path"):
         Ember(metrics=wrong)
+
+
+def test_hits_and_misses_of_a_cache_and_the_requests_that_it_answered(
+    serve: ServeFixture,
+) -> None:
+    app = Ember(metrics=True)
+    calls: list[int] = []
+
+    @app.get("/cached/{name}", cache=TTLCache(ttl=600))
+    async def cached(name: str) -> str:
+        calls.append(1)
+        return name
+
+    server = serve(app)
+    for _ in range(10):
+        assert server.get("/cached/a").body == b"a"
+    samples = parse(server.get("/metrics").body)
+    assert len(calls) == 1
+    assert value(samples, REQUESTS, route="/cached/{name}", status="200") == 10
+    assert value(samples, "ember_cache_requests_total", route="/cached/{name}", outcome="hit") == 9
+    assert value(samples, "ember_cache_requests_total", route="/cached/{name}", outcome="miss") == 1

@@ -64,6 +64,7 @@ class CachedRoute:
         self.label = f"{','.join(route.hosts)} {route.path}"
         self.cache = cache
         self.counters = counters
+        counters.tally.route = route
         self.wire = Wire(cache)
         #: request fields that are part of the key; grows with what the answers say in Vary
         self.vary: tuple[str, ...] = tuple(sorted({*cache.vary_headers, *names}))

@@ -42,9 +42,24 @@ def _octal(ctx: click.Context, option: click.Parameter, value: str | None) -> in
 @click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
 @click.option("--thread-pool-workers", type=click.IntRange(min=1), help="Threads for def handlers.")
 @click.option("--necromancer/--no-necromancer", default=True, help="Replace dead workers.")
+@click.option(
+    "--access-log",
+    metavar="[json|color|PATH]",
+    is_flag=False,
+    flag_value="auto",
+    help="A line for each request: to stdout, or appended to a file as JSON.",
+)
+@click.option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
 @click.option("--debug", is_flag=True, help="Readable error pages; start errors with traceback.")
 @click.pass_context
-def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    target: str | None,
+    access_log: str | None,
+    metrics: bool,
+    **given: Any,
+) -> None:
     """Serve an application.
 
     What its own app.run(...) says is the default of every option.
@@ -65,6 +80,10 @@ def command(ctx: click.Context, /, target: str | None, **given: Any) -> None:
     if asked.keys() & {"host", "port", "uds", "fd"}:
         # Another place to listen replaces the program's own, whichever kind that was.
         options = options._replace(uds=None, uds_mode=None, fd=None)
+    if access_log is not None:
+        app.set_access_log(True if access_log == "auto" else access_log)
+    if metrics and (app.observer is None or app.observer.series is None):
+        app.add_metrics()
     run(app, options._replace(**asked))
 
 

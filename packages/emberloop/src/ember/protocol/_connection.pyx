@@ -241,8 +241,10 @@ cdef class Connection(Channel):
         """Answer the complete head at `data` from what is kept; False when that cannot be."""
         cdef h1_head *head = &self.head
         cdef Kept kept
-        cdef double now
+        cdef double now, began = 0
         cdef bint keep, http10, only_head
+        cdef Request request = None
+        cdef Py_ssize_t mark = self.written
         if head.flags & NOT_KEPT or head.content_length > 0:
             return False
         now = monotonic()
@@ -255,8 +257,14 @@ cdef class Connection(Channel):
         self.requests += 1
         self.phase = NOTHING
         self.read_until = INFINITY
+        if self.observer is not None:
+            request = make_request(head, data, self.client, self.scheme)
+            request.route = kept.tally.route
+            began = self.observer.begin()
         h1_reset(head)
         write_kept(self, kept, now, keep, http10, only_head)
+        if request is not None:
+            self.observer.done(request, self.client, 200, self.written - mark, began, self.is_lost)
         if not keep:
             self.stop_cleanly()
         return True

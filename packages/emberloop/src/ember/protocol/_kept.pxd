@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 
 cdef class Tally:
     cdef public long long hits
+    cdef public object route
 
 
 cdef class Kept:

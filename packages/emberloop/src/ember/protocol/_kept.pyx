@@ -32,7 +32,9 @@ cdef double monotonic() noexcept:
 
 
 cdef class Tally:
-    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with."""
+    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with.
+
+    `route`: what an observer is told as the route of these."""
 
     def __repr__(self):
         return f"<Tally {self.hits}>"

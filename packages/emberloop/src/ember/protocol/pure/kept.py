@@ -32,12 +32,15 @@ def split_head(response: Response) -> tuple[bytes, bytes] | None:
 
 
 class Tally:
-    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with."""
+    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with.
 
-    __slots__ = ("hits",)
+    `route`: what an observer is told as the route of these."""
+
+    __slots__ = ("hits", "route")
 
     def __init__(self) -> None:
         self.hits = 0
+        self.route: object = None
 
     def __repr__(self) -> str:
         return f"<Tally {self.hits}>"
