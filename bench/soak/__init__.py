@@ -1,0 +1,1 @@
+"""Minutes of mixed traffic with faults: does anything leak, hang, or get counted wrong?"""
