@@ -95,7 +95,8 @@ def test_who_has_enough_leaves_the_next_to_others(
     clients = [connect(listening) for _ in range(16)]
     for client in clients:
         client.recv_response()
-    assert full.connections <= 1  # it asks itself when it takes one
+    # It asks itself when it has taken one; on other loops than ours a few are on their way then.
+    assert full.connections <= 4
     assert full.connections + free.connections == 16
     for client in clients:
         client.close()
