@@ -57,7 +57,7 @@ LAYERS: list[set[str]] = [
     {"files"},
     {"static"},
     {"debug_page", "errors", "into_response", "mounting", "routes", "routing"},
-    {"blueprint", "health", "sse", "templates"},
+    {"blueprint", "health", "sse", "templates", "token_stream"},
     {"bound", "dispatch", "invoke", "openapi"},
     {"caching"},
     {"middleware.chain", "table"},

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ember.background import BackgroundTasks as BackgroundTasks
     from ember.binding import InvalidRequest as InvalidRequest
     from ember.blueprint import Blueprint as Blueprint
+    from ember.cache import MemcachedCache as MemcachedCache
+    from ember.cache import RedisCache as RedisCache
+    from ember.cache import StaticCache as StaticCache
+    from ember.cache import TTLCache as TTLCache
+    from ember.cache import cached as cached
     from ember.components import Components as Components
     from ember.compression import CompressionMiddleware as CompressionMiddleware
     from ember.errors import abort as abort
@@ -64,10 +69,21 @@ if TYPE_CHECKING:
     from ember.response import TextResponse as TextResponse
     from ember.router import RouteError as RouteError
     from ember.routes import Route as Route
+    from ember.routing import delete as delete
+    from ember.routing import get as get
+    from ember.routing import head as head
+    from ember.routing import options as options
+    from ember.routing import patch as patch
+    from ember.routing import post as post
+    from ember.routing import put as put
+    from ember.routing import route as route
     from ember.server import StartError as StartError
     from ember.sse import ServerSentEvent as ServerSentEvent
     from ember.sse import SSEResponse as SSEResponse
     from ember.templates import Templates as Templates
+    from ember.token_stream import SSEWriter as SSEWriter
+    from ember.token_stream import TokenStreamResponse as TokenStreamResponse
+    from ember.token_stream import sse_stream as sse_stream
     from ember.upload import UploadFile as UploadFile
 
 __version__ = "0.1.0"
@@ -98,6 +114,7 @@ _HOMES = {
     "InternalServerError": "ember.exceptions",
     "InvalidRequest": "ember.binding",
     "JSONResponse": "ember.response",
+    "MemcachedCache": "ember.cache",
     "MethodNotAllowed": "ember.exceptions",
     "NotFound": "ember.exceptions",
     "Path": "ember.params",
@@ -105,19 +122,24 @@ _HOMES = {
     "ProblemResponse": "ember.response",
     "Query": "ember.params",
     "RedirectResponse": "ember.response",
+    "RedisCache": "ember.cache",
     "Request": "ember.request",
     "Response": "ember.response",
     "Route": "ember.routes",
     "RouteError": "ember.router",
     "RouteLimits": "ember.limits",
     "SSEResponse": "ember.sse",
+    "SSEWriter": "ember.token_stream",
     "ServerLimits": "ember.limits",
     "ServerSentEvent": "ember.sse",
     "ServiceUnavailable": "ember.exceptions",
     "StartError": "ember.server",
+    "StaticCache": "ember.cache",
     "StreamingResponse": "ember.response",
+    "TTLCache": "ember.cache",
     "Templates": "ember.templates",
     "TextResponse": "ember.response",
+    "TokenStreamResponse": "ember.token_stream",
     "TooManyRequests": "ember.exceptions",
     "Unauthorized": "ember.exceptions",
     "UnprocessableEntity": "ember.exceptions",
@@ -125,6 +147,16 @@ _HOMES = {
     "UnsupportedReturn": "ember.into_response",
     "UploadFile": "ember.upload",
     "abort": "ember.errors",
+    "cached": "ember.cache",
+    "delete": "ember.routing",
+    "get": "ember.routing",
+    "head": "ember.routing",
+    "options": "ember.routing",
+    "patch": "ember.routing",
+    "post": "ember.routing",
+    "put": "ember.routing",
+    "route": "ember.routing",
+    "sse_stream": "ember.token_stream",
 }
 
 __all__ = [
@@ -153,6 +185,7 @@ __all__ = [
     "InternalServerError",
     "InvalidRequest",
     "JSONResponse",
+    "MemcachedCache",
     "MethodNotAllowed",
     "NotFound",
     "Path",
@@ -160,19 +193,24 @@ __all__ = [
     "ProblemResponse",
     "Query",
     "RedirectResponse",
+    "RedisCache",
     "Request",
     "Response",
     "Route",
     "RouteError",
     "RouteLimits",
     "SSEResponse",
+    "SSEWriter",
     "ServerLimits",
     "ServerSentEvent",
     "ServiceUnavailable",
     "StartError",
+    "StaticCache",
     "StreamingResponse",
+    "TTLCache",
     "Templates",
     "TextResponse",
+    "TokenStreamResponse",
     "TooManyRequests",
     "Unauthorized",
     "UnprocessableEntity",
@@ -181,6 +219,16 @@ __all__ = [
     "UploadFile",
     "__version__",
     "abort",
+    "cached",
+    "delete",
+    "get",
+    "head",
+    "options",
+    "patch",
+    "post",
+    "put",
+    "route",
+    "sse_stream",
 ]
 
 

@@ -141,6 +141,13 @@ class SSEResponse(StreamingResponse):
         if self._waiting is not None:
             self._waiting.stop()
 
+    def _encode(self, item: Any) -> bytes:
+        return encode_item(item)
+
+    def _end(self) -> bytes:
+        """What follows the last item, when there is nothing more to come."""
+        return b""
+
     async def _frames(self) -> AsyncIterator[bytes]:
         waiting = self._waiting = Interruptible(asyncio.get_running_loop(), self._ping_interval)
         _open.add(self)
@@ -154,9 +161,11 @@ class SSEResponse(StreamingResponse):
                 try:
                     item = await waiting.resume(source)
                 except StopAsyncIteration:
+                    if end := self._end():
+                        yield end
                     return
                 if item is not INTERRUPTED:
-                    yield encode_item(item)
+                    yield self._encode(item)
                 elif not waiting.stopped:
                     yield _PING
             yield self._last_event.encode()
