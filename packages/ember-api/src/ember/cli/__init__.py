@@ -13,6 +13,7 @@ _COMMANDS = {
     "test": "Run the tests of the project.",
     "routes": "List the routes of an application.",
     "openapi": "Print the OpenAPI description of an application.",
+    "top": "Watch the workers of a running server.",
     "bench": "Measure how fast a server answers.",
     "doctor": "Say which event loop and build run here, and why.",
     "version": "Print the version.",

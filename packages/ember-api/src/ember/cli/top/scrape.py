@@ -1,0 +1,123 @@
+"""One look at `/metrics`: asked for over HTTP, read as Prometheus writes it (format 0.0.4)."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+#: Seconds that the server may take to answer.
+TIMEOUT = 10.0
+#: Bytes that a page may have.
+LARGEST = 64 << 20
+
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(.)")
+
+Labels = dict[str, str]
+
+
+class CannotScrape(Exception):
+    """Why there are no metrics, in one sentence, with the cure."""
+
+
+class Scrape:
+    """The samples of one page, and when it came (seconds of the monotonic clock)."""
+
+    def __init__(self, text: str, at: float) -> None:
+        self.at = at
+        self._samples: dict[str, list[tuple[Labels, float]]] = {}
+        for line in text.splitlines():
+            if not line.startswith("ember_"):
+                continue
+            found = _SAMPLE.match(line)
+            if found is None:
+                raise CannotScrape(f"no line of metrics: {line[:80]!r}")
+            name, labels, value = found.groups()
+            try:
+                sample = ({k: _unescape(v) for k, v in _LABEL.findall(labels or "")}, float(value))
+            except ValueError:
+                raise CannotScrape(f"no line of metrics: {line[:80]!r}") from None
+            self._samples.setdefault(name, []).append(sample)
+
+    def all(self, name: str) -> Iterator[tuple[Labels, float]]:
+        """The samples of a name; none where the page does not have it."""
+        yield from self._samples.get(name, ())
+
+    def one(self, name: str) -> float | None:
+        """The sample of a name that has no labels."""
+        return next((value for labels, value in self.all(name) if not labels), None)
+
+
+class Source:
+    """Where the metrics are. Raises CannotScrape for what is no URL."""
+
+    def __init__(self, url: str) -> None:
+        example = "expected something like http://127.0.0.1:8000/metrics"
+        if "://" not in url:
+            url = f"http://{url}"
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise CannotScrape(f'"{url}": {error}; {example}') from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise CannotScrape(f'"{url}": {example}')
+        self._path = (parts.path if parts.path.strip("/") else "/metrics") + (
+            f"?{parts.query}" if parts.query else ""
+        )
+        if not (self._path.isascii() and self._path.isprintable() and " " not in self._path):
+            raise CannotScrape(f'"{url}": write what is not ASCII as %XX; {example}')
+        self._secure = parts.scheme == "https"
+        self._host, self._port = host, port
+        #: What is asked for.
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
+
+    def scrape(self) -> Scrape:
+        """Ask for the page, over a connection of its own. Raises CannotScrape."""
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=TIMEOUT)
+        try:
+            connection.request("GET", self._path, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read(LARGEST + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise CannotScrape(
+                f"{self.url} cannot be reached: {_why(error)}; is the server running there?"
+            ) from None
+        finally:
+            connection.close()
+        at = time.monotonic()
+        if answer.status == 404:
+            raise CannotScrape(
+                f"{self.url}: no metrics there (404); switch them on with Ember(metrics=True) "
+                f"or ember start --metrics, or give the URL of the page"
+            )
+        if answer.status != 200:
+            raise CannotScrape(f"{self.url}: answered {answer.status}, expected 200 with metrics")
+        if len(body) > LARGEST:
+            raise CannotScrape(f"{self.url}: a page of more than {LARGEST >> 20} MiB")
+        scrape = Scrape(body.decode("utf-8", "replace"), at)
+        if scrape.one("ember_http_requests_in_flight") is None:
+            raise CannotScrape(
+                f"{self.url}: answered, but without metrics of Ember; "
+                "give the URL of the page, such as http://127.0.0.1:8000/metrics"
+            )
+        return scrape
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: "\n" if found[1] == "n" else found[1], text)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:g} s"
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number > 0 and not hasattr(error, "reason"):
+        return os.strerror(number)
+    return str(error) or type(error).__name__
