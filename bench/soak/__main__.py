@@ -61,7 +61,7 @@ def counted(text: str) -> Counter[tuple[str, int]]:
     for name, labels, value in re.findall(r"^(\w+)\{(.*)\} ([0-9.e+]+)$", text, re.M):
         fields = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         route = fields.get("route", "")
-        if name.endswith("requests_total") and route.startswith("/counted/"):
+        if "status" in fields and name.endswith("requests_total") and route.startswith("/counted/"):
             found[route, int(fields["status"])] += int(float(value))
     return found
 
@@ -77,7 +77,11 @@ class Soak:
         self.kills = 0
         self.reloads = 0
         self.log = folder / "log"
-        self._env = {**os.environ, "EMBER_SOAK_FOLDER": str(folder)}
+        files = folder / "files"
+        files.mkdir()
+        (files / "page.html").write_text("<p>" + "ember " * 2_000)
+        (files / "large.bin").write_bytes(bytes(2 << 20))
+        self._env = {**os.environ, "EMBER_SOAK_FOLDER": str(files)}
 
     async def run(self) -> bool:
         """Start, soak, judge."""
@@ -154,7 +158,7 @@ class Soak:
         longest = sorted(last, key=lambda pid: -len(last[pid]))[: self.options.workers]
         growth = max((slopes.get(pid, 0.0) for pid in longest), default=0.0)
         open_now = [
-            float(n) for n in re.findall(r"^\w*connections\w*(?:\{.*\})? ([0-9.e+]+)$", text, re.M)
+            float(n) for n in re.findall(r"^ember_http_connections ([0-9.e+]+)$", text, re.M)
         ]
         log = self.log.read_text(errors="replace")
         tracebacks = log.count("Traceback (most recent call last)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from ember import (
     UploadFile,
 )
 
-_FOLDER = Path(os.environ.get("EMBER_SOAK_FOLDER") or tempfile.mkdtemp())
-(_FOLDER / "page.html").write_text("<p>" + "ember " * 2_000)
-(_FOLDER / "large.bin").write_bytes(bytes(2 << 20))
+#: Made by the driver, once: every worker imports this.
+_FOLDER = Path(os.environ["EMBER_SOAK_FOLDER"])
 
 app = Ember(
     metrics=True,

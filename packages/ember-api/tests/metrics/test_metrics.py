@@ -10,7 +10,7 @@ import pytest
 from ember import Blueprint, Ember, HTTPError, NotFound, Request, RouteError
 from ember.cache import TTLCache
 from ember.metrics import render
-from ember.protocol.series import CACHE, Series
+from ember.protocol.series import CACHE, CONNECTIONS, IN_FLIGHT, Series
 from ember.workers import Board, State
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
@@ -180,12 +180,15 @@ def test_the_sums_go_over_all_workers_those_that_are_gone_included() -> None:
         assert at is not None
         series.words[at] += 1
         assert CACHE
+        series.words[IN_FLIGHT] = series.words[CONNECTIONS] = 7  # as one that is killed leaves them
     board.slots[2].end()
     areas = [board.area(slot.index) for slot in board.slots]
     samples = parse(render(areas, board))
     assert value(samples, REQUESTS, route="/x") == 50
     assert value(samples, "ember_http_request_duration_seconds_count", route="/x") == 50
     assert value(samples, "ember_cache_requests_total", route="/x", outcome="hit") == 5
+    assert value(samples, "ember_http_requests_in_flight") == 28
+    assert value(samples, "ember_http_connections") == 28
     assert value(samples, "ember_workers") == 4
     assert value(samples, "ember_worker_restarts_total") == 1
     assert value(samples, "ember_worker_info", worker="1", state="ready") == 1

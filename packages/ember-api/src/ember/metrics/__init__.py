@@ -41,7 +41,7 @@ def render(areas: Iterable[memoryview], board: Board | None) -> bytes:
     """The text of the page: `areas` added up, the workers of `board` if there is one, and the
     application's own metrics where it uses prometheus_client."""
     out = Page()
-    _requests(out, list(areas))
+    _requests(out, list(areas), board)
     if board is None:
         _alone(out)
     else:
@@ -49,9 +49,13 @@ def render(areas: Iterable[memoryview], board: Board | None) -> bytes:
     return out.encode() + _own(out.names)
 
 
-def _requests(out: Page, areas: list[memoryview]) -> None:
+def _requests(out: Page, areas: list[memoryview], board: Board | None) -> None:
     headers = [read_header(area) for area in areas] or [(0, 0, 0, 0)]
-    flying, open_now, accepted, dropped = (sum(column) for column in zip(*headers, strict=True))
+    accepted, dropped = (sum(header[i] for header in headers) for i in (2, 3))
+    if board is not None:
+        # What a worker that was killed had open has gone with it.
+        headers = [headers[slot.index] for slot in board.live()]
+    flying, open_now = (sum(header[i] for header in headers) for i in (0, 1))
     counted: dict[int, _COUNTED] = {kind: {} for kind in _LABELS}
     for area in areas:
         for record in read(area):
