@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import cache, crud, dev, framework, slow, sse, static, tls, workers
+from bench import cache, crud, dev, framework, observe, slow, sse, static, tls, workers
 from bench.bar import Bar
 from bench.cache import report as cache_report
 from bench.crud import report as crud_report
 from bench.framework import report as framework_report
 from bench.http.tables import Table
+from bench.observe import report as observe_report
 from bench.slow import report as slow_report
 from bench.sse import report as sse_report
 from bench.static import report as static_report
@@ -39,6 +40,13 @@ PARTS = {
         framework_report.BARS,
         framework_report.tables,
         framework_report.panels,
+    ),
+    "observe": Part(
+        "Being watched: metrics and access log beside neither",
+        observe.run,
+        observe_report.BARS,
+        observe_report.tables,
+        observe_report.panels,
     ),
     "slow": Part(
         "Slow and broken clients: what a normal one sees of them",

@@ -18,6 +18,7 @@ from bench.cases import BY_NAME, DOCUMENT
 from bench.crud import script
 from bench.http import verify
 from bench.http.run import FLOOR
+from bench.observe import report as observe_report
 from bench.process import Server, ServerFailed
 from bench.static import nginx
 from tests.support.services import unavailable
@@ -270,3 +271,18 @@ def test_nginx_gives_the_same_file(tmp_path: Path) -> None:
             assert verify.verify(server, small).headers["accept-ranges"] == "bytes"
         finally:
             server.stop()
+
+
+@pytest.mark.parametrize(("more", "met"), [(1.029, True), (1.031, False)])
+def test_being_watched_may_cost_three_per_cent(more: float, met: bool) -> None:
+    def figure(cpu: float) -> dict[str, Any]:
+        return {"cpu_us": cpu, "rate": 10_000 / cpu, "cpu_us_rounds": [cpu, cpu]}
+
+    hello = {"plain": figure(10.0), "metrics": figure(10 * more), "log": figure(10 * more)}
+    part = {"cases": {"hello": hello}, "rounds": 2, "seconds": 1.0}
+    lines = [bar.line({"observe": part}) for bar in observe_report.BARS]
+    assert [line["met"] for line in lines if line] == [met, met, False]
+    assert observe_report.BARS[2].measure({"observe": {"cases": {"hello": {}}}}) is None
+    ((_, _, rows),) = observe_report.tables(part)
+    assert rows[1][1] == "missing"  # not measured: neither nothing nor a figure
+    assert rows[2][2] == f"+{(more - 1) * 100:.1f} %"
