@@ -83,6 +83,8 @@ class Case:
     connections: int = 64
     #: Over TCP only 200 counts as an answer.
     status: int = 200
+    #: `body` is only how it begins: what follows is another each time.
+    begins: bool = False
 
 
 HTTP = (

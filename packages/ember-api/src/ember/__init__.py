@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from ember.params import Path as Path
     from ember.params import Query as Query
     from ember.request import Request as Request
+    from ember.request_ids import RequestIDFilter as RequestIDFilter
+    from ember.request_ids import RequestIDMiddleware as RequestIDMiddleware
     from ember.response import HTMLResponse as HTMLResponse
     from ember.response import JSONResponse as JSONResponse
     from ember.response import ProblemResponse as ProblemResponse
@@ -124,6 +126,8 @@ _HOMES = {
     "RedirectResponse": "ember.response",
     "RedisCache": "ember.cache",
     "Request": "ember.request",
+    "RequestIDFilter": "ember.request_ids",
+    "RequestIDMiddleware": "ember.request_ids",
     "Response": "ember.response",
     "Route": "ember.routes",
     "RouteError": "ember.router",
@@ -195,6 +199,8 @@ __all__ = [
     "RedirectResponse",
     "RedisCache",
     "Request",
+    "RequestIDFilter",
+    "RequestIDMiddleware",
     "Response",
     "Route",
     "RouteError",

@@ -31,6 +31,7 @@ from ember.serving import Serving
 from ember.signature import Plan, resolve
 from ember.table import Table, redirect
 from ember.threads import ThreadPool
+from ember.watching import tell, watchers
 
 if TYPE_CHECKING:
     from ember.caching.compile import Caching
@@ -316,7 +317,8 @@ class Ember(Observed, Serving, Blueprint):
         detail = f"nothing is at {request.path}"
         if self._errors or type(self).on_error is not Ember.on_error:
             raise NotFound(detail)
-        return ProblemResponse(404, detail)  # what on_error would make of it
+        # What on_error would make of it.
+        return ProblemResponse(404, detail, extensions={"request_id": request.id})
 
     def _owner(self, request: Request) -> str:
         """Which route and handler `request` went to, for messages."""
@@ -339,11 +341,16 @@ class Ember(Observed, Serving, Blueprint):
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """The response for what a handler raised: a registered handler's, or problem+json."""
         response = self._answer(request, error)
+        watching = watchers.get()
+        if watching:
+            response = tell(watching, request, response)
         return response if self._compress is None else self._compress(request, response)
 
     def _answer(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """`on_error` for who is inside of what compresses."""
         self._place(request)
+        for watcher in watchers.get():
+            watcher.failed(request, error)
         status = status_of(error)
         found = self._error_handler(request, error, status)
         if not isinstance(error, HTTPError) and (found is None or found.general):

@@ -111,13 +111,15 @@ def log_failure(request: Request, error: BaseException, owner: str) -> None:
 
 
 def default_response(request: Request, error: BaseException, debug: bool) -> Response:
-    """The answer when nobody registered a handler: what an HTTPError says, or an opaque 500."""
+    """The answer when nobody registered a handler: what an HTTPError says, or an opaque 500.
+
+    With the id of the request, as the log has it."""
     if isinstance(error, HTTPError):
         return ProblemResponse(
             error.status,
             error.detail,
             headers=error.headers or None,
-            extensions=getattr(error, "extensions", None),
+            extensions={**(getattr(error, "extensions", None) or {}), "request_id": request.id},
         )
     if debug and "text/html" in (request.headers.get("accept") or ""):
         from ember.debug_page import render

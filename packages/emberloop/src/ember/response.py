@@ -106,6 +106,8 @@ class StreamingResponse(Response):
         self.stream = iterable
 
 
+#: The members that RFC 9457 section 3.1 defines.
+_MEMBERS = frozenset(("type", "title", "status", "detail", "instance"))
 #: Problems without a detail, up to the last brace, by status.
 _STARTS: dict[int, bytes] = {}
 
@@ -127,15 +129,17 @@ class ProblemResponse(Response):
         headers: HeadersInit | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> None:
-        if title is None and type == "about:blank" and instance is None and not extensions:
-            # What nearly every error is: only the detail is new.
+        plain = not extensions or _MEMBERS.isdisjoint(extensions)
+        if title is None and type == "about:blank" and instance is None and plain:
+            # What nearly every error is: only the detail and an id are new.
             start = _STARTS.get(status_code)
             if start is None:
                 known = {"type": type, "title": reason(status_code), "status": status_code}
                 start = dumps(known)[:-1]
                 if status_code in REASONS:
                     _STARTS[status_code] = start
-            body = start + b"}" if detail is None else b'%b,"detail":%b}' % (start, dumps(detail))
+            body = start if detail is None else b'%b,"detail":%b' % (start, dumps(detail))
+            body += b",%b" % dumps(dict(extensions))[1:] if extensions else b"}"
             super().__init__(body, status_code, headers, "application/problem+json")
             return
         problem: dict[str, object] = {
