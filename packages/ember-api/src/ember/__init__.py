@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from ember.server import StartError as StartError
     from ember.sse import ServerSentEvent as ServerSentEvent
     from ember.sse import SSEResponse as SSEResponse
+    from ember.telemetry import OpenTelemetryMiddleware as OpenTelemetryMiddleware
     from ember.templates import Templates as Templates
     from ember.token_stream import SSEWriter as SSEWriter
     from ember.token_stream import TokenStreamResponse as TokenStreamResponse
@@ -119,6 +120,7 @@ _HOMES = {
     "MemcachedCache": "ember.cache",
     "MethodNotAllowed": "ember.exceptions",
     "NotFound": "ember.exceptions",
+    "OpenTelemetryMiddleware": "ember.telemetry",
     "Path": "ember.params",
     "PayloadTooLarge": "ember.exceptions",
     "ProblemResponse": "ember.response",
@@ -192,6 +194,7 @@ __all__ = [
     "MemcachedCache",
     "MethodNotAllowed",
     "NotFound",
+    "OpenTelemetryMiddleware",
     "Path",
     "PayloadTooLarge",
     "ProblemResponse",
