@@ -185,7 +185,7 @@ def test_no_process_outlives_its_supervisor(dev: Dev) -> None:
     assert int(dev.get("/pid")[1]) in children
     dev.stop(signal.SIGKILL)
     end = time.monotonic() + DEADLINE
-    while any(Path(f"/proc/{pid}").exists() and not _is_zombie(pid) for pid in children):
+    while any(map(_runs, children)):
         assert time.monotonic() < end
 
 
@@ -213,20 +213,19 @@ def two_children(dev: Dev) -> set[int]:
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         children = {
-            child.pid
-            for child in psutil.Process(dev.process.pid).children()
-            if child.status() != psutil.STATUS_ZOMBIE
+            child.pid for child in psutil.Process(dev.process.pid).children() if _runs(child.pid)
         }
         if len(children) == 2:
             return children
     raise AssertionError("there never were two")
 
 
-def _is_zombie(pid: int) -> bool:
+def _runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it may go while it is looked at
+        return False
+    return state != "Z"
 
 
 def test_a_taken_port_is_one_line(dev: Dev, tmp_path: Path) -> None:
