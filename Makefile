@@ -15,7 +15,7 @@ setup: ## make .venv, build the compiled core, install the services that tests n
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/setup
 
 # The stamp is older than the metadata: set up again. Sources alone only need `build`.
-$(VENV)/.stamp: pyproject.toml constraints.txt packages/*/pyproject.toml packages/*/setup.py scripts/setup scripts/fetch-docs-ui
+$(VENV)/.stamp: pyproject.toml constraints.txt packages/*/pyproject.toml packages/build_core.py scripts/setup scripts/fetch-docs-ui
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" scripts/setup
 
 build: $(VENV)/.stamp ## compile what changed, in place

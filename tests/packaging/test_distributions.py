@@ -36,6 +36,46 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return built
 
 
+@pytest.fixture(scope="module")
+def sdists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The source distributions of the three packages, made where the packages stand."""
+    work = tmp_path_factory.mktemp("sdists")
+    made: dict[str, Path] = {}
+    for name in ("emberloop", "ember-cache", "ember-api"):
+        metadata = work / f"{name}.metadata"
+        metadata.mkdir()
+        done = subprocess.run(
+            [
+                *(sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(metadata)),
+                *("sdist", "--dist-dir", str(work)),
+            ],
+            cwd=ROOT / "packages" / name,
+            env={**os.environ, "EMBER_PURE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        (made[name],) = work.glob(name.replace("-", "_") + "-*.tar.gz")
+    return made
+
+
+def wheel_of(sdist: Path, folder: Path, **env: str) -> Path:
+    """What pip builds of one source distribution, with nothing of this repository beside it."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
+            *("--no-build-isolation", "--no-deps", "--no-index"),
+            *("--wheel-dir", str(folder), str(sdist)),
+        ],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 def unpack(wheel: Path, folder: Path) -> None:
     # A wheel of purelib is installed by unpacking it; metadata comes along in its own folder.
     shutil.unpack_archive(wheel, folder, "zip")
@@ -125,6 +165,35 @@ def test_removing_the_framework_leaves_loop_and_cache_working(
     for name in ("emberloop", "ember-cache"):
         unpack(wheels[name], tmp_path)
     python(tmp_path, "import ember.cache, ember.protocol")
+
+
+@pytest.mark.parametrize("name", ["emberloop", "ember-cache", "ember-api"])
+def test_a_source_distribution_builds_by_itself_what_the_repository_builds(
+    name: str, wheels: dict[str, Path], sdists: dict[str, Path], tmp_path: Path
+) -> None:
+    import zipfile
+
+    wheel = wheel_of(sdists[name], tmp_path, EMBER_PURE="1")
+    assert sorted(zipfile.ZipFile(wheel).namelist()) == sorted(
+        zipfile.ZipFile(wheels[name]).namelist()
+    )
+
+
+@pytest.mark.parametrize("name", ["emberloop", "ember-cache", "ember-api"])
+def test_a_source_distribution_has_all_that_is_compiled(name: str, sdists: dict[str, Path]) -> None:
+    import tarfile
+
+    source = ROOT / "packages" / name / "src"
+    compiled = {
+        path.relative_to(source.parent).as_posix()
+        for ending in ("pyx", "pxd", "pxi", "h")
+        for path in source.rglob(f"*.{ending}")
+    }
+    with tarfile.open(sdists[name]) as archive:
+        members = {member.name.partition("/")[2]: member for member in archive}
+    assert compiled
+    assert compiled - members.keys() == set()
+    assert members["setup.py"].isfile(), "a link would lead out of the archive"
 
 
 def test_wheels_carry_no_generated_c_and_are_marked_typed(wheels: dict[str, Path]) -> None:
