@@ -32,7 +32,6 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    required = os.environ.get("EMBER_REQUIRE_COMPILED", "0") not in ("", "0")
     flags = ["-O3", "-g1", "-Wno-unreachable-code", "-Wno-unused-function"]
     sanitize = os.environ.get("EMBER_SANITIZE", "")
     if sanitize:
@@ -45,7 +44,6 @@ def extensions() -> list[Extension]:
             depends=[str(h) for h in (*SOURCE.rglob("*.h"), *SOURCE.rglob("*.pxi"))],
             extra_compile_args=flags,
             extra_link_args=[f"-fsanitize={sanitize}"] if sanitize else [],
-            optional=not required,
         )
         for path in sources
     ]
@@ -65,6 +63,10 @@ def extensions() -> list[Extension]:
             "embedsignature": False,
         },
     )
+    # After cythonize, which makes new extensions and leaves this out of them.
+    required = os.environ.get("EMBER_REQUIRE_COMPILED", "0") not in ("", "0")
+    for module in result:
+        module.optional = not required
     return result
 
 

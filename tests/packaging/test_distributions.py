@@ -196,6 +196,31 @@ def test_a_source_distribution_has_all_that_is_compiled(name: str, sdists: dict[
     assert members["setup.py"].isfile(), "a link would lead out of the archive"
 
 
+@pytest.mark.timeout(180)  # Cython's and the compiler's own time, on a machine that may be busy
+def test_without_a_working_compiler_the_pure_modules_are_installed(
+    sdists: dict[str, Path], tmp_path: Path
+) -> None:
+    import zipfile
+
+    settings = {"EMBER_PURE": "0", "EMBER_REQUIRE_COMPILED": "0", "CC": "/bin/false"}
+    wheel = wheel_of(sdists["ember-cache"], tmp_path, **settings)
+    assert not [n for n in zipfile.ZipFile(wheel).namelist() if n.endswith(".so")]
+    unpack(wheel, tmp_path / "installed")
+    python(tmp_path / "installed", "from ember.cache import TTLCache; TTLCache(ttl=60)")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_with_a_compiler_a_source_distribution_gives_the_compiled_core(
+    sdists: dict[str, Path], tmp_path: Path
+) -> None:
+    import zipfile
+
+    settings = {"EMBER_PURE": "0", "EMBER_REQUIRE_COMPILED": "1", "CC": "cc"}
+    wheel = wheel_of(sdists["ember-cache"], tmp_path, **settings)
+    assert [n for n in zipfile.ZipFile(wheel).namelist() if n.endswith(".so")]
+
+
 def test_wheels_carry_no_generated_c_and_are_marked_typed(wheels: dict[str, Path]) -> None:
     import zipfile
 
