@@ -6,17 +6,25 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bench import cases, longer, machine, memory, micro, picture, report, show
-from bench.db import run as db
-from bench.http import run as http
-from bench.http import targets
+from bench import cases, machine, picture, report, show
+from bench.part import Options, Results
+from bench.parts import PARTS, USUAL
 from bench.paths import relative
 
 
-def _options() -> argparse.Namespace:
+@dataclass(frozen=True)
+class Asked:
+    """What is run, with which options, and the name of its files (None: that of what was run)."""
+
+    parts: tuple[str, ...]
+    options: Options
+    name: str | None
+
+
+def _asked() -> Asked:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure Ember; the method is in docs/internals/benchmarks.md.",
@@ -29,71 +37,24 @@ def _options() -> argparse.Namespace:
     add("--rounds", type=int, help="rounds of a part over TCP (default 5 to 9; --quick 1)")
     add("--seconds", type=float, help="seconds of one window (default about 1; --quick 0.3)")
     add("--name", help="files in bench/results (default: latest, peers, PART; --quick: none)")
-    options = parser.parse_args()
-    every = PARTS if options.peers else _SHORT
-    options.only = options.only.split(",") if options.only else list(every)
-    if unknown := set(options.only) - set(PARTS):
+    given = parser.parse_args()
+    parts = given.only.split(",") if given.only else tuple(PARTS) if given.peers else USUAL
+    if unknown := set(parts) - set(PARTS):
         parser.error(f"--only {','.join(sorted(unknown))}: the parts are {', '.join(PARTS)}")
-    options.cases = options.cases.split(",") if options.cases else None
-    if unknown := set(options.cases or ()) - {case.name for case in cases.HTTP}:
+    wanted = tuple(given.cases.split(",")) if given.cases else None
+    if unknown := set(wanted or ()) - {case.name for case in cases.HTTP}:
         parser.error(f"--cases {','.join(sorted(unknown))}: see --help for the names")
-    return options
+    options = Options(given.quick, given.rounds, given.seconds, given.peers, wanted)
+    return Asked(tuple(parts), options, given.name)
 
 
-def _http(options: argparse.Namespace) -> dict[str, Any]:
-    wanted = list(targets.EMBER)
-    missing: dict[str, str] = {}
-    if options.peers:
-        from bench.peers import catalogue
-
-        found, missing = catalogue.available()
-        wanted += found
-    rounds = options.rounds or (1 if options.quick else 5)
-    seconds = options.seconds or (0.3 if options.quick else 1.0)
-    measured = http.run(wanted, rounds=rounds, seconds=seconds, only=options.cases)
-    measured["missing"] = missing | measured["missing"]
-    return measured
-
-
-def _micro(options: argparse.Namespace) -> dict[str, Any]:
-    return micro.run(seconds=0.2 if options.quick else 1.6)
-
-
-def _db(options: argparse.Namespace) -> dict[str, Any]:
-    quick = options.quick
-    rounds = options.rounds or (1 if quick else 5)
-    return db.run(rounds=rounds, seconds=0.3 if quick else 1.5, queries=200 if quick else 500)
-
-
-def _memory(options: argparse.Namespace) -> dict[str, Any]:
-    quick = options.quick
-    return memory.run(connections=1000 if quick else 10_000, churned=2000 if quick else 20_000)
-
-
-Measure = Callable[[argparse.Namespace], dict[str, Any]]
-_SHORT: dict[str, tuple[str, Measure]] = {
-    "micro": ("From memory: what a request costs without a kernel", _micro),
-    "http": ("HTTP: the server's CPU time per request, beside the floor", _http),
-    "db": ("Database: a handler and a loop that wait for PostgreSQL", _db),
-    "memory": ("Memory: idle, with many connections, and after them", _memory),
-}
-
-
-def _longer(part: longer.Part) -> tuple[str, Measure]:
-    return part.title, lambda options: part.run(options.quick, options.rounds, options.seconds)
-
-
-PARTS = _SHORT | {name: _longer(part) for name, part in longer.PARTS.items()}
-
-
-def _measure(parts: list[str], options: argparse.Namespace, meta: dict[str, str]) -> dict[str, Any]:
+def _measure(parts: Sequence[str], options: Options, meta: dict[str, str]) -> Results:
     """Run `parts`; beside them stands who else used the machine meanwhile."""
-    results: dict[str, Any] = {"meta": dict(meta)}
+    results: Results = {"meta": dict(meta)}
     others = machine.Others()
     for name in parts:
-        title, measure = PARTS[name]
-        show.heading(title)
-        results[name] = measure(options)
+        show.heading(PARTS[name].title)
+        results[name] = PARTS[name].run(options)
     share = others.share()
     results["meta"]["others"] = f"{share:.0%} of the machine's CPU time went to others"
     if share > 0.05:
@@ -106,7 +67,8 @@ def _measure(parts: list[str], options: argparse.Namespace, meta: dict[str, str]
 
 def main() -> None:
     """Run the parts, print the tables, write the files."""
-    options = _options()
+    asked = _asked()
+    options = asked.options
     # Ended from outside, it still stops the servers that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
@@ -116,13 +78,13 @@ def main() -> None:
         show.note(f"{key}: {value}")
     if machine.SHARED_CORE:
         show.note("only one core: the generator shares it; believe the CPU figures only")
-    runs = [("peers" if options.peers else "latest", [x for x in options.only if x in _SHORT])]
-    runs += [(name, [name]) for name in options.only if name not in _SHORT]
+    runs = [("peers" if options.peers else "latest", [x for x in asked.parts if x in USUAL])]
+    runs += [(name, [name]) for name in asked.parts if name not in USUAL]
     for default, parts in runs:
         if not parts:
             continue
         results = _measure(parts, options, meta)
-        if name := options.name or (None if options.quick else default):
+        if name := asked.name or (None if options.quick else default):
             for path in report.write(results, name, picture.draw(results)):
                 show.note(f"wrote {relative(str(path))}")
     show.note(f"{time.monotonic() - started:.0f} s")

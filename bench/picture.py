@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from bench import bars, longer
+from bench.bar import ratio as ratio_of
 from bench.http.run import FLOOR
+from bench.parts import measured
 
 WIDTH, LEFT, RIGHT, ROW, BAR = 880, 190, 150, 26, 16
 _STYLE = """
@@ -61,7 +62,7 @@ def _panel(title: str, figures: dict[str, Any], top: float) -> tuple[list[str], 
             parts.append(f'<path d="M{x} {y - 2}l6 {BAR + 4}h5l-6 -{BAR + 4}z" class="back"/>')
         label = f"{value:.2f} µs" if value < 100 else f"{value:.0f} µs"
         if floor and name != FLOOR:
-            ratio = bars.ratio(figure, figures[FLOOR])
+            ratio = ratio_of(figure, figures[FLOOR])
             label += f"  {ratio:.2f}×" if ratio < 10 else f"  {ratio:.0f}×"
         parts.append(_text(LEFT + length + 8, middle, label, "small"))
         y += ROW
@@ -71,18 +72,10 @@ def _panel(title: str, figures: dict[str, Any], top: float) -> tuple[list[str], 
     return parts, y + 14
 
 
-def _panels(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    http = results.get("http") or {}
-    found = [(http["titles"][case], figures) for case, figures in http.get("cases", {}).items()]
-    for name, part in longer.PARTS.items():
-        if results.get(name) and not results[name].get("failed"):
-            found += part.panels(results[name])
-    return [(title, figures) for title, figures in found if figures]
-
-
 def draw(results: dict[str, Any]) -> str | None:
     """The picture of what the parts say of CPU time; None where nothing was measured."""
-    panels = _panels(results)
+    every = [panel for part, figures in measured(results) for panel in part.panels(figures)]
+    panels = [(title, figures) for title, figures in every if figures]
     if not panels:
         return None
     meta = results["meta"]

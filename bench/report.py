@@ -4,47 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from bench import bars, longer, show
-from bench.http.tables import Table, http_tables
-from bench.micro.tables import micro_tables
+from bench import parts, show
+from bench.part import Results, Table
 from bench.paths import RESULTS
-
-Results = dict[str, Any]
-
-
-def _db_tables(db: Results) -> list[Table]:
-    tables: list[Table] = []
-    if db.get("request"):
-        rows = [
-            [n, f"{f['cpu_us']:.1f}", f"{f['rate']:,}", f"{f['p50_us']:,.0f}"]
-            for n, f in db["request"].items()
-        ]
-        title = "One asyncpg SELECT by key in a handler: CPU µs per request of the server process"
-        tables.append((title, ["server", "CPU µs", "answers/s", "median µs"], rows))
-    if db.get("roundtrip"):
-        rows = [
-            [name, f"{f['us']:.1f}", f"{f['cpu_us']:.1f}"] for name, f in db["roundtrip"].items()
-        ]
-        title = "The bare asyncpg round trip, one connection, in sequence"
-        tables.append((title, ["loop", "µs per round trip", "CPU µs of the client"], rows))
-    return tables
-
-
-def _memory_tables(memory: Results) -> list[Table]:
-    count, churned = f"{memory['connections']:,}", f"{memory['churned']:,}"
-    rows = [
-        ["idle, after one request (MiB)", f"{memory['idle_mb']:.1f}"],
-        [
-            f"left over after {churned} opened and closed, {memory['wave']} at a time (MiB)",
-            f"{memory['left_mb']:.1f}",
-        ],
-        [f"with {count} idle keep-alive connections (MiB)", f"{memory['full_mb']:.1f}"],
-        ["each of these (KB)", f"{memory['connection_kb']:.2f}"],
-        [f"left over after all {count} closed (MiB)", f"{memory['left_after_full_mb']:.1f}"],
-    ]
-    return [("Resident memory of the hello application, one process", ["state", "figure"], rows)]
 
 
 def _bar_table(judged: list[Results]) -> Table:
@@ -63,25 +26,17 @@ def _bar_table(judged: list[Results]) -> Table:
 def tables(results: Results) -> list[Table]:
     """Every table of a run, the bars first."""
     found: list[Table] = []
-    if judged := bars.judge(results):
+    if judged := parts.judge(results):
         found.append(_bar_table(judged))
-    makers = (
-        ("http", http_tables),
-        ("micro", micro_tables),
-        ("db", _db_tables),
-        ("memory", _memory_tables),
-        *((name, part.tables) for name, part in longer.PARTS.items()),
-    )
-    for part, make in makers:
-        if results.get(part) and not results[part].get("failed"):
-            found += make(results[part])
+    for part, measured in parts.measured(results):
+        found += part.tables(measured)
     return found
 
 
 def missing(results: Results) -> dict[str, str]:
     """Whatever could not be measured, with the reason."""
     found: dict[str, str] = {}
-    for part in ("http", "micro", "db", "memory", *longer.PARTS):
+    for part in parts.PARTS:
         found |= results.get(part, {}).get("missing", {})
         if reason := results.get(part, {}).get("failed"):
             found[part] = reason
@@ -143,7 +98,7 @@ def write(results: Results, name: str, picture: str | None) -> list[Path]:
     RESULTS.mkdir(parents=True, exist_ok=True)
     written = []
     texts = {
-        "json": json.dumps({**results, "bars": bars.judge(results)}, indent=1, ensure_ascii=False)
+        "json": json.dumps({**results, "bars": parts.judge(results)}, indent=1, ensure_ascii=False)
         + "\n",
         "md": markdown(results, f"{name}.svg" if picture else None),
         "svg": picture,

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from bench import bars, crud, native, picture, process, report, static
+import bench
+from bench import crud, native, parts, picture, process, report, static
 from bench.cases import BY_NAME, DOCUMENT
 from bench.crud import script
 from bench.http import verify
 from bench.http.run import FLOOR
-from bench.observe import report as observe_report
+from bench.http.targets import RING
+from bench.observe.part import PART as OBSERVE
+from bench.part import Options
 from bench.process import Server, ServerFailed
 from bench.static import nginx
 from tests.support.services import unavailable
@@ -101,13 +104,13 @@ def results(*ours: float) -> dict[str, Any]:
         middle = sorted(rounds)[len(rounds) // 2]
         return {"cpu_us": middle, "rate": 1, "p50_us": 1, "p99_us": 1, "cpu_us_rounds": [*rounds]}
 
-    by_name = {FLOOR: figure(4.0, 8.0, 4.0), bars.RING: figure(*ours)}
+    by_name = {FLOOR: figure(4.0, 8.0, 4.0), RING: figure(*ours)}
     return {
         "meta": {"date": "today", "cpu": "a <fast> one", "kernel": "Linux", "python": "3"},
         "http": {
             "cases": {"hello": by_name},
             "titles": {"hello": "hello"},
-            "targets": {bars.RING: {"group": "ember", "version": "", "date": True}},
+            "targets": {RING: {"group": "ember", "version": "", "date": True}},
             "missing": {"express": "not installed: Node was not found"},
             "rounds": 3,
             "seconds": 1.0,
@@ -120,7 +123,7 @@ def results(*ours: float) -> dict[str, Any]:
 def test_a_bar_is_judged_by_the_median_of_the_ratios_round_by_round(
     ours: tuple[float, ...], met: bool
 ) -> None:
-    judged = bars.judge(results(*ours))
+    judged = parts.judge(results(*ours))
     assert [(bar["text"], bar["met"]) for bar in judged] == [
         ("hello against the floor (aim 1.05)", met)
     ]
@@ -137,8 +140,52 @@ def test_the_picture_is_well_formed_and_shows_every_server() -> None:
     assert drawn is not None
     text = " ".join(ElementTree.fromstring(drawn).itertext())
     assert FLOOR in text
-    assert bars.RING in text
+    assert RING in text
     assert "a <fast> one" in text
+
+
+EXTRA = """
+from bench.bar import Bar, path
+from bench.part import Part
+
+PART = Part(
+    "Extra",
+    lambda options: {"figure": options.turns(9), "missing": {"half of it": "there was no time"}},
+    (Bar("extra", "small", 2.0, "", path("extra", "figure")),),
+    lambda part: [("An extra table", ["what", "figure"], [["it", str(part["figure"])]])],
+)
+"""
+
+
+def test_a_part_is_added_by_its_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, program in (("extra", {"part.py": EXTRA}), ("nopart", {"other.py": ""})):
+        (tmp_path / name).mkdir()
+        for file, text in {"__init__.py": "", **program}.items():
+            (tmp_path / name / file).write_text(text)
+    folders = [*bench.__path__, str(tmp_path)]
+    monkeypatch.setattr(bench, "__path__", folders)
+    found = parts.find(folders)
+    assert [name for name in found if name not in parts.PARTS] == ["extra"]
+    monkeypatch.setattr(parts, "PARTS", found)
+    measured = {"meta": {}, "extra": found["extra"].run(Options(quick=True))}
+    assert [(line["value"], line["met"]) for line in parts.judge(measured)] == [(1, True)]
+    text = report.markdown(measured, None)
+    assert "## An extra table" in text
+    assert "- half of it: there was no time" in text
+    assert picture.draw(measured) is None
+
+
+def test_the_usual_parts_come_first_and_share_a_report() -> None:
+    assert parts.USUAL == ("http", "micro", "db", "memory")
+    assert list(parts.PARTS)[:4] == list(parts.USUAL)
+    assert list(parts.PARTS)[4:] == sorted(set(parts.PARTS) - set(parts.USUAL))
+
+
+def test_every_bar_names_the_part_that_has_it() -> None:
+    for name, part in parts.PARTS.items():
+        assert {bar.part for bar in part.bars} == {name}
 
 
 SSE_REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -255,7 +302,7 @@ def static_results(**cpu: float) -> dict[str, Any]:
 def test_static_files_are_held_against_the_cheaper_nginx(
     cpu: dict[str, float], judged: tuple[float, bool] | None
 ) -> None:
-    lines = bars.judge(static_results(**cpu))
+    lines = parts.judge(static_results(**cpu))
     assert [(line["value"], line["met"]) for line in lines] == ([] if judged is None else [judged])
 
 
@@ -280,9 +327,9 @@ def test_being_watched_may_cost_three_per_cent(more: float, met: bool) -> None:
 
     hello = {"plain": figure(10.0), "metrics": figure(10 * more), "log": figure(10 * more)}
     part = {"cases": {"hello": hello}, "rounds": 2, "seconds": 1.0}
-    lines = [bar.line({"observe": part}) for bar in observe_report.BARS]
+    lines = [bar.line({"observe": part}) for bar in OBSERVE.bars]
     assert [line["met"] for line in lines if line] == [met, met, False]
-    assert observe_report.BARS[2].measure({"observe": {"cases": {"hello": {}}}}) is None
-    ((_, _, rows),) = observe_report.tables(part)
+    assert OBSERVE.bars[2].measure({"observe": {"cases": {"hello": {}}}}) is None
+    ((_, _, rows),) = OBSERVE.tables(part)
     assert rows[1][1] == "missing"  # not measured: neither nothing nor a figure
     assert rows[2][2] == f"+{(more - 1) * 100:.1f} %"

@@ -16,6 +16,7 @@ from bench.cache.cases import BROWSER, HITS, REDIS, UNCACHED, WAITERS
 from bench.http import run as http
 from bench.http import verify
 from bench.http.targets import Target, ember
+from bench.part import Options
 from bench.paths import ROOT, relative
 from bench.process import ServerFailed
 
@@ -94,11 +95,12 @@ def _redis(rounds: int, seconds: float) -> dict[str, Any]:
     return {"alone": alone, "http": served}
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """The four halves; what fails is missing, with the reason."""
+    quick = options.quick
     missing: dict[str, str] = {}
     found: dict[str, Any] = {}
-    turns, window = rounds or (1 if quick else 9), seconds or (0.3 if quick else 0.8)
+    turns, window = options.turns(9), options.window(0.8)
     fed = micro.run(
         seconds=0.2 if quick else 1.0,
         of=(_APP, "bench.cache.cases"),

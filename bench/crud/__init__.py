@@ -15,6 +15,7 @@ from bench.crud import script
 from bench.crud.statements import POOL, ROWS, STATEMENTS, count, fill
 from bench.db import postgres
 from bench.http.targets import Target, ember
+from bench.part import Options
 from bench.peers import catalogue, install
 from bench.process import Server, ServerFailed
 
@@ -154,10 +155,10 @@ def _measure(
     return {name: _summary(all_) for name, all_ in windows.items()}, versions
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Turning rounds of the mix; without PostgreSQL the part is missing, with the reason."""
     missing: dict[str, str] = {}
-    turns, window = rounds or (1 if quick else 7), seconds or (0.5 if quick else 3.0)
+    turns, window = options.turns(7), options.window(3.0, quick=0.5)
     try:
         with postgres.running() as url:
             show.note(f"{ROWS:,} rows")

@@ -14,6 +14,7 @@ from bench import machine, micro, show
 from bench.framework.cases import CASES, FORMS
 from bench.http import run as http
 from bench.http.targets import Target, ember
+from bench.part import Options
 from bench.paths import ROOT, relative
 from bench.peers import catalogue, install
 
@@ -96,13 +97,14 @@ def _start(processes: int, missing: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Cases over TCP beside the floor and FastAPI, then from memory, then fresh processes."""
+    quick = options.quick
     missing: dict[str, str] = {}
     served = http.run(
         _targets(missing),
-        rounds=rounds or (1 if quick else 9),
-        seconds=seconds or (0.3 if quick else 0.8),
+        rounds=options.turns(9),
+        seconds=options.window(0.8),
         of=CASES,
     )
     fed = micro.run(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bench.bar import ratio as ratio_of
 from bench.http.run import FLOOR
-
-Results = dict[str, Any]
-Table = tuple[str, list[str], list[list[str]]]
+from bench.part import Results, Table
 
 
 def _order(http: Results) -> list[str]:

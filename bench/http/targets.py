@@ -28,9 +28,10 @@ def ember(module: str, build: str) -> Callable[[int], list[str]]:
 
 
 _APP = "bench.http.ember_app"
+RING, EPOLL, PURE = "ember io_uring", "ember epoll", "ember pure"
 #: Ember three times: the ring, the same compiled loop on epoll, and without compiled code.
 EMBER = (
-    Target("ember io_uring", "ember", ember(_APP, "compiled"), {"EMBER_LOOP": "io_uring"}),
-    Target("ember epoll", "ember", ember(_APP, "compiled"), {"EMBER_LOOP": "epoll"}),
-    Target("ember pure", "ember", ember(_APP, "pure"), {"EMBER_PURE": "1"}),
+    Target(RING, "ember", ember(_APP, "compiled"), {"EMBER_LOOP": "io_uring"}),
+    Target(EPOLL, "ember", ember(_APP, "compiled"), {"EMBER_LOOP": "epoll"}),
+    Target(PURE, "ember", ember(_APP, "pure"), {"EMBER_PURE": "1"}),
 )

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from bench.http.tables import Table
-
-Results = dict[str, Any]
+from bench.part import Results, Table
 
 
 def micro_tables(micro: Results) -> list[Table]:

@@ -8,6 +8,7 @@ from typing import Any
 from bench.http import run as http
 from bench.http.targets import Target
 from bench.observe.app import WAYS
+from bench.part import Options
 
 
 def _target(way: str) -> Target:
@@ -19,12 +20,12 @@ def _target(way: str) -> Target:
     )
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Interleaved rounds of hello in every way; each of many, as little is to be seen."""
     return http.run(
         [_target(way) for way in WAYS],
-        rounds=rounds or (1 if quick else 9),
-        seconds=seconds or (0.3 if quick else 1.0),
+        rounds=options.turns(9),
+        seconds=options.window(1.0),
         only=["hello"],
         floor=False,
     )

@@ -20,6 +20,7 @@ from typing import Any
 from bench import machine, native, process, show
 from bench.http.targets import ember as ember_command
 from bench.native import Load
+from bench.part import Options
 from bench.process import Server, ServerFailed
 
 _APP = "bench.slow.ember_app"
@@ -122,9 +123,10 @@ def _figure(windows: list[Load], quiet: list[Load], rss: float) -> dict[str, Any
     }
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Rounds of: alone, then each kind of client. Every answer of the normal one must be right."""
-    turns, window = rounds or (1 if quick else 3), seconds or (1 if quick else 4)
+    quick = options.quick
+    turns, window = options.turns(3), options.window(4, quick=1)
     idle, many = (500, 100) if quick else (5000, 1000)
     missing: dict[str, str] = {}
     port = process.free_port()

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import machine, native, process, show
 from bench.http.targets import Target, ember
+from bench.part import Options
 from bench.peers import catalogue, install
 from bench.process import Server, ServerFailed
 from bench.sse.feed import TEXT
@@ -110,11 +111,12 @@ def _available(missing: dict[str, str]) -> list[Target]:
     return found
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Turning rounds; each server is started afresh for each, and alone while it is measured."""
+    quick = options.quick
     missing: dict[str, str] = {}
     streams = 100 if quick else 1000
-    turns, window = rounds or (1 if quick else 3), seconds or (2 if quick else 15)
+    turns, window = options.turns(3), options.window(15, quick=2)
     targets = _available(missing)
     windows: dict[str, list[dict[str, Any]]] = {target.name: [] for target in targets}
     for turn in range(turns):

@@ -10,6 +10,7 @@ from bench import show
 from bench.cases import Case
 from bench.http import run as http
 from bench.http.targets import Target, ember
+from bench.part import Options
 from bench.paths import WORK
 from bench.static import nginx
 
@@ -68,15 +69,15 @@ def targets(folder: Path, missing: dict[str, str]) -> list[Target]:
     return found
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Interleaved rounds over TCP; every answer is compared byte for byte."""
     missing: dict[str, str] = {}
     folder = WORK / "files"
     wanted = cases(folder)
     measured = http.run(
         targets(folder, missing),
-        rounds=rounds or (1 if quick else 9),
-        seconds=seconds or (0.3 if quick else 1.5),
+        rounds=options.turns(9),
+        seconds=options.window(1.5),
         of=wanted,
         floor=False,
     )

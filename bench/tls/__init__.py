@@ -22,6 +22,7 @@ from bench import machine, process, show
 from bench.http.targets import Target
 from bench.http.targets import ember as ember_command
 from bench.http.verify import read_answer
+from bench.part import Options
 from bench.peers import catalogue, install
 from bench.process import Server, ServerFailed
 
@@ -137,13 +138,14 @@ def _start(
     return running
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Interleaved rounds against every server, all with the same certificate (ECDSA P-256)."""
     if not shutil.which("wrk"):
         return {"failed": "wrk was not found: apt-get install wrk"}
     import trustme
 
-    turns, window = rounds or (1 if quick else 5), round(seconds or 0) or (1 if quick else 4)
+    turns = options.turns(5)
+    window = round(options.seconds or 0) or (1 if options.quick else 4)  # wrk's are whole
     missing: dict[str, str] = {}
     windows: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="ember-bench-") as folder:

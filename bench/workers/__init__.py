@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import native, process, show
 from bench.cases import BY_NAME
+from bench.part import Options
 from bench.process import Server, ServerFailed
 from bench.workers.clients import Clients
 
@@ -203,8 +204,9 @@ def _stopped(build: str, workers: int, times: int) -> list[float]:
     return found
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Every measurement, one after the other."""
+    quick = options.quick
     builds = ["ember io_uring"] if quick else list(BUILDS)
     connections, times = (100, 2) if quick else (400, 20)
     result: dict[str, Any] = {"connections": connections, "workers": 4, "missing": {}}
@@ -216,7 +218,7 @@ def run(quick: bool, rounds: int | None, seconds: float | None) -> dict[str, Any
         tries = [_balance(build, connections, 4) for _ in range(1 if quick else 3)]
         balance[build] = max(tries, key=lambda one: float(one["ratio"]))
     show.progress(1, 4, "scaling")
-    result["scaling"] = _scaling(rounds or (2 if quick else 9), seconds or (0.3 if quick else 1.0))
+    result["scaling"] = _scaling(options.turns(9, quick=2), options.window(1.0))
     for build in builds:
         show.progress(2, 4, f"{times} reloads, {build}")
         count = 20 if quick else 200

@@ -1,19 +1,18 @@
-"""What the cache part measured: bars, tables, panels of the picture."""
+"""The cache part: its bars, tables and panels."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, path, ratio
-from bench.cache import EMBER
+from bench.cache import EMBER, run
 from bench.cache.cases import HITS
 from bench.http.run import FLOOR
-from bench.http.tables import Table, http_tables
+from bench.http.tables import http_tables
 from bench.micro.tables import micro_tables
+from bench.part import Part, Results, Table
 
-Results = dict[str, Any]
 OURS, BEST = "ember.cache (TTL, SIEVE)", "cachebox TTL"
 
 
@@ -148,3 +147,6 @@ def panels(part: Results) -> list[tuple[str, Results]]:
         shown = {f"ember {n}" if n.startswith("RedisCache") else n: one for n, one in alone}
         found.append(("A hit in Redis, 64 callers, CPU of the client", shown))
     return found
+
+
+PART = Part("Cache: hits, the store, a stampede, Redis", run, BARS, tables, panels)

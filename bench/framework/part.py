@@ -1,19 +1,17 @@
-"""What the framework part measured: bars, tables, panels of the picture."""
+"""The framework part: what comfort costs; its bars, tables and panels."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, path, ratio
-from bench.framework import EMBER, FASTAPI
+from bench.framework import EMBER, FASTAPI, run
 from bench.framework.cases import FORMS
 from bench.http.run import FLOOR
-from bench.http.tables import Table, http_tables
+from bench.http.tables import http_tables
 from bench.micro.tables import micro_tables
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
 
 
 def _figure(results: Results, case: str, target: str) -> Results | None:
@@ -111,3 +109,6 @@ def panels(part: Results) -> list[tuple[str, Results]]:
         around |= {FLOOR: cases["hello"][FLOOR]}
         found.append(("What stands around a handler: ten empty ones of each form", around))
     return found
+
+
+PART = Part("Framework: validation, dependencies, middlewares, start", run, BARS, tables, panels)

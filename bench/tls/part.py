@@ -1,15 +1,12 @@
-"""What the TLS part measured: bars, tables, panels of the picture."""
+"""The TLS part: its bars, tables and panels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, ratio
-from bench.http.tables import Table
-from bench.tls import EMBER, GRANIAN, UVICORN
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
+from bench.tls import EMBER, GRANIAN, UVICORN, run
 
 
 def _against(name: str) -> Callable[[Results], float | None]:
@@ -53,3 +50,8 @@ def tables(part: Results) -> list[Table]:
 def panels(part: Results) -> list[tuple[str, Results]]:
     """CPU per request."""
     return [("Hello over TLS 1.3, CPU per request", part["servers"])]
+
+
+PART = Part(
+    "TLS: hello on keep-alive connections, beside uvicorn and granian", run, BARS, tables, panels
+)

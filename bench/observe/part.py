@@ -1,14 +1,12 @@
-"""What the observe part measured: bars, tables, panels of the picture."""
+"""The part about being watched: what metrics and an access log cost; its bars and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, ratio
-from bench.http.tables import Table
-
-Results = dict[str, Any]
+from bench.observe import run
+from bench.part import Part, Results, Table
 
 TITLES = {
     "plain": "not watched",
@@ -70,6 +68,4 @@ def tables(part: Results) -> list[Table]:
     return [(f"What it costs to be watched ({note})", head, rows)]
 
 
-def panels(part: Results) -> list[tuple[str, Results]]:
-    """Nothing that a bar chart would show better than the table."""
-    return []
+PART = Part("Being watched: metrics and access log beside neither", run, BARS, tables)

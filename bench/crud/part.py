@@ -1,16 +1,13 @@
-"""What the CRUD part measured: bars, tables, panels of the picture."""
+"""The CRUD part: its bars, tables and panels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, ratio
-from bench.crud import EMBER, EXPRESS, FASTAPI
+from bench.crud import EMBER, EXPRESS, FASTAPI, run
 from bench.crud.script import KINDS, SHARES
-from bench.http.tables import Table
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
 
 
 def _against(peer: str) -> Callable[[Results], float | None]:
@@ -68,3 +65,8 @@ def tables(part: Results) -> list[Table]:
 def panels(part: Results) -> list[tuple[str, Results]]:
     """CPU per request of the mix."""
     return [(f"CRUD mix on PostgreSQL, {part['rows']:,} rows", part["servers"])]
+
+
+PART = Part(
+    "CRUD on PostgreSQL: the task board beside FastAPI and Express", run, BARS, tables, panels
+)

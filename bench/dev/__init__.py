@@ -10,14 +10,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from bench import show
-from bench.bar import Bar, path
-from bench.http.tables import Table
+from bench.part import Options, Results
 from bench.process import ServerFailed
-
-Results = dict[str, Any]
 
 #: Seconds that an edit may take before the run has failed.
 DEADLINE = 30.0
@@ -95,9 +91,9 @@ def _edits(folder: Path, count: int) -> list[float]:
         dev.wait(DEADLINE)
 
 
-def run(quick: bool, rounds: int | None, seconds: float | None) -> Results:
+def run(options: Options) -> Results:
     """The median of ten edits (`rounds`), each way of watching."""
-    count = rounds or (2 if quick else 10)
+    count = options.turns(10, quick=2)
     ways: Results = {}
     for done, (name, hide) in enumerate(WAYS.items()):
         show.progress(done, len(WAYS), name)
@@ -108,30 +104,3 @@ def run(quick: bool, rounds: int | None, seconds: float | None) -> Results:
         ways[name] = {"median_ms": statistics.median(taken), "edits_ms": taken}
     show.clear()
     return {"edits": count, "ways": ways}
-
-
-BARS = tuple(
-    Bar(
-        "dev",
-        f"from an edit to its answer, {name}",
-        500.0,
-        "ms",
-        path("dev", "ways", name, "median_ms"),
-    )
-    for name in WAYS
-)
-
-
-def tables(part: Results) -> list[Table]:
-    """Each way: median, best, worst."""
-    rows = [
-        [name, *(f"{x:.0f}" for x in (f["median_ms"], min(f["edits_ms"]), max(f["edits_ms"])))]
-        for name, f in part["ways"].items()
-    ]
-    head = ["how it learns of an edit", "median ms", "best", "worst"]
-    return [(f"ember dev: from an edit to its answer, {part['edits']} edits", head, rows)]
-
-
-def panels(part: Results) -> list[tuple[str, Results]]:
-    """Nothing that a bar chart would show better than the table."""
-    return []

@@ -1,14 +1,10 @@
-"""What the SSE part measured: bars, tables, panels of the picture."""
+"""The part with server-sent events: its bars, tables and panels."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from bench.bar import Bar, path, ratio
-from bench.http.tables import Table
-from bench.sse import EMBER, PEER
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
+from bench.sse import EMBER, PEER, run
 
 
 def _against(results: Results) -> float | None:
@@ -55,3 +51,6 @@ def tables(part: Results) -> list[Table]:
 def panels(part: Results) -> list[tuple[str, Results]]:
     """CPU per event."""
     return [(f"One event of {part['streams']:,} streams, CPU per event", part["servers"])]
+
+
+PART = Part("Server-sent events: one worker, many streams", run, BARS, tables, panels)

@@ -1,13 +1,10 @@
-"""What the part with slow clients measured: bars and the table."""
+"""The part with slow and broken clients: its bars and tables."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from bench.bar import Bar, path
-from bench.http.tables import Table
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
+from bench.slow import run
 
 BARS = (
     *(
@@ -50,6 +47,4 @@ def tables(part: Results) -> list[Table]:
     return [(title, ["beside", "p99 µs", "beside quiet", "answers/s", "server's RSS, MiB"], rows)]
 
 
-def panels(part: Results) -> list[tuple[str, Results]]:
-    """Nothing to draw."""
-    return []
+PART = Part("Slow and broken clients: what a normal one sees of them", run, BARS, tables)

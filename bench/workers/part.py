@@ -1,13 +1,10 @@
-"""What the workers part measured: bars and tables."""
+"""The part with several workers: its bars and tables."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from bench.bar import Bar, path
-from bench.http.tables import Table
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
+from bench.workers import run
 
 
 def _balance(build: str) -> Bar:
@@ -83,6 +80,4 @@ def tables(part: Results) -> list[Table]:
     ]
 
 
-def panels(part: Results) -> list[tuple[str, Results]]:
-    """Nothing that a picture would show better."""
-    return []
+PART = Part("Workers: even, replaced without a failed request, gone when told", run, BARS, tables)

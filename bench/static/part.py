@@ -1,15 +1,12 @@
-"""What the static part measured: bars, tables, panels of the picture."""
+"""The part with static files: its bars, tables and panels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bench.bar import Bar, ratio
-from bench.http.tables import Table
-from bench.static import NGINX, PLAIN, RING
-
-Results = dict[str, Any]
+from bench.part import Part, Results, Table
+from bench.static import NGINX, PLAIN, RING, run
 
 
 def _against(case: str, name: str = RING) -> Callable[[Results], float | None]:
@@ -58,3 +55,6 @@ def panels(part: Results) -> list[tuple[str, Results]]:
         (f"A file of {title}, CPU per request", part["cases"][case])
         for case, title in part["titles"].items()
     ]
+
+
+PART = Part("Static files, beside nginx", run, BARS, tables, panels)
