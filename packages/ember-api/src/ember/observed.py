@@ -111,6 +111,8 @@ class Observed:
         from ember.metrics import page
 
         self._publish()
+        if self.observer is not None:
+            self.observer.settle()
         if self.server is not None:
             board = self.server.board
             return page([board.area(slot.index) for slot in board.slots], board)

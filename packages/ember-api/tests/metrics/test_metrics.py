@@ -109,6 +109,17 @@ def test_the_buckets_of_a_histogram_grow(serve: ServeFixture) -> None:
     assert buckets[-1] == (float("inf"), 20)
 
 
+def test_a_page_has_the_duration_of_each_request_that_it_counts(serve: ServeFixture) -> None:
+    with serve(make()).connect() as client:
+        client.send(
+            "".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in ("/no", "/metrics"))
+        )
+        assert client.recv_response().status == 404
+        page = parse(client.recv_response().body)
+    assert value(page, REQUESTS, route="(unmatched)") == 1
+    assert value(page, "ember_http_request_duration_seconds_count", route="(unmatched)") == 1
+
+
 def test_nothing_is_counted_or_answered_unless_asked_for(serve: ServeFixture) -> None:
     app = Ember()
     assert app.observer is None

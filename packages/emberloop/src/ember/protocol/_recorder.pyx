@@ -121,6 +121,10 @@ cdef class Recorder(Observer):
         if self.log is not None:
             self.log.series = series
 
+    def settle(self):
+        """Count, and log, what is over as over now: else that comes with the end of the turn."""
+        self.end_of_turn()
+
     cdef int attach(self, object loop) except -1:
         if loop is not self.loop:
             self.loop = loop
