@@ -35,7 +35,8 @@ class TestClient:
 
     Entering runs the start hooks and lifespans, leaving ends what is still open and runs the stop
     hooks. Every request goes through the same parser and connection as over a socket; concurrent
-    requests have a connection each.
+    requests have a connection each. `/metrics` counts them, and the access log has the line of a
+    request once its answer was read.
 
     - `base_url`: scheme and host of what is given as a path alone.
     - `headers`: sent with every request. `cookies`: kept from answers, and set by hand.
@@ -331,6 +332,7 @@ class TestClient:
     def _finished(self, link: Link, response: TestResponse) -> None:
         if response._body.complete:
             link.busy = False
+            link.door.observed()
         else:
             link.pipe.disconnect()
 

@@ -12,6 +12,7 @@ from ember.response import Response
 
 if TYPE_CHECKING:
     from ember.application import Ember
+    from ember.protocol.observer import Recorder
 
 
 class Door:
@@ -20,6 +21,8 @@ class Door:
     def __init__(self, app: Ember) -> None:
         self._app = app
         self.limits = app.limits
+        #: what goes through here is counted and logged as if it had come over a socket
+        self.observer: Recorder | None = app.observer
         #: what runs for the requests of this connection
         self.tasks: set[asyncio.Task[Any]] = set()
         #: what a handler raised that it was not expected to raise
@@ -39,6 +42,11 @@ class Door:
             if found is None or found.general:
                 self.failure = error
         return self._app.on_error(request, error)
+
+    def observed(self) -> None:
+        """What is over is in the access log from now on; a server writes it a moment later."""
+        if self.observer is not None and self.observer.log is not None:
+            self.observer.log.flush()
 
     async def settled(self) -> None:
         """Wait until everything that runs for this connection has ended."""

@@ -37,6 +37,7 @@ class Link:
         while not self.pipe.lost:
             await asyncio.sleep(0)
         await self.door.settled()
+        self.door.observed()
 
 
 async def send_body(
