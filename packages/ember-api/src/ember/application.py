@@ -243,7 +243,8 @@ class Ember(Observed, Serving, Blueprint):
         self.kept_answers.clear()
         endpoints = [(route, self._endpoint(route, plan, caching)) for route, plan in planned]
         for route, plan in self._operator_routes():
-            endpoints.append((route, self._bare(route, plan)))
+            bare = self._bare(route, plan)
+            endpoints.append((route, around_endpoint(bare, route, (), self._answer)))
         self._outside = None
         if self.middlewares:
             self._outside = compose(self.middlewares, self._unmatched, "no route", self._answer)

@@ -1,7 +1,7 @@
 """`/healthz` and `/readyz`: whether the process lives, and whether it should get requests now.
 
-Orchestrators ask for them, by address and without credentials: no middleware is around them, and
-what a failing check said goes to the log and not into the answer.
+Orchestrators ask for them, by address and without credentials: no middleware is around them, but
+the one that gives ids, and what a failing check said goes to the log and not into the answer.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ember.limits import RouteLimits
+from ember.request import Request
 from ember.response import JSONResponse, ProblemResponse, Response
 from ember.routes import Route
-from ember.signature import Plan
+from ember.signature import REQUEST, Plan
 
 if TYPE_CHECKING:
     from ember.threads import ThreadPool
@@ -116,24 +117,27 @@ class Health:
         """The loop runs: it has answered this."""
         return _answer(JSONResponse({"status": "ok"}))
 
-    async def readyz(self, server: object, pool: Callable[[], ThreadPool]) -> Response:
+    async def readyz(
+        self, request: Request, server: object, pool: Callable[[], ThreadPool]
+    ) -> Response:
         """200 when every check is; 503 problem+json, which lists them, when one is not."""
         if getattr(server, "draining", False):
-            return _problem("the server is stopping", {})
+            return _problem(request, "the server is stopping", {})
         if server is not None and not getattr(server, "started", True):
-            return _problem("the server is starting", {})
+            return _problem(request, "the server is starting", {})
         results = (
             await asyncio.gather(*(check.run(pool) for check in self.checks)) if self.checks else []
         )
         checks = {check.name: result for check, result in zip(self.checks, results, strict=True)}
         failed = [name for name, result in checks.items() if result != "ok"]
         if failed:
-            return _problem(f"not ready: {', '.join(failed)}", checks)
+            return _problem(request, f"not ready: {', '.join(failed)}", checks)
         return _answer(JSONResponse({"status": "ready", "checks": checks}))
 
 
-def _problem(detail: str, checks: dict[str, str]) -> Response:
-    return _answer(ProblemResponse(503, detail, extensions={"checks": checks}))
+def _problem(request: Request, detail: str, checks: dict[str, str]) -> Response:
+    extensions = {"checks": checks, "request_id": request.id}
+    return _answer(ProblemResponse(503, detail, extensions=extensions))
 
 
 def _answer(response: Response) -> Response:
@@ -146,18 +150,29 @@ def health_routes(
     taken: set[str],
     server: Callable[[], object],
     pool: Callable[[], ThreadPool],
+    middlewares: Iterable[object],
 ) -> list[tuple[Route, Plan]]:
     """The routes of `health`; a route of the application's own, among `taken`, goes before."""
 
-    async def readyz() -> Response:
-        return await health.readyz(server(), pool)
+    async def readyz(request: Request) -> Response:
+        return await health.readyz(request, server(), pool)
 
-    wanted: list[tuple[str | None, Callable[[], Awaitable[Response]]]] = [
-        (health.healthz_url, health.healthz),
-        (health.readyz_url, readyz),
+    wanted: list[tuple[str | None, Callable[..., Awaitable[Response]], Plan]] = [
+        (health.healthz_url, health.healthz, Plan([], ())),
+        (health.readyz_url, readyz, Plan([REQUEST], ())),
     ]
     return [
-        (Route(path, handler, ("GET",), limits=_NEVER_SHED, include_in_schema=False), Plan([], ()))
-        for path, handler in wanted
+        (
+            Route(
+                path,
+                handler,
+                ("GET",),
+                limits=_NEVER_SHED,
+                middlewares=middlewares,
+                include_in_schema=False,
+            ),
+            plan,
+        )
+        for path, handler, plan in wanted
         if path is not None and path not in taken
     ]

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ember.health import TIMEOUT, Health, health_routes
+from ember.request_ids import RequestIDMiddleware, find, is_sane
 from ember.routes import Route
 from ember.signature import Plan
 
 if TYPE_CHECKING:
     from ember.metrics.caches import Caches
+    from ember.middleware.forms import Step
     from ember.protocol.observer import AccessLog, Recorder, Series
+    from ember.request import Request
     from ember.response import Response
     from ember.threads import ThreadPool
     from ember.workers.supervised import SupervisedServer
@@ -35,6 +38,7 @@ class Observed:
     observer: Recorder | None = None
     trusted_proxies: tuple[str, ...]
     routes: list[Route]
+    middlewares: list[Step]
     _health: Health
     _metrics_routes: list[Route]
     _caches: Caches | None = None
@@ -47,6 +51,8 @@ class Observed:
         def _threads(self) -> ThreadPool: ...
 
         def _changed(self) -> None: ...
+
+        def _place(self, request: Request) -> None: ...
 
     def _observe(
         self, metrics: bool | str, access_log: bool | str | os.PathLike[str] | None
@@ -81,9 +87,31 @@ class Observed:
         return {r.path for r in self.routes if "GET" in r.methods and not r.hosts}
 
     def _operator_routes(self) -> list[tuple[Route, Plan]]:
-        """Routes without any middleware, where the application has none of its own."""
+        """Routes that no middleware guards, where the application has none of its own."""
         taken = self._taken()
-        return health_routes(self._health, taken, lambda: self.server, self._threads)
+        gives_ids = find(self.middlewares)
+        around = () if gives_ids is None else (gives_ids,)
+        return health_routes(self._health, taken, lambda: self.server, self._threads, around)
+
+    # -- ids ----------------------------------------------------------------------------------
+
+    def identify(self, request: Request | None) -> tuple[str, str | None]:
+        """The id of what the connection refuses; see `ember.protocol.Application`."""
+        if request is None:
+            gives_ids = find(self.middlewares)
+            if gives_ids is None:
+                return RequestIDMiddleware().new_id(), None
+            return gives_ids.new_id(), gives_ids.header
+        self._place(request)
+        steps = [*self.middlewares]
+        route: Route | None = request.route
+        if route is not None:
+            for part in route.scope:
+                steps += part.middlewares
+            steps += route.middlewares
+        gives_ids = find(steps)
+        field = None if gives_ids is None or not is_sane(request.id) else gives_ids.header
+        return request.id, field
 
     # -- metrics ------------------------------------------------------------------------------
 

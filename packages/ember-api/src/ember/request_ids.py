@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from ember.request import Request
 from ember.response import Response
 from ember.watching import watch
+
+if TYPE_CHECKING:
+    from ember.middleware.forms import Step
 
 #: Characters that an id has at most.
 MAX_LENGTH = 128
@@ -35,10 +40,11 @@ class RequestIDMiddleware:
       what strangers may choose, they may repeat.
     - `generate`: makes an id, a token as above; default: 16 random hexadecimal digits.
 
-    `request.id` has it, and `RequestIDFilter` puts it into log records. Answers of error handlers
-    carry it, that of a handler over its time too; what the connection answers without the
-    application (a malformed request, a body over the limit) and health checks do not. Raises
-    ValueError for a header that is none; a request for which `generate` gives no id is a 500.
+    `request.id` has it, and `RequestIDFilter` puts it into log records. Every answer carries it:
+    those of error handlers, that of a handler over its time, what the connection answers by itself
+    (a malformed request, a body over the limit, too many connections) and, where the middleware is
+    the application's, health checks. A request that cannot be read gets a new id. Raises ValueError
+    for a header that is none; a request for which `generate` gives no id is a 500.
     """
 
     def __init__(
@@ -66,14 +72,18 @@ class RequestIDMiddleware:
         if len(incoming) == 1 and is_sane(incoming[0]):
             request.id = incoming[0]
         elif self.generate is not None:
-            made = self.generate()
-            if not is_sane(made):
-                raise ValueError(
-                    f"RequestIDMiddleware: generate gave {made!r}; expected 1 to {MAX_LENGTH} "
-                    "letters, digits or characters of !#$%&'*+-.^_`|~"
-                )
-            request.id = made
+            request.id = self.new_id()
         current_request_id.set(request.id)
+
+    def new_id(self) -> str:
+        """An id that no request had. Raises ValueError when `generate` gives none."""
+        made = os.urandom(8).hex() if self.generate is None else self.generate()
+        if not is_sane(made):
+            raise ValueError(
+                f"RequestIDMiddleware: generate gave {made!r}; expected 1 to {MAX_LENGTH} "
+                "letters, digits or characters of !#$%&'*+-.^_`|~"
+            )
+        return made
 
     def after(self, request: Request, response: Response) -> None:
         """Put it on the answer."""
@@ -85,6 +95,15 @@ class RequestIDMiddleware:
     def answered(self, request: Request, response: Response) -> None:
         """Put it on an answer that passes by `after`."""
         self.after(request, response)
+
+
+def find(steps: Iterable[Step]) -> RequestIDMiddleware | None:
+    """The first of these middlewares that gives ids."""
+    for step in steps:
+        middleware = getattr(step.before, "__self__", None)
+        if isinstance(middleware, RequestIDMiddleware):
+            return middleware
+    return None
 
 
 class RequestIDFilter(logging.Filter):

@@ -23,6 +23,7 @@ class Door:
         self.limits = app.limits
         #: what goes through here is counted and logged as if it had come over a socket
         self.observer: Recorder | None = app.observer
+        self.identify = app.identify
         #: what runs for the requests of this connection
         self.tasks: set[asyncio.Task[Any]] = set()
         #: what a handler raised that it was not expected to raise

@@ -28,9 +28,10 @@ cdef class AccessLog:
     cdef Py_ssize_t dropped
 
     cdef int attach(self, object loop) except -1
-    # `ended` < 0: when the turn ends that began at `began`.
+    # `ended` < 0: when the turn ends that began at `began`. `identity`: of a refused request, which
+    # is None.
     cdef int line(self, Request request, object client, bytes route, int status, Py_ssize_t sent,
-                  double began, double ended, bint aborted) except -1
+                  double began, double ended, bint aborted, str identity) except -1
     cdef char *put_time(self, char *to, double began) noexcept
     cdef void close_lines(self, double ended) noexcept
     cdef int post(self) except -1

@@ -168,7 +168,7 @@ cdef class AccessLog:
         self.opened = 0
 
     cdef int line(self, Request request, object client, bytes route, int status, Py_ssize_t sent,
-                  double began, double ended, bint aborted) except -1:
+                  double began, double ended, bint aborted, str identity) except -1:
         """Add one line; `route` is JSON."""
         cdef Py_ssize_t path_size = 0, id_size = 0, host_size = 0, room
         cdef unsigned long long micros
@@ -186,10 +186,12 @@ cdef class AccessLog:
                 target = request.raw_path
                 path, path_size = PyBytes_AS_STRING(target), PyBytes_GET_SIZE(target)
             kept = request._id
-            if type(kept) is str:
-                name = PyUnicode_AsUTF8AndSize(kept, &id_size)
             if self.forwarded:
                 client = (request.client_ip or "", None)
+        else:
+            kept = identity
+        if type(kept) is str:
+            name = PyUnicode_AsUTF8AndSize(kept, &id_size)
         if client is not None:
             address, port = client
             host = PyUnicode_AsUTF8AndSize(address, &host_size)

@@ -36,7 +36,7 @@ from ember.exceptions import ProtocolError
 from ember.protocol._exchange import disconnected
 from ember.protocol.pure.framing import Framing
 from ember.protocol.pure.intake import DRAIN_LIMIT as _DRAIN_LIMIT, Intake
-from ember.protocol.pure.render import render_error
+from ember.protocol.pure.refusal import identify, mention, render_error
 
 cdef extern from "Python.h":
     object PyContext_Copy(object context)
@@ -336,7 +336,8 @@ cdef class Connection(Channel):
     cdef int refuse_with(self, object error) except -1:
         cdef Exchange exchange = self.exchange
         cdef Py_ssize_t mark = self.written
-        log.warning("%s: %s", self.peer, error)
+        identity = identify(self.app, None if exchange is None else exchange.request)
+        log.warning("%s: %s%s", self.peer, error, mention(identity))
         if exchange is not None and exchange.answered:
             # The answer is out; what follows it cannot be told any more.
             return self.stop_cleanly()
@@ -349,11 +350,11 @@ cdef class Connection(Channel):
                 method = exchange.request.method
             else:
                 method = "HEAD" if self.head_only else "GET"
-            self.write(render_error(error, method))
+            self.write(render_error(error, method, identity))
             if self.observer is not None:
                 if exchange is None:
-                    self.observer.done(None, self.client, error.status, self.written - mark,
-                                       self.observer.now(), False)
+                    self.observer.refused(self.client, error.status, self.written - mark,
+                                          "" if identity is None else identity[0])
                 else:
                     exchange.status = error.status
                     exchange.tell(False)

@@ -18,7 +18,7 @@ from ember.protocol._request cimport DEFAULT_LIMITS
 from ember.protocol._response cimport Response
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
-from ember.protocol.pure.render import _STATUS_LINES, render_head
+from ember.protocol.pure.render import STATUS_LINES as _STATUS_LINES, render_head
 from ember.protocol.pure.request import too_large
 from ember.protocol.pure.streaming import send_stream
 

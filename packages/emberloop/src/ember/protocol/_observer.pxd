@@ -9,10 +9,11 @@ cdef class Observer:
     cdef int closed(self) except -1
     # A request begins; gives the time, seconds of CLOCK_MONOTONIC.
     cdef double begin(self) except? -1
-    cdef double now(self) except? -1
-    # It is over: answered, or `aborted` in the middle. `request` is None when it was refused before
-    # there was one; `sent` are all bytes of the answer. Never raises.
+    # It is over: answered, or `aborted` in the middle. `sent` are all bytes of the answer. Never
+    # raises.
     cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1
+    # One was refused before there was a request. `identity`: its id, or empty. Never raises.
+    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1
 
 cdef double clock() noexcept

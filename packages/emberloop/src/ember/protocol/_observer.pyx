@@ -39,13 +39,18 @@ cdef class Observer:
     cdef double begin(self) except? -1:
         return ember_now()
 
-    cdef double now(self) except? -1:
-        return ember_now()
-
     cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1:
         try:
             self.finished(request, client, status, sent, began, ember_now(), aborted)
+        except Exception:
+            log.exception("the observer failed")
+        return 0
+
+    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1:
+        cdef double now = ember_now()
+        try:
+            self.finished(None, client, status, sent, now, now, False)
         except Exception:
             log.exception("the observer failed")
         return 0

@@ -114,7 +114,7 @@ cdef class Recorder(Observer):
         self.series = series
         self.words = NULL
         self.places = {None: make_place(UNMATCHED, None)}
-        self.refused = make_place(REFUSED, None)
+        self.refusals = make_place(REFUSED, None)
         if series is not None:
             self.view = series.words
             self.words = &self.view[0]
@@ -203,44 +203,55 @@ cdef class Recorder(Observer):
         # What began with this turn ends with it: its answer leaves then, and one look at the clock
         # is enough for all of them.
         cdef double ended = -1.0
-        cdef uint32_t key
         cdef Place place
         cdef PyObject *found
-        cdef Counts *counts
-        cdef Counts *end
         if self.core is None or began != self.core.now or aborted:
             ended = clock()
         try:
-            if request is None:
-                place, key = self.refused, OTHER << 16
-            else:
-                if self.words != NULL and self.words[IN_FLIGHT]:
-                    self.words[IN_FLIGHT] -= 1
-                found = PyDict_GetItem(self.places, request.route)
-                place = self.place_of(request.route) if found == NULL else <Place><object>found
-                key = method_of(request) << 16
+            if self.words != NULL and self.words[IN_FLIGHT]:
+                self.words[IN_FLIGHT] -= 1
+            found = PyDict_GetItem(self.places, request.route)
+            place = self.place_of(request.route) if found == NULL else <Place><object>found
             if self.words != NULL:
-                key |= status & 0xFFFF
-                counts, end = place.counts, place.counts + place.known
-                while counts != end and counts.key != key:
-                    counts += 1
-                if counts == end:
-                    counts = self.counts_of(place, key)
-                counts.requests[0] += 1
-                counts.requests[1] += sent
-                if ended >= 0:
-                    self.take(counts.durations, max(ended - began, 0.0), aborted)
-                else:
-                    if self.opened_now == MOST_OPEN or began != self.turn_began:
-                        self.end_of_turn()
-                    self.turn_began = began
-                    self.open_ones[self.opened_now] = counts.durations
-                    self.opened_now += 1
+                self.count(place, method_of(request) << 16 | status & 0xFFFF, sent, began, ended,
+                           aborted)
             if ended < 0 and not self.posted:
                 self.core.post(self.at_end)
                 self.posted = True
             if self.log is not None:
-                self.log.line(request, client, place.json, status, sent, began, ended, aborted)
+                self.log.line(request, client, place.json, status, sent, began, ended, aborted,
+                              None)
         except Exception:
             log.exception("an exchange could not be recorded")
+        return 0
+
+    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1:
+        cdef double now = clock()
+        try:
+            if self.words != NULL:
+                self.count(self.refusals, OTHER << 16 | status & 0xFFFF, sent, now, now, False)
+            if self.log is not None:
+                self.log.line(None, client, b"null", status, sent, now, now, False, identity)
+        except Exception:
+            log.exception("a refused request could not be recorded")
+        return 0
+
+    cdef int count(self, Place place, uint32_t key, Py_ssize_t sent, double began, double ended,
+                   bint aborted) except -1:
+        cdef Counts *counts = place.counts
+        cdef Counts *end = counts + place.known
+        while counts != end and counts.key != key:
+            counts += 1
+        if counts == end:
+            counts = self.counts_of(place, key)
+        counts.requests[0] += 1
+        counts.requests[1] += sent
+        if ended >= 0:
+            self.take(counts.durations, max(ended - began, 0.0), aborted)
+            return 0
+        if self.opened_now == MOST_OPEN or began != self.turn_began:
+            self.end_of_turn()
+        self.turn_began = began
+        self.open_ones[self.opened_now] = counts.durations
+        self.opened_now += 1
         return 0

@@ -16,7 +16,7 @@ from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol._native import NativeListener
-from ember.protocol.pure.render import render_error
+from ember.protocol.pure.refusal import render_error
 from ember.protocol.tls import TLSInfo
 
 log = logging.getLogger("ember.protocol")

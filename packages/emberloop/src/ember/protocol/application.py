@@ -16,7 +16,9 @@ class Application(Protocol):
     """What `ember.protocol.serve` serves.
 
     It may have an attribute `observer`, an `ember.protocol.observer.Observer`, which is then told
-    of every exchange.
+    of every exchange, and a method `identify(request) -> (id, field)`, which is asked for the id of
+    what the connection refuses by itself, and for the name of the field that carries it in the
+    answer (None: none does). `request` is None where it was refused before there was one.
     """
 
     limits: ServerLimits

@@ -67,9 +67,10 @@ class AccessLog:
         began: float,
         ended: float,
         aborted: bool,
+        identity: str = "",
     ) -> None:
-        """Add one line; `route` is JSON."""
-        identity = path = method = ""
+        """Add one line; `route` is JSON. `identity` is that of a refused request, which is None."""
+        path = method = ""
         if request is not None:
             identity, method = request.id, request.method[:64]
             path = request.raw_path[:LONGEST].decode("latin-1")

@@ -9,7 +9,7 @@ from ember.exceptions import ClientDisconnected, ProtocolError
 from ember.protocol.pure.deadlines import NEVER, Deadlines
 from ember.protocol.pure.exchange import Exchange
 from ember.protocol.pure.parser import Head, HeadParser
-from ember.protocol.pure.render import render_error
+from ember.protocol.pure.refusal import identify, mention, render_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,8 +236,9 @@ class Connection:
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer a broken request and end the connection: where it continues is not known."""
-        log.warning("%s: %s", self.peer, error)
         exchange = self._exchange
+        identity = identify(self.app, None if exchange is None else exchange.request)
+        log.warning("%s: %s%s", self.peer, error, mention(identity))
         if exchange is not None and exchange.answered:
             # The answer is out; what follows it cannot be told any more.
             self.close()
@@ -249,13 +250,12 @@ class Connection:
                 exchange.abandon()
             method = self._parser.method if exchange is None else exchange.method
             mark = self.written
-            self.write(render_error(error, method))
+            self.write(render_error(error, method, identity))
             if exchange is not None:
                 exchange.refused(error.status)
             elif self.observer is not None:
-                began = self.observer.now()
-                sent = self.written - mark
-                self.observer.done(None, self.client, error.status, sent, began, False)
+                known = "" if identity is None else identity[0]
+                self.observer.refused(self.client, error.status, self.written - mark, known)
             self._close(linger=True)
 
     @property

@@ -39,7 +39,6 @@ class Exchange:
         "_framing",
         "_head",
         "_mark",
-        "_request",
         "_status",
         "_task",
         "_told",
@@ -48,6 +47,7 @@ class Exchange:
         "answered",
         "began",
         "intake",
+        "request",
         "started",
     )
 
@@ -75,14 +75,14 @@ class Exchange:
         #: bytes of the answer were sent
         self.started = False
         self.intake = Intake(connection, self, framing)
-        self._request = Request(
+        self.request = Request(
             head,
             self.intake.body,
             host=framing.host,
             client=connection.client,
             scheme=connection.scheme,
         )
-        self._request.tls = connection.tls
+        self.request.tls = connection.tls
 
     @property
     def method(self) -> str:
@@ -97,13 +97,13 @@ class Exchange:
     @property
     def max_body_size(self) -> int:
         """Bytes that the route takes, as `dispatch` has left it."""
-        return self._request.limits.max_body_size
+        return self.request.limits.max_body_size
 
     # -- the application ----------------------------------------------------------------------
 
     def begin(self) -> None:
         """Call the application. Raises `ProtocolError` (413)."""
-        request, app = self._request, self._connection.app
+        request, app = self.request, self._connection.app
         try:
             value = self._context.run(app.dispatch, request)
         except Exception as error:  # noqa: BLE001 - whatever it raises is the application's to answer
@@ -137,7 +137,7 @@ class Exchange:
             self._start(self._respond_with(response))
             return
         self._send(response)
-        if self._request._after is not None:
+        if self.request._after is not None:
             self._start(self._run_after())
 
     def _answer_error(self, error: Exception) -> None:
@@ -153,7 +153,7 @@ class Exchange:
         try:
             await self._respond_to(awaitable)
         finally:
-            if self._request._after is not None:
+            if self.request._after is not None:
                 await self._run_after()
 
     async def _respond_to(self, awaitable: Awaitable[object]) -> None:
@@ -183,26 +183,26 @@ class Exchange:
         try:
             await self._finish_with(await self._settle(result))
         finally:
-            if self._request._after is not None:
+            if self.request._after is not None:
                 await self._run_after()
 
     async def _run_after(self) -> None:
         """What was asked for with `request.after_response`; still the task of the handler, so that
         what was entered there (a task group, a context variable) can be left here."""
         self._connection.flush()  # what follows may take long
-        callbacks = self._request._after or []
+        callbacks = self.request._after or []
         while callbacks:
             try:
                 await callbacks.pop(0)()
             except Exception:
-                log.exception("what was to follow the answer to %r failed", self._request)
+                log.exception("what was to follow the answer to %r failed", self.request)
 
     async def _error_response(self, error: BaseException) -> Response:
         return await self._settle(self._on_error(error))
 
     def _on_error(self, error: BaseException) -> object:
         try:
-            return self._connection.app.on_error(self._request, error)
+            return self._connection.app.on_error(self.request, error)
         except Exception:  # noqa: BLE001 - logged there
             return self._on_error_failed()
 
@@ -217,7 +217,7 @@ class Exchange:
             return self._on_error_failed()
 
     def _on_error_failed(self) -> Response:
-        log.exception("the error handler failed while answering %r", self._request)
+        log.exception("the error handler failed while answering %r", self.request)
         return Response("Internal Server Error", 500)
 
     def _into_response(self, value: object) -> Response:
@@ -226,12 +226,12 @@ class Exchange:
         elif type(value) is str or type(value) is bytes:
             return Response(value)
         else:
-            response = self._connection.app.into_response(self._request, value)
+            response = self._connection.app.into_response(self.request, value)
         if response.stream is not None:
             # A file, of which the request may want a part, or nothing because it has it.
             for_request = getattr(response, "for_request", None)
             if for_request is not None:
-                return for_request(self._request)  # type: ignore[no-any-return]
+                return for_request(self.request)  # type: ignore[no-any-return]
         return response
 
     # -- the task -----------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Exchange:
         if not task.cancelled():
             error = task.exception()
             if error is not None:
-                log.error("answering %r failed", self._request, exc_info=error)
+                log.error("answering %r failed", self.request, exc_info=error)
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self._connection.closing:
             self._connection.abort()
@@ -276,9 +276,9 @@ class Exchange:
         """The client is gone: cancel the handler unless its route says otherwise."""
         if self.answered:
             return
-        self._request._lost = True
+        self.request._lost = True
         self.intake.body.fail(ClientDisconnected("the client left before the body was complete"))
-        if self._request.limits.cancel_on_disconnect:
+        if self.request.limits.cancel_on_disconnect:
             self._cancel("left")
 
     def time_out(self) -> None:
@@ -330,7 +330,7 @@ class Exchange:
             self._status = 499 if gone else 500
         sent = connection.written - self._mark
         connection.observer.done(
-            self._request, connection.client, self._status, sent, self._began_at, aborted
+            self.request, connection.client, self._status, sent, self._began_at, aborted
         )
 
     def refused(self, status: int) -> None:
@@ -359,7 +359,7 @@ class Exchange:
         except ClientDisconnected:
             connection.abort()
         except Exception:
-            log.exception("the answer to %r broke in the middle", self._request)
+            log.exception("the answer to %r broke in the middle", self.request)
             self.answered = True
             self.tell(True)
             # An eager task may break in the turn in which it began: what there is goes out.

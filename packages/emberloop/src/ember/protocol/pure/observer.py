@@ -54,10 +54,23 @@ class Observer:
     def begin(self) -> float:
         return time.monotonic()
 
-    def now(self) -> float:
-        return time.monotonic()
-
     def done(
+        self,
+        request: Request,
+        client: tuple[str, int] | None,
+        status: int,
+        sent: int,
+        began: float,
+        aborted: bool,
+    ) -> None:
+        self._finished(request, client, status, sent, began, aborted)
+
+    def refused(
+        self, client: tuple[str, int] | None, status: int, sent: int, identity: str
+    ) -> None:
+        self._finished(None, client, status, sent, time.monotonic(), False)
+
+    def _finished(
         self,
         request: Request | None,
         client: tuple[str, int] | None,

@@ -73,7 +73,7 @@ class Recorder(Observer):
 
     def done(
         self,
-        request: Request | None,
+        request: Request,
         client: tuple[str, int] | None,
         status: int,
         sent: int,
@@ -82,20 +82,29 @@ class Recorder(Observer):
     ) -> None:
         ended = time.monotonic()
         try:
-            if request is None:
-                label, name, method = REFUSED, b"null", OTHER_METHOD
-            else:
-                place = self._places.get(request.route)
-                label, name = self._place_of(request.route) if place is None else place
-                method = request.method if request.method in METHODS else OTHER_METHOD
+            place = self._places.get(request.route)
+            label, name = self._place_of(request.route) if place is None else place
+            method = request.method if request.method in METHODS else OTHER_METHOD
             if self.series is not None:
-                if request is not None and self.series.words[IN_FLIGHT]:
+                if self.series.words[IN_FLIGHT]:
                     self.series.words[IN_FLIGHT] -= 1
                 self._count(self.series, (label, method, status), sent, ended - began, aborted)
             if self.log is not None:
                 self.log.line(request, client, name, status, sent, began, ended, aborted)
         except Exception:  # noqa: BLE001 - whatever it is, the request is not to suffer
             log.exception("an exchange could not be recorded")
+
+    def refused(
+        self, client: tuple[str, int] | None, status: int, sent: int, identity: str
+    ) -> None:
+        now = time.monotonic()
+        try:
+            if self.series is not None:
+                self._count(self.series, (REFUSED, OTHER_METHOD, status), sent, 0.0, False)
+            if self.log is not None:
+                self.log.line(None, client, b"null", status, sent, now, now, False, identity)
+        except Exception:  # noqa: BLE001 - as above
+            log.exception("a refused request could not be recorded")
 
     def _count(
         self, series: Series, key: tuple[str, str, int], sent: int, took: float, aborted: bool

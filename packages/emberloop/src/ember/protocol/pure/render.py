@@ -1,4 +1,4 @@
-"""Answers as bytes: the head with its framing, and the small answers of the protocol itself."""
+"""The head of an answer as bytes, and its framing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from ember.protocol.pure.headers import CONNECTION_FIELDS, check_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.exceptions import ProtocolError
     from ember.protocol.pure.response import Response
 
-_STATUS_LINES = {
+STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in REASONS.items()
 }
 
@@ -40,7 +39,7 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
     result.has_body = response_has_body(method, status)
     result.chunked = False
     parts = [
-        _STATUS_LINES.get(status) or f"HTTP/1.1 {status} {reason(status)}\r\n".encode(),
+        STATUS_LINES.get(status) or f"HTTP/1.1 {status} {reason(status)}\r\n".encode(),
     ]
     if response.content_type is not None:
         # Checked again: this is the last place before the wire.
@@ -104,23 +103,3 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
     result.keep_alive = keep_alive
     result.length = length
     return result
-
-
-def render_error(error: ProtocolError, method: str) -> bytes:
-    """The whole answer to a broken request: problem+json (RFC 9457), and the connection closes."""
-    # The details are this package's own words: nothing in them needs escaping.
-    body = (
-        f'{{"type":"about:blank","title":"{reason(error.status)}",'
-        f'"status":{error.status},"detail":"{error.detail}"}}'
-    )
-    return b"".join(
-        (
-            _STATUS_LINES[error.status],
-            b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n" % len(body),
-            b"Connection: close\r\n",
-            date_field(),
-            b"\r\n",
-            # Never content in an answer to HEAD (RFC 9110 section 9.3.2).
-            b"" if method == "HEAD" else body.encode(),
-        )
-    )
