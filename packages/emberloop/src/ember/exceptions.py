@@ -146,14 +146,16 @@ class GatewayTimeout(_Fixed):
 
 class ProtocolError(Exception):
     """The peer broke HTTP/1.1. `status` is what to answer; the framing of the connection is
-    lost."""
+    lost. `quiet`: it is not worth a line in the log."""
 
     status: int
     detail: str
+    quiet: bool
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, *, quiet: bool = False) -> None:
         self.status = status
         self.detail = detail
+        self.quiet = quiet
         super().__init__(status, detail)
 
     def __str__(self) -> str:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ember._build import PURE
-from ember.eventloop import choose
 from ember.limits import RouteLimits, ServerLimits
+from ember.protocol.observer import Observer
 from ember.protocol.tls import ServerTLS, TLSError
 from ember.request import Request
 from ember.response import StreamingResponse
@@ -29,11 +28,6 @@ from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-#: Whether TLS runs straight on our own loop; elsewhere it is asyncio's.
-NATIVE = not PURE and choose().name in ("io_uring", "epoll")
-
-only_native = pytest.mark.skipif(not NATIVE, reason="asyncio's TLS does this its own way")
-
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
@@ -43,6 +37,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def pair(authority: Authority) -> tuple[str, str]:
     return authority.pair("localhost")
+
+
+@pytest.fixture(params=["", "uvloop", "asyncio"])
+def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of this run, and those of others, where TLS is a layer over their transports."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    if request.param:
+        monkeypatch.setenv("EMBER_LOOP", request.param)
 
 
 @pytest.fixture
@@ -468,6 +471,7 @@ def test_an_idle_connection_is_closed_with_a_goodbye(
         assert client.recv_until_close() == b""
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_a_goodbye_after_a_large_answer(
     serve: ServeFixture, files: ServerTLS, authority: Authority
 ) -> None:
@@ -479,6 +483,7 @@ def test_a_goodbye_after_a_large_answer(
         assert client.recv_until_close() == b""
 
 
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("how", ["unwrap", "close", "reset"])
 def test_a_client_that_leaves_cancels_its_handler(
     serve: ServeFixture, files: ServerTLS, authority: Authority, how: str
@@ -505,6 +510,7 @@ def test_a_client_that_leaves_cancels_its_handler(
     eventually(lambda: running.server.connections == 0)
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_an_answer_that_breaks_off_has_no_goodbye_at_its_end(
     serve: ServeFixture, files: ServerTLS, authority: Authority
 ) -> None:
@@ -536,6 +542,7 @@ def test_a_peer_that_takes_nothing_is_reset(
     assert "took nothing" in caplog.text
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_a_record_that_was_tampered_with_ends_the_connection(
     serve: ServeFixture,
     files: ServerTLS,
@@ -557,6 +564,7 @@ def test_a_record_that_was_tampered_with_ends_the_connection(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_a_draining_server_closes_idle_connections_and_half_handshakes(
     serve: ServeFixture, files: ServerTLS, authority: Authority
 ) -> None:
@@ -565,19 +573,17 @@ def test_a_draining_server_closes_idle_connections_and_half_handshakes(
         client.send(GET)
         client.recv_response()
         silent.send(b"\x16\x03\x01\x02\x00")
-        if NATIVE:
-            eventually(lambda: running.server.connections == 2)
+        eventually(lambda: running.server.connections == 2)
         closing = asyncio.run_coroutine_threadsafe(running.server.close(), running.loop)
         assert client.recv_until_close() == b""
-        client.close()
-        silent.close()  # asyncio's TLS waits for it
-        closing.result(DEADLINE)
+        assert silent.recv_until_close() == b""
+        closing.result(DEADLINE)  # neither of them has said goodbye
 
 
 # ---- handshakes that fail -----------------------------------------------------------------------
 
 
-@only_native
+@pytest.mark.usefixtures("everywhere")
 def test_plain_http_is_told_where_it_is(serve: ServeFixture, files: ServerTLS) -> None:
     running = serve(App({"/": hello}), ssl=files)
     with running.connect() as client:
@@ -601,6 +607,27 @@ GARBAGE = [
 ]
 
 
+def test_plain_http_is_in_the_access_log_and_not_in_the_log_of_errors(
+    serve: ServeFixture, files: ServerTLS, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    class Seen(Observer):
+        def finished(self, request: Any, client: Any, status: int, *rest: Any) -> None:
+            told.append((request, client, status, rest[0]))
+
+    app = App({"/": hello})
+    app.observer = Seen()  # type: ignore[attr-defined]
+    running = serve(app, ssl=files)
+    with caplog.at_level(logging.INFO), running.connect() as client:
+        address = client.sock.getsockname()
+        client.send(GET)
+        said = client.recv_until_close()
+    assert told == [(None, address, 400, len(said))]
+    assert caplog.records == []
+
+
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("sent", GARBAGE)
 def test_who_does_not_speak_tls_is_closed_without_a_traceback(
     serve: ServeFixture, files: ServerTLS, sent: bytes, caplog: pytest.LogCaptureFixture
@@ -616,7 +643,7 @@ def test_who_does_not_speak_tls_is_closed_without_a_traceback(
     assert len(caplog.records) <= 1
 
 
-@only_native
+@pytest.mark.usefixtures("everywhere")
 def test_a_handshake_that_fails_is_one_line(
     serve: ServeFixture,
     pair: tuple[str, str],
@@ -633,6 +660,7 @@ def test_a_handshake_that_fails_is_one_line(
     assert "the TLS handshake failed: peer did not return a certificate" in lines[0]
 
 
+@pytest.mark.usefixtures("everywhere")
 def test_a_handshake_has_a_time_limit(serve: ServeFixture, files: ServerTLS) -> None:
     limits = ServerLimits(handshake_timeout=0.3, header_timeout=60)
     running = serve(App(limits=limits), ssl=files)
@@ -674,7 +702,7 @@ def test_handshakes_that_are_broken_off_leave_nothing_behind(
         eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 2)
 
 
-@only_native
+@pytest.mark.usefixtures("everywhere")
 def test_above_the_maximum_and_the_reserve_no_handshake_is_made(
     serve: ServeFixture,
     files: ServerTLS,

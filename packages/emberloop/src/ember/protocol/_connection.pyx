@@ -36,7 +36,7 @@ from ember.exceptions import ProtocolError
 from ember.protocol._exchange import disconnected
 from ember.protocol.pure.framing import Framing
 from ember.protocol.pure.intake import DRAIN_LIMIT as _DRAIN_LIMIT, Intake
-from ember.protocol.pure.refusal import identify, mention, render_error
+from ember.protocol.pure.refusal import identify, log_refusal, render_error
 
 cdef extern from "Python.h":
     object PyContext_Copy(object context)
@@ -329,15 +329,17 @@ cdef class Connection(Channel):
             self.loop.call_soon(self._process, context=PyContext_Copy(self.context))
         return 0
 
-    def refuse(self, error):
-        """Answer a broken request and end the connection: where it continues is not known."""
+    def refuse(self, error, method=""):
+        """Answer a broken request and end the connection: where it continues is not known.
+        `method`: of a request that was not read here."""
+        self.head_only = method == "HEAD"
         self.refuse_with(error)
 
     cdef int refuse_with(self, object error) except -1:
         cdef Exchange exchange = self.exchange
         cdef Py_ssize_t mark = self.written
         identity = identify(self.app, None if exchange is None else exchange.request)
-        log.warning("%s: %s%s", self.peer, error, mention(identity))
+        log_refusal(self.peer, error, identity)
         if exchange is not None and exchange.answered:
             # The answer is out; what follows it cannot be told any more.
             return self.stop_cleanly()

@@ -218,8 +218,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def eof_received(self):
         cdef Connection connection = self._connection
-        if self._linger is not None or self._transport.get_extra_info("ssl_object") is not None:
-            return False
+        if self._linger is not None or not self._transport.can_write_eof():
+            return False    # over asyncio's TLS there is no half of a connection
         connection.eof()
         # The connection closes when it has answered what it can.
         return not connection.closing
@@ -280,6 +280,11 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def abort(self):
         """Close now, with a reset."""
         self._connection.abort()
+
+    @property
+    def connection(self):
+        """What was made when the transport came."""
+        return self._connection
 
     @property
     def requests(self):

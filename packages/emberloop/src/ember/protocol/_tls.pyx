@@ -16,8 +16,7 @@ from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol._native import NativeListener
-from ember.protocol.pure.refusal import render_error
-from ember.protocol.tls import TLSInfo
+from ember.protocol.tls import TLSInfo, fault
 
 log = logging.getLogger("ember.protocol")
 
@@ -72,6 +71,7 @@ cdef class TlsStream(HttpStream):
     cdef int header_size
     cdef int ending
     cdef bint begun, established, told, finished
+    cdef bint plain                     # what is said is said without TLS
 
     cdef Sink make_sink(self):
         cdef TlsSink sink = TlsSink.__new__(TlsSink)
@@ -161,7 +161,7 @@ cdef class TlsStream(HttpStream):
             return 0
         except SSLError as error:
             self.ship()     # the alert
-            log.info("%s: the TLS handshake failed: %s", self.connection.peer, reason(error))
+            log.info("%s: the TLS handshake failed: %s", self.connection.peer, fault(error))
             self.finished = True
             self.connection.stop(True)
             return 0
@@ -176,14 +176,15 @@ cdef class TlsStream(HttpStream):
         log.debug("%s: did not speak TLS", self.connection.peer)
         self.finished = True
         if 65 <= data[0] <= 90:     # a method
-            error = ProtocolError(400, "this port speaks TLS: use https://")
-            method = "HEAD" if data[:min(size, 5)] == b"HEAD " else "GET"
-            self.write_object(render_error(error, method))
+            self.plain = True
+            error = ProtocolError(400, "this port speaks TLS: use https://", quiet=True)
+            self.connection.refuse(error, "HEAD" if data[:min(size, 5)] == b"HEAD " else "GET")
+            return 0
         return self.connection.stop(True)
 
     cdef int broken(self, object error) except -1:
         """What arrived is no TLS, or was tampered with."""
-        log.info("%s: TLS failed: %s", self.connection.peer, reason(error))
+        log.info("%s: TLS failed: %s", self.connection.peer, fault(error))
         self.finished = True
         self.ship()
         self.drop_queue()
@@ -205,6 +206,8 @@ cdef class TlsStream(HttpStream):
 
     cdef int seal(self, object data) except -1:
         cdef bytes plain = data
+        if self.plain:
+            return self.write_object(plain)
         if self.closing or self.finished:
             return 0
         if not self.established or self.queue is not None or self.is_paused():
@@ -307,12 +310,6 @@ cdef class TlsStream(HttpStream):
     cdef int on_lost(self, object error) except -1:
         self.drop_queue()
         return HttpStream.on_lost(self, error)
-
-
-cdef str reason(object error):
-    """OpenSSL's words without its source line."""
-    text = getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error)
-    return text.replace("_", " ").lower()
 
 
 cdef class TlsListener(HttpListener):

@@ -215,13 +215,15 @@ async def serve(
     if ssl is not None and not hasattr(ssl, "wrap_bio"):
         context = ssl.context
         server._watch(ssl)
-    secured: dict[str, Any] = {}
-    if context is not None:
-        secured = {"ssl": context, "ssl_handshake_timeout": limits.handshake_timeout}
     app = server.overload.guard(app)
 
-    def connect() -> HTTPProtocol:
-        return HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
+    def connect() -> asyncio.BufferedProtocol:
+        protocol = HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
+        if context is None:
+            return protocol
+        from ember.protocol.tlslayer import TLSLayer
+
+        return TLSLayer(protocol, context, limits)
 
     native = _native_listener(loop, context)
     if sock is not None:
@@ -241,15 +243,11 @@ async def serve(
                     loop, listening, app, limits, server, strict_tasks, backlog, share is not None
                 )
             elif share is not None:
-                listener = ReaderListener(loop, listening, connect, secured, backlog)
+                listener = ReaderListener(loop, listening, connect, backlog)
             elif listening.family == getattr(socket, "AF_UNIX", None):
-                listener = await loop.create_unix_server(
-                    connect, sock=listening, backlog=backlog, **secured
-                )
+                listener = await loop.create_unix_server(connect, sock=listening, backlog=backlog)
             else:
-                listener = await loop.create_server(
-                    connect, sock=listening, backlog=backlog, **secured
-                )
+                listener = await loop.create_server(connect, sock=listening, backlog=backlog)
             if share is not None:
                 server._turns.append(Turns(loop, listening, listener, share))
             server._listeners.append(listener)

@@ -137,13 +137,11 @@ class ReaderListener:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         connect: Callable[[], asyncio.BaseProtocol],
-        secured: dict[str, Any],
         backlog: int,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._connect = connect
-        self._secured = secured
         self._arriving: set[asyncio.Task[Any]] = set()
         self._retry: asyncio.TimerHandle | None = None
         sock.listen(backlog)
@@ -185,6 +183,6 @@ class ReaderListener:
 
     async def _serve(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._connect, accepted, **self._secured)
-        except OSError:  # the client left, or its handshake failed (SSLError is one)
+            await self._loop.connect_accepted_socket(self._connect, accepted)
+        except OSError:  # the client left
             accepted.close()

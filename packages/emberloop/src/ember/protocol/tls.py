@@ -67,6 +67,12 @@ class TLSInfo:
         return self._ssl_object.getpeercert(binary_form=True)
 
 
+def fault(error: ssl.SSLError) -> str:
+    """OpenSSL's words without its source line."""
+    text = getattr(error, "verify_message", None) or error.reason or str(error)
+    return text.replace("_", " ").lower()
+
+
 class ServerTLS:
     """The certificates of a server; `serve(ssl=ServerTLS(...))`.
 

@@ -93,8 +93,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         assert self._connection is not None
         assert self._transport is not None
-        if self._linger is not None or self._transport.get_extra_info("ssl_object") is not None:
-            return False
+        if self._linger is not None or not self._transport.can_write_eof():
+            return False  # over asyncio's TLS there is no half of a connection
         self._connection.eof()
         # The connection closes when it has answered what it can.
         return not self._connection.closing
@@ -165,6 +165,12 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def abort(self) -> None:
         assert self._connection is not None
         self._connection.abort()
+
+    @property
+    def connection(self) -> Connection:
+        """What was made when the transport came."""
+        assert self._connection is not None
+        return self._connection
 
     @property
     def requests(self) -> int:

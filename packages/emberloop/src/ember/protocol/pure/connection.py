@@ -9,7 +9,7 @@ from ember.exceptions import ClientDisconnected, ProtocolError
 from ember.protocol.pure.deadlines import NEVER, Deadlines
 from ember.protocol.pure.exchange import Exchange
 from ember.protocol.pure.parser import Head, HeadParser
-from ember.protocol.pure.refusal import identify, mention, render_error
+from ember.protocol.pure.refusal import identify, log_refusal, render_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,11 +234,12 @@ class Connection:
                 assert self.loop is not None
                 self.loop.call_soon(self.process, context=self.context.copy())
 
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer a broken request and end the connection: where it continues is not known."""
+    def refuse(self, error: ProtocolError, method: str = "") -> None:
+        """Answer a broken request and end the connection: where it continues is not known.
+        `method`: of a request that was not read here."""
         exchange = self._exchange
         identity = identify(self.app, None if exchange is None else exchange.request)
-        log.warning("%s: %s%s", self.peer, error, mention(identity))
+        log_refusal(self.peer, error, identity)
         if exchange is not None and exchange.answered:
             # The answer is out; what follows it cannot be told any more.
             self.close()
@@ -248,7 +249,8 @@ class Connection:
         elif not self.closing:
             if exchange is not None:
                 exchange.abandon()
-            method = self._parser.method if exchange is None else exchange.method
+            if not method:
+                method = self._parser.method if exchange is None else exchange.method
             mark = self.written
             self.write(render_error(error, method, identity))
             if exchange is not None:

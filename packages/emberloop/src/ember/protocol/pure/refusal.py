@@ -38,9 +38,11 @@ def identify(app: Application, request: object) -> Identity | None:
     return identity, field
 
 
-def mention(identity: Identity | None) -> str:
-    """What is said of it in the log."""
-    return "" if identity is None else f" [request {identity[0]}]"
+def log_refusal(peer: str, error: ProtocolError, identity: Identity | None) -> None:
+    """The line that says why."""
+    level = logging.DEBUG if error.quiet else logging.WARNING
+    known = "" if identity is None else f" [request {identity[0]}]"
+    log.log(level, "%s: %s%s", peer, error, known)
 
 
 def render_error(error: ProtocolError, method: str, identity: Identity | None = None) -> bytes:
