@@ -13,6 +13,7 @@ import pytest
 from ember._build import PURE
 from ember.eventloop import choose
 from ember.limits import RouteLimits, ServerLimits
+from ember.protocol.overload import RESERVE
 from ember.request import Request
 
 from tests.support.app import App
@@ -90,14 +91,34 @@ def test_what_is_never_shed_is_answered_on_a_connection_above_the_maximum(
     serve: ServeFixture,
 ) -> None:
     running, _ = gated(serve, max_connections=1)
-    with ask(running, "/at-once") as first, ask(running, "/health") as second:
+    with ask(running, "/at-once") as first:
         assert first.recv_response().status == 200
-        for _ in range(2):
-            assert second.recv_response().body == b"hello"
-            second.send(GET.format("/health"))
-        assert second.recv_response().status == 200
-        second.send(GET.format("/at-once"))
-        assert second.recv_response().status == 503
+        # More of them than the reserve has places: each is given back with the answer.
+        for _ in range(RESERVE + 8):
+            second = ask(running, "/health")
+            answer = second.recv_response()
+            assert (answer.body, answer.header("connection")) == (b"hello", "close")
+            assert second.recv_until_close() == b"", "one that stayed would be above it for ever"
+            second.close()
+
+
+def test_who_says_nothing_above_the_maximum_does_not_hold_the_reserve(
+    serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ember.protocol.overload.RESERVE", 2)
+    monkeypatch.setattr("ember.protocol.overload.CROWDED_TIMEOUT", 0.1)
+    running, _ = gated(serve, max_connections=1)
+    with ask(running, "/at-once") as first, running.connect() as silent, running.connect() as slow:
+        slow.send("GET /hea")
+        assert first.recv_response().status == 200
+        eventually(lambda: running.server.connections == 3)
+        assert running.connect().recv_response().status == 503
+        assert silent.recv_until_close() == b""
+        assert slow.recv_response().status == 408
+        slow.close()
+        eventually(lambda: running.server.connections == 1)
+        with ask(running, "/health") as second:
+            assert second.recv_response().status == 200
 
 
 def test_far_above_the_maximum_a_connection_is_answered_unheard(
@@ -111,6 +132,7 @@ def test_far_above_the_maximum_a_connection_is_answered_unheard(
         with running.connect() as third:
             answer = third.recv_response()
             assert (answer.status, answer.header("connection")) == (503, "close")
+            assert answer.header("retry-after") == "1"
             assert third.recv_until_close() == b""
         second.send(GET.format("/health"))
         assert second.recv_response().status == 200

@@ -193,7 +193,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         connection = self._connection = Connection(
             self._app if app is None else app,
             sink,
-            limits=self._limits,
+            limits=self._limits if app is None or app is self._app else app.limits,
             client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
             scheme="http" if secured is None else "https",
             strict_tasks=self._strict,
@@ -205,6 +205,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         connection.attach(self._loop)
         if self._server is not None:
             self._server._opened(self)
+            if app is not self._app:
+                connection.retire()
             if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
 

@@ -153,15 +153,19 @@ cdef class HttpStream(Stream):
             if ember_peer(self.fd, text, &port) > 0:
                 client = ((<bytes>text).decode(), port)
             ember_no_delay(self.fd)
+        crowded = app is not None and app is not listener.app
         connection = self.connection = Connection(
-            listener.app if app is None else app, self.make_sink(), limits=listener.limits,
+            listener.app if app is None else app, self.make_sink(),
+            limits=app.limits if crowded else listener.limits,
             client=client, scheme=listener.scheme, strict_tasks=listener.strict
         )
         # Handlers see what was set where the server was made, as with any asyncio server.
         connection.context = listener.context
         connection.attach(self.loop)
         listener.server._opened(connection)
-        if app is None:
+        if crowded:
+            connection.retire()
+        elif app is None:
             connection.refuse(ProtocolError(503, "the server has too many connections"))
         return 0
 

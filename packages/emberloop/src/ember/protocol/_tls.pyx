@@ -79,7 +79,7 @@ cdef class TlsStream(HttpStream):
         return sink
 
     cdef int on_connect(self) except -1:
-        cdef double seconds = self.listener.limits.handshake_timeout
+        cdef double seconds
         self.incoming = MemoryBIO()
         self.outgoing = MemoryBIO()
         self.ssl_object = (<TlsListener>self.listener).ssl_context.wrap_bio(
@@ -87,6 +87,7 @@ cdef class TlsStream(HttpStream):
         )
         self.tls = self.ssl_object._sslobj
         HttpStream.on_connect(self)
+        seconds = self.connection.limits.handshake_timeout
         self.connection.expect("head", seconds)
         self.connection.sweep.want(seconds)
         return 0
@@ -168,7 +169,7 @@ cdef class TlsStream(HttpStream):
         self.established = True
         self.ship()
         self.connection.tls = TLSInfo(self.ssl_object)
-        self.connection.expect("head", self.listener.limits.header_timeout)
+        self.connection.expect("head", self.connection.limits.header_timeout)
         return 1
 
     cdef int refuse_plain(self, char *data, Py_ssize_t size) except -1:

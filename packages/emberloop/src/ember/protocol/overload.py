@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from copy import copy
 
 from ember.exceptions import ServiceUnavailable
 
@@ -26,6 +27,8 @@ log = logging.getLogger("ember.protocol")
 #: Connections above `max_connections` that may still say what they want, so that health checks
 #: get through; those above them are answered 503 unheard.
 RESERVE = 32
+#: Seconds that such a connection has to say it: nobody is to hold the reserve by silence.
+CROWDED_TIMEOUT = 2.0
 #: Seconds after which a client that was shed may try again.
 RETRY_AFTER = 1
 #: Seconds between two lines in the log about the same overload.
@@ -37,6 +40,7 @@ class Overload:
 
     def __init__(self, limits: ServerLimits) -> None:
         self.max_connections = limits.max_connections
+        self._crowded = _hurried(limits)
         self.max_running = limits.max_concurrent_requests
         self.max_queued = limits.max_queued_requests
         #: handlers that wait or work now; counted only with `max_concurrent_requests`
@@ -59,12 +63,12 @@ class Overload:
 
     def admit(self, app: Application, connections: int) -> Application | None:
         """What a new connection talks to, when there are `connections` already; None when it is
-        refused unheard."""
+        refused unheard. What is not `app` brings `limits` of its own, and is to answer once."""
         if self.max_connections is None or connections < self.max_connections:
             return app
         self.tell("the server has %d connections, its maximum", self.max_connections)
         if connections < self.max_connections + RESERVE:
-            return _Crowded(app, self)
+            return _Crowded(app, self, self._crowded)
         self.refused += 1
         return None
 
@@ -193,10 +197,25 @@ class _Bounded(_Behind):
 
 
 class _Crowded(_Behind):
-    """What a connection above the maximum talks to: only what is never shed is answered."""
+    """What a connection above the maximum talks to: only what is never shed is answered, and no
+    hit is given that the application would not give."""
+
+    kept_answers = None
+
+    def __init__(self, app: Application, overload: Overload, limits: ServerLimits) -> None:
+        super().__init__(app, overload)
+        self.limits = limits
 
     def dispatch(self, request: Request) -> object:
         value = self._dispatch(request)
         if request.limits.shed:
             raise self._overload.reject(value, "the server has too many connections")
         return value
+
+
+def _hurried(limits: ServerLimits) -> ServerLimits:
+    """`limits`, with little time for the first request."""
+    hurried = copy(limits)
+    hurried.header_timeout = min(limits.header_timeout, CROWDED_TIMEOUT)
+    hurried.handshake_timeout = min(limits.handshake_timeout, CROWDED_TIMEOUT)
+    return hurried

@@ -223,7 +223,7 @@ async def serve(
             return protocol
         from ember.protocol.tlslayer import TLSLayer
 
-        return TLSLayer(protocol, context, limits)
+        return TLSLayer(protocol, context)
 
     native = _native_listener(loop, context)
     if sock is not None:

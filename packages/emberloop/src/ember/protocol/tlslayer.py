@@ -25,8 +25,6 @@ else:
 if TYPE_CHECKING:
     from typing import Any
 
-    from ember.limits import ServerLimits
-
 __all__ = ["TLSLayer"]
 
 log = logging.getLogger("ember.protocol")
@@ -45,11 +43,10 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     """A protocol to the transport below, a transport to the protocol above. What the peer does not
     take waits as plain text."""
 
-    def __init__(self, above: HTTPProtocol, context: ssl.SSLContext, limits: ServerLimits) -> None:
+    def __init__(self, above: HTTPProtocol, context: ssl.SSLContext) -> None:
         super().__init__()
         self._above = above
         self._context = context
-        self._limits = limits
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._below: asyncio.Transport
@@ -72,7 +69,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._below = transport  # type: ignore[assignment]
         self._above.connection_made(self)
-        self._above.connection.deadlines.expect("head", self._limits.handshake_timeout)
+        connection = self._above.connection
+        connection.deadlines.expect("head", connection.limits.handshake_timeout)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One for both: what is sealed is copied before it is opened.
@@ -127,7 +125,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             return False
         self._established = True
         self._ship()
-        connection.deadlines.expect("head", self._limits.header_timeout)
+        connection.deadlines.expect("head", connection.limits.header_timeout)
         return True
 
     def _refuse_plain(self, begin: bytes) -> None:

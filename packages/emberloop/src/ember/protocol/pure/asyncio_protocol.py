@@ -69,7 +69,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             self._app if app is None else app,
             transport,
             self,
-            limits=self._limits,
+            limits=self._limits if app is None or app is self._app else app.limits,
             client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
             scheme="http" if secured is None else "https",
         )
@@ -80,6 +80,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         connection.attach(self._loop)
         if self._server is not None:
             self._server._opened(self)
+            if app is not self._app:
+                connection.retiring = True
             if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
 

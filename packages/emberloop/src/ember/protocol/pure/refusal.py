@@ -7,6 +7,7 @@ import logging
 
 from ember.constants import reason
 from ember.protocol.dates import date_field
+from ember.protocol.overload import RETRY_AFTER
 from ember.protocol.pure.headers import check_name, check_value
 from ember.protocol.pure.render import STATUS_LINES
 
@@ -52,18 +53,19 @@ def render_error(error: ProtocolError, method: str, identity: Identity | None = 
         f'{{"type":"about:blank","title":"{reason(error.status)}",'
         f'"status":{error.status},"detail":"{error.detail}"'
     )
-    field = b""
+    # Somewhere else, or a moment later, there may be room.
+    field = f"Retry-After: {RETRY_AFTER}\r\n" if error.status == 503 else ""
     if identity is not None:
         known, name = identity
         body += f',"request_id":{json.dumps(known)}'
         if name is not None:
-            field = f"{name}: {known}\r\n".encode("latin-1")
+            field += f"{name}: {known}\r\n"
     body += "}"
     return b"".join(
         (
             STATUS_LINES[error.status],
             b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n" % len(body),
-            field,
+            field.encode("latin-1"),
             b"Connection: close\r\n",
             date_field(),
             b"\r\n",
