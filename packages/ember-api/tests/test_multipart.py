@@ -204,6 +204,7 @@ def test_a_header_field_of_a_part_has_at_most_8192_bytes(
         (b"", "ends before its last boundary"),
         (field("a", b"1"), "ends before its last boundary"),
         (b"--other\r\n\r\n", "broken"),
+        (b"\r\nnot a boundary" + END, "broken"),
         (f"--{BOUNDARY}\r\nContent-Type: text/plain\r\n\r\nx\r\n".encode() + END, "part 1 of the"),
         (part("filename=x", b""), "part 1 of the form has no Content-Disposition"),
         (f"--{BOUNDARY}\r\nContent Disposition: x\r\n\r\n".encode() + END, "broken"),
@@ -213,6 +214,28 @@ def test_a_broken_form_is_400(body: bytes, detail: str, post: Post) -> None:
     answer = post(body, items)
     assert answer.status == 400
     assert detail in value(answer)["detail"]
+
+
+def test_the_same_bytes_are_the_same_form_however_they_are_cut(serve: ServeFixture) -> None:
+    app = Ember()
+
+    @app.post("/")
+    async def take(request: Request) -> list[str]:
+        return (await read_multipart(request)).keys()
+
+    running = serve(app)
+    for body, status in (
+        (b"\r\n" + field("a", b"1") + END, 200),
+        (b"\r\n" + END, 200),
+        (b"\r\n: x" + END, 400),
+        (field("a", b"1") + END + b"what follows is passed over", 200),
+    ):
+        for at in range(1, 6):
+            chunks = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (body[:at], body[at:]))
+            with running.connect() as client:
+                client.send(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\n")
+                client.send(b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+                assert client.recv_response().status == status, (body, at)
 
 
 @pytest.mark.parametrize(

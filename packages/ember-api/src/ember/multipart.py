@@ -149,7 +149,7 @@ class _Reader:
         self._error = FormParserError
         self._limits = limits
         self._parts = 0
-        self._ended = False
+        self._begun = self._ended = False
         self._queue: list[tuple[UploadFile, list[bytes]]] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._header = bytearray(), bytearray()
@@ -174,6 +174,15 @@ class _Reader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
+        if not self._begun:
+            # The parser passes empty lines over, and then all up to a boundary that came with them:
+            # the same bytes would be a form or none, depending on how they were cut.
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
+            self._begun = True
+        if self._ended:
+            return  # an epilogue (RFC 2046 section 5.1.1); the parser logs every piece of it
         try:
             self._parser.write(data)
         except self._error as error:
