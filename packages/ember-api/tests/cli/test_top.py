@@ -168,6 +168,53 @@ def test_a_page_of_something_else_is_one_line(serve: ServeFixture) -> None:
     assert "answered 401" in failed(f"{server.url}/secret")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ember_http_connections nan",
+        "ember_http_connections +Inf",
+        "ember_http_connections 1e300",
+        'ember_http_request_duration_seconds_bucket{le="x"} 1',
+        'ember_http_request_duration_seconds_bucket{le="nan"} 1',
+    ],
+)
+def test_a_number_that_nothing_can_be_computed_with_is_one_line(
+    line: str, serve: ServeFixture
+) -> None:
+    app = Ember()
+
+    @app.get("/metrics")
+    async def metrics() -> str:
+        return f"ember_http_requests_in_flight 1\n{line}\n"
+
+    assert f"no line of metrics: {line!r}" in failed(serve(app).url)
+
+
+def test_a_label_gives_the_terminal_no_orders() -> None:
+    orders = "\x1b[2J"
+    page = BASE + requests(9, route=f"/{orders}").replace("GET", orders)
+    page += worker(7, 1, 1.0, 0.5).replace("ready", orders).replace('worker="0"', 'worker="\x07"')
+    said = tables(difference(Scrape(BASE, 0.0), Scrape(page, 1.0)), "x", Style(sys.stdout))
+    assert all(c.isprintable() or c == "\n" for c in said)
+    assert "?[2J" in said
+
+
+def test_a_label_may_have_what_looks_like_the_end_of_a_line() -> None:
+    assert list(Scrape('ember_x{route="/a\u2028b"} 1\n', 0.0).all("ember_x")) == [
+        ({"route": "/a\u2028b"}, 1)
+    ]
+
+
+def test_a_pid_that_is_no_number_is_not_shown() -> None:
+    page = BASE + "".join(
+        worker(7, 1, 1.0, 0.5).replace('"7"', f'"{pid}"').replace('"0"', f'"{n}"')
+        for n, pid in (("1", "9" * 5000), ("9" * 5000, "²"), ("٣", ""))
+    )
+    figures = difference(Scrape(BASE, 0.0), Scrape(page, 1.0))
+    assert [w.pid for w in figures.workers] == [None] * 3
+    assert figures.document("x")["workers"][0]["worker"] == 1
+
+
 @pytest.mark.parametrize("url", ["ftp://x/metrics", "http://", "http://x:port/", "http://x/ä"])
 def test_what_is_no_url_is_one_line(url: str) -> None:
     assert f'"{url}": ' in failed(url)

@@ -80,7 +80,7 @@ class Figures(NamedTuple):
         ]
         workers = [
             {
-                "worker": int(w.worker) if w.worker.isdecimal() else w.worker,
+                "worker": w.worker if (number := _integer(w.worker)) is None else number,
                 "pid": w.pid,
                 "state": w.state,
                 "resident_bytes": None if w.resident is None else int(w.resident),
@@ -216,7 +216,7 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
         found.append(
             Worker(
                 name,
-                int(pid) if pid.isdecimal() else None,
+                _integer(pid),
                 labels.get("state", "?"),
                 resident.get(name),
                 cpu[name] / seconds if same else None,
@@ -231,6 +231,11 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
 
 def _by_worker(samples: Any) -> dict[str, float]:
     return {labels.get("worker", ""): value for labels, value in samples}
+
+
+def _integer(text: str) -> int | None:
+    """The number that `text` is, of at most 18 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _ms(seconds: float | None) -> float | None:

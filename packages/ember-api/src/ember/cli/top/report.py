@@ -7,7 +7,7 @@ import math
 from ember.cli.top.figures import Figures, Route, Worker
 from ember.terminal import Style
 
-#: Characters of a route that are shown.
+#: Characters of a route, or of another label, that are shown.
 _WIDEST = 48
 #: Lines of the head, of the heads of the tables and between them.
 _AROUND = 7
@@ -71,9 +71,9 @@ def _table(
 
 def _worker(w: Worker) -> tuple[str, ...]:
     return (
-        w.worker,
+        _plain(w.worker),
         "-" if w.pid is None else str(w.pid),
-        w.state,
+        _plain(w.state),
         "-" if w.resident is None else f"{w.resident / (1 << 20):.1f} MiB",
         "-" if w.cpu is None else f"{w.cpu:.0%}",
         "-" if w.rate is None else _rate(w.rate),
@@ -84,17 +84,20 @@ def _worker(w: Worker) -> tuple[str, ...]:
 
 
 def _route(r: Route, bound: float) -> tuple[str, ...]:
-    route = "".join(c if c.isprintable() else "?" for c in r.route)
-    if len(route) > _WIDEST:
-        route = route[: _WIDEST - 1] + "…"
     return (
-        r.method,
+        _plain(r.method),
         _rate(r.rate),
         _rate(r.errors) if r.errors else "-",
         _time(r.p50, bound),
         _time(r.p99, bound),
-        route,
+        _plain(r.route),
     )
+
+
+def _plain(label: str) -> str:
+    """What a label says, without what a terminal would take for an order, and not too long."""
+    text = "".join(c if c.isprintable() else "?" for c in label)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def _rate(rate: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import time
@@ -18,6 +19,9 @@ _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 
+#: What no count, size or time comes near: with such numbers nothing could be computed.
+_BEYOND = 1e30
+
 Labels = dict[str, str]
 
 
@@ -31,18 +35,14 @@ class Scrape:
     def __init__(self, text: str, at: float) -> None:
         self.at = at
         self._samples: dict[str, list[tuple[Labels, float]]] = {}
-        for line in text.splitlines():
+        for line in text.split("\n"):  # a label may have what else ends lines
             if not line.startswith("ember_"):
                 continue
-            found = _SAMPLE.match(line)
-            if found is None:
+            sample = _sample(line)
+            if sample is None:
                 raise CannotScrape(f"no line of metrics: {line[:80]!r}")
-            name, labels, value = found.groups()
-            try:
-                sample = ({k: _unescape(v) for k, v in _LABEL.findall(labels or "")}, float(value))
-            except ValueError:
-                raise CannotScrape(f"no line of metrics: {line[:80]!r}") from None
-            self._samples.setdefault(name, []).append(sample)
+            name, labels, value = sample
+            self._samples.setdefault(name, []).append((labels, value))
 
     def all(self, name: str) -> Iterator[tuple[Labels, float]]:
         """The samples of a name; none where the page does not have it."""
@@ -108,6 +108,21 @@ class Source:
                 "give the URL of the page, such as http://127.0.0.1:8000/metrics"
             )
         return scrape
+
+
+def _sample(line: str) -> tuple[str, Labels, float] | None:
+    """Name, labels and value of a line; None where it is none that Ember writes."""
+    found = _SAMPLE.match(line)
+    if found is None:
+        return None
+    labels = {name: _unescape(text) for name, text in _LABEL.findall(found[2] or "")}
+    try:
+        value, bound = float(found[3]), float(labels.get("le", "0"))
+    except ValueError:
+        return None
+    if not abs(value) < _BEYOND or math.isnan(bound):
+        return None
+    return found[1], labels, value
 
 
 def _unescape(text: str) -> str:
