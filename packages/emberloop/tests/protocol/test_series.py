@@ -71,6 +71,12 @@ def test_a_record_that_was_not_finished_is_not_there() -> None:
     assert [record.label[0] for record in read(memory)] == ["/whole", "/next"]
 
 
+def shorten(words: memoryview) -> None:
+    """One value less: counting would go on in the record behind, or beyond the end."""
+    words[HEADER] -= 1 << 24
+    words[USED] -= 8
+
+
 @pytest.mark.parametrize(
     "break_it",
     [
@@ -78,6 +84,7 @@ def test_a_record_that_was_not_finished_is_not_there() -> None:
         lambda words: words.__setitem__(USED, 1 << 40),
         lambda words: words.__setitem__(HEADER, 0),
         lambda words: words.__setitem__(HEADER, 1 | 0xFFFF << 8),
+        lambda words: shorten(words),
     ],
 )
 def test_what_is_no_area_is_read_as_nothing_and_begun_anew(break_it: object) -> None:
@@ -88,6 +95,17 @@ def test_what_is_no_area_is_read_as_nothing_and_begun_anew(break_it: object) -> 
     assert read(memory) == []
     again = Series(memory)
     assert again.words[0] == MAGIC
+    again.words[again.requests("/y", "GET", 200)] += 1
+    assert [record.label[0] for record in read(memory)] == ["/y"]
+
+
+def test_an_area_whose_reserve_is_taken_is_begun_anew() -> None:
+    memory = area()
+    words = Series(memory).words
+    words[HEADER] = 9 | len(words) - HEADER - 1 << 24  # a kind of a version that counts more
+    words[USED] = memory.nbytes
+    assert len(read(memory)) == 1
+    again = Series(memory)
     again.words[again.requests("/y", "GET", 200)] += 1
     assert [record.label[0] for record in read(memory)] == ["/y"]
 

@@ -104,7 +104,10 @@ class Series:
 
     def _index(self) -> bool:
         try:
+            shared = (self.area.nbytes - _RESERVE) // _WORD
             for at, record in _records(self.words):
+                if at + len(record.values) > shared and record.label[0] != OTHER:
+                    raise ValueError("the reserve is taken")
                 self._known[record.kind, record.label] = at
         except ValueError:
             self._known.clear()
@@ -162,7 +165,7 @@ def _records(words: memoryview) -> Iterator[tuple[int, Record]]:
         head = words[at]
         kind, size, count = head & 0xFF, head >> 8 & 0xFFFF, head >> 24
         values = at + 1 + -(-size // _WORD)
-        if not kind or values + count > end:
+        if not kind or values + count > end or VALUES.get(kind, count) != count:
             raise ValueError(f"no record at {at}")
         text = bytes(area[(at + 1) * _WORD : (at + 1) * _WORD + size]).decode("utf-8", "replace")
         numbers = tuple(words[values + i] for i in range(count))
