@@ -1,95 +1,67 @@
-"""`python -m fuzz`: SECONDS=60, SEED= for a run that can be repeated."""
+"""`python -m fuzz [http] [fields] [shared] [tls]`: all of them unless some are named.
+
+SECONDS=60 for all together, of which half are for http; SEED= for a run that can be repeated.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 
-from fuzz.engine import Finding, Fuzzer
-from fuzz.generate import Generator
-from fuzz.kept import KeptFuzzer, aimed
-from tests.conformance.corpus import CASES, read_cases, write_request
+from fuzz import fields, http, shared, tls
+from fuzz.engine import Finding
 
-GREEN, RED, DIM, OFF = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
-if not sys.stdout.isatty() and not os.environ.get("FORCE_COLOR"):
-    GREEN = RED = DIM = OFF = ""
+TARGETS = ("http", "fields", "shared", "tls")
 
 
-async def main() -> int:
+def main(names: list[str]) -> int:
     """Fuzz until the time is up or something is found; the exit status."""
+    unknown = sorted(set(names) - set(TARGETS))
+    if unknown:
+        print(f"python -m fuzz: no target {unknown[0]!r}; there are {', '.join(TARGETS)}")
+        return 2
+    chosen = [target for target in TARGETS if target in names or not names]
     seconds = float(os.environ.get("SECONDS", "60"))
     seed = int(os.environ.get("SEED") or time.time_ns() % 1_000_000_007)
-    corpus = [case.data for case in read_cases()]
-    generator = Generator(seed, corpus)
-    fuzzer, keeper = Fuzzer(), KeptFuzzer()
-    # A line for every refusal is not what this is about.
-    logging.getLogger("ember.protocol").setLevel(logging.CRITICAL)
-    names = " and ".join(build.name for build in fuzzer.builds)
-    print(f"fuzzing {names} against httptools and h11, {seconds:g} s, SEED={seed}")
-    start = shown = time.monotonic()
-    count = 0
-    for data in corpus:
-        await check(fuzzer, data, generator.cuts(data))
-        await check(keeper, aimed(data), generator.cuts(aimed(data)))
-    while (now := time.monotonic()) - start < seconds:
-        data = generator.next()
-        if not await check(fuzzer, data, generator.cuts(data)):
+    print(f"fuzzing {', '.join(chosen)}: {seconds:g} s, SEED={seed}")
+    # A line for everything that a client does wrong is not what this is about.
+    logging.getLogger("ember.protocol").setLevel(logging.ERROR)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    shares = {target: 3.0 if target == "http" else 1.0 for target in chosen}
+    for target in chosen:
+        share = seconds * shares[target] / sum(shares.values())
+        if target == "http":
+            status = asyncio.run(http.run(share, seed))
+            if status:
+                return status
+        elif not told(target, share, seed):
             return 1
-        data = aimed(data)
-        if not await check(keeper, data, generator.cuts(data)):
-            return 1
-        count += 1
-        if now - shown > 1 and GREEN:
-            shown = now
-            rate = count / (now - start)
-            line = f"{count:>8} inputs  {fuzzer.accepted:>8} requests taken  {rate:6.0f}/s"
-            print(
-                f"\r  {GREEN}{line}{OFF}  {DIM}{seconds - now + start:4.0f} s left{OFF} ",
-                end="",
-                flush=True,
-            )
-    print(
-        f"\r{GREEN}nothing found{OFF} in {count} inputs, {fuzzer.accepted} requests taken, "
-        f"{keeper.given} answers given that were kept" + " " * 20
-    )
-    print(f"{DIM}Ember refused, and a peer took:{OFF}")
-    for reason, times in sorted(fuzzer.refusals.items(), key=lambda item: -item[1]):
-        print(f"  {times:>6}  {reason}")
     return 0
 
 
-async def check(fuzzer: Fuzzer | KeptFuzzer, data: bytes, pieces: list[bytes]) -> bool:
-    """Whether the input fits; if not, it is told and saved as a case of the corpus."""
+_RUNS: dict[str, Callable[[float, int], dict[str, int]]] = {
+    "fields": lambda seconds, seed: asyncio.run(fields.run(seconds, seed)),
+    "shared": shared.run,
+    "tls": tls.run,
+}
+
+
+def told(target: str, seconds: float, seed: int) -> bool:
+    """Run it, and print what came out; False when something was found."""
     try:
-        await asyncio.wait_for(fuzzer.check(data, pieces), 10)
+        counts = _RUNS[target](seconds, seed)
     except Finding as finding:
-        print(
-            f"\n{RED}found{OFF}: {finding}\n  input: {data!r}\n  pieces: {[len(p) for p in pieces]}"
-        )
-        print(f"  saved as {save(data, str(finding))}")
+        print(f"{http.RED}found{http.OFF}: {finding}")
         return False
-    except Exception:
-        print(f"\n{RED}crashed{OFF} on {data!r}; saved as {save(data, 'an exception')}")
-        raise
+    print(f"{http.GREEN}{target}: nothing found{http.OFF}")
+    for kind, times in sorted(counts.items()):
+        print(f"  {times:>8}  {kind}")
     return True
 
 
-def save(data: bytes, why: str) -> Path:
-    """Write the input as a document of the corpus; its answer is for a person to decide."""
-    name = hashlib.sha256(data).hexdigest()[:12]
-    path = CASES / f"found_{name}.md"
-    summary = " ".join(why.split())[:300]
-    path.write_text(
-        f"# Found by the fuzzer\n\n{summary}\n\n## Found {name}\n\nRFC 9112 section ?\n\n"
-        f"```http\n{write_request(data)}\n```\n\n```answer\n400\nclosed\n```\n"
-    )
-    return path
-
-
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main(sys.argv[1:]))

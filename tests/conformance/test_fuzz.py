@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from ember._build import PURE
+from ember.protocol import series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import peers
+from fuzz import peers, shared, tls
 from fuzz.engine import Finding, Fuzzer, builds
+from fuzz.fields import FieldsFuzzer
 from fuzz.generate import Generator
 from fuzz.kept import KeptFuzzer, aimed
 from tests.conformance.corpus import read_cases
@@ -105,6 +108,47 @@ def test_kept_answers_are_those_of_the_application_whatever_is_sent(
                 loop.run_until_complete(fuzzer.check(data, [data]))
     finally:
         loop.close()
+
+
+def test_fields_queries_and_forms_are_read_or_refused_whatever_stands_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    fuzzer = FieldsFuzzer(3)
+
+    async def run(rounds: int) -> None:
+        for _ in range(rounds):
+            await fuzzer.check()
+
+    asyncio.run(run(300))
+    kinds = {key.partition(":")[0] for key in fuzzer.counts}
+    assert len(kinds) == 8
+    assert len(fuzzer.counts) > 15, fuzzer.counts
+    monkeypatch.setattr("fuzz.fields.ranges", lambda *_: [(0, 1), (0, 1)])
+    with pytest.raises(Finding, match=r"twice|other bytes|the ranges|ranges: "):
+        asyncio.run(run(1))
+
+
+def test_what_processes_read_of_each_other_is_never_taken_for_what_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fuzzer = shared.SharedFuzzer(4)
+    for _ in range(150):
+        fuzzer.check()
+    assert {"area: begun anew", "lines: words", "page: shown", "page: refused"} < set(fuzzer.counts)
+    # One that goes on with whatever lies there is found.
+    monkeypatch.setattr(series.Series, "_index", lambda self: True)
+    with pytest.raises(Finding, match=r"area|destroyed a record"):
+        shared.run(20, 7)
+
+
+def test_garbage_for_a_tls_server_does_nothing_to_the_next_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sum(tls.run(0, 5).values()) == 25
+    monkeypatch.setattr(tls, "_echo", None)  # a server that fails is found
+    with pytest.raises(Finding, match="an honest client got"):
+        tls.run(0, 6)
 
 
 def test_every_build_takes_part() -> None:
