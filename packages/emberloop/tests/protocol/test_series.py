@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
+import os
+import signal
+import time
 
 import pytest
 from ember.protocol.series import (
@@ -120,3 +124,35 @@ def test_a_duration_belongs_to_the_first_bound_that_is_not_below_it() -> None:
     assert bucket(0.0) == 0
     assert bucket(BOUNDS[0] * 1.001) == 1
     assert bucket(1e9) == len(BOUNDS)
+
+
+def test_of_a_writer_that_is_killed_no_number_is_torn_and_no_sum_goes_down() -> None:
+    memory = area()
+    step = 1 << 32 | 1  # of a torn number the halves differ
+    seen: dict[tuple[str, ...], int] = {}
+    for _ in range(10):
+        writer = os.fork()
+        if writer == 0:
+            try:
+                series = Series(memory)
+                for number in itertools.count():
+                    at = series.requests(f"/{number % 50}/{os.getpid()}", "GET", 200)
+                    series.words[at] += step
+                    series.words[at + 1] += step
+            finally:
+                os._exit(1)
+        try:
+            looks, until = 0, time.monotonic() + 0.02
+            while looks < 5 or time.monotonic() < until:
+                looks += 1
+                now = {record.label: record.values for record in read(memory)}
+                for label, values in now.items():
+                    assert all(value >> 32 == value & 0xFFFFFFFF for value in values), values
+                    assert values[0] >= seen.get(label, 0)
+                assert seen.keys() <= now.keys()
+                seen = {label: values[0] for label, values in now.items()}
+        finally:
+            os.kill(writer, signal.SIGKILL)
+            os.waitpid(writer, 0)
+    assert len(seen) > 50
+    assert sum(seen.values()) > 10 * step
