@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test test-loop test-all check fix bench bench-peers fuzz docs clean
+.PHONY: help setup build serve test test-loop test-all check fix bench bench-peers fuzz sanitize docs clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' Makefile
@@ -45,8 +45,11 @@ bench: build ## about five minutes: memory-fed core, then HTTP beside the C floo
 bench-peers: build ## the long one: beside the other servers
 	@$(BIN)/python -m bench --peers $(ARGS)
 
-fuzz: build ## differential fuzzing of the parser (SECONDS=60)
+fuzz: build ## fuzz all that reads bytes (SECONDS=60); ARGS="http fields shared tls" chooses
 	@$(BIN)/python -m fuzz $(ARGS)
+
+sanitize: build ## the compiled code under AddressSanitizer and UBSan, in build/sanitize
+	@VENV="$(VENV)" scripts/sanitize $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build packages/*/build packages/*/src/*.egg-info
