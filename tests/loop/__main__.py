@@ -17,6 +17,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support.interrupts import heed_interrupts
+
 MODULES = [
     "test_base_events",
     "test_buffered_proto",
@@ -104,6 +106,7 @@ def compare(stock: Outcomes, ours: Outcomes) -> dict[str, str]:
 
 
 def main() -> int:
+    heed_interrupts()
     parser = argparse.ArgumentParser(prog="python -m tests.loop", description=__doc__)
     parser.add_argument("--backend", choices=BACKENDS, action="append")
     parser.add_argument("--module", action="append", metavar="NAME")

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from ember.protocol import MemoryConnection
 
+from tests.support.interrupts import heed_interrupts
 from tests.support.server import Running, ServeFixture
+
+
+def pytest_configure() -> None:
+    """Before anything is started."""
+    heed_interrupts()
 
 
 @pytest.fixture
