@@ -13,6 +13,7 @@ TITLES = {
     "again": "not watched, once more: the noise of this run",
     "metrics": "metrics",
     "log": "access log to a file",
+    "pipe": "access log to standard output, a pipe",
     "both": "metrics and access log",
 }
 

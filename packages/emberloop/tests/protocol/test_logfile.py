@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,50 @@ def test_a_reader_that_stands_still_costs_whole_lines_and_one_warning(
         caplog.clear()
         file.write(line)
         assert drain(reading) == line
+    finally:
+        file.close()
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can make a pipe larger")
+def test_a_pipe_takes_what_a_busy_server_writes_at_once() -> None:
+    reading, writing = os.pipe()
+    file = LogFile(writing)
+    line = b"x" * 999 + b"\n"
+    try:
+        file.write(line * 300)
+        assert file.waiting == 0
+        assert drain(reading) == line * 300
+    finally:
+        file.close()
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can make a pipe larger")
+def test_a_pipe_that_may_not_grow_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    real = fcntl.fcntl
+
+    def refused(fd: int, what: int, *more: int) -> int:
+        if what == fcntl.F_SETPIPE_SZ:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return real(fd, what, *more)
+
+    monkeypatch.setattr(fcntl, "fcntl", refused)
+    reading, writing = os.pipe()
+    file = LogFile(writing)
+    line = b"x" * 999 + b"\n"
+    try:
+        file.write(line * 300)
+        assert file.waiting
+        got = b""
+        while file.waiting:
+            got += drain(reading)
+            file.retry()
+        assert got + drain(reading) == line * 300
     finally:
         file.close()
         os.close(reading)

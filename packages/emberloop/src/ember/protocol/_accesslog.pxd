@@ -1,6 +1,7 @@
 # Lines of the access log, composed where they wait to be written: see _accesslog.pyx.
 from libc.stdint cimport uint32_t
 
+from ember.protocol._observer cimport Peer
 from ember.protocol._request cimport Request
 
 cdef enum:
@@ -30,7 +31,7 @@ cdef class AccessLog:
     cdef int attach(self, object loop) except -1
     # `ended` < 0: when the turn ends that began at `began`. `identity`: of a refused request, which
     # is None.
-    cdef int line(self, Request request, object client, bytes route, int status, Py_ssize_t sent,
+    cdef int line(self, Request request, Peer peer, bytes route, int status, Py_ssize_t sent,
                   double began, double ended, bint aborted, str identity) except -1
     cdef char *put_time(self, char *to, double began) noexcept
     cdef void close_lines(self, double ended) noexcept

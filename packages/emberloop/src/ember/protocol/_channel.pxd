@@ -1,5 +1,5 @@
 # What one connection sends, how it ends, how long the peer may take: see _channel.pyx.
-from ember.protocol._observer cimport Observer
+from ember.protocol._observer cimport Observer, Peer
 from ember.protocol._request cimport h1_head
 from ember.protocol._sink cimport Sink
 
@@ -20,6 +20,7 @@ cdef class Channel:
     cdef object dispatch, resumed
     cdef object file_error                  # why the file that is being sent has no rest
     cdef Observer observer                  # told of every exchange; None: nobody is
+    cdef Peer peer_told                     # what it is told of the other end
     cdef Py_ssize_t written
     cdef public bint closing, is_lost, ended, draining, retiring
     cdef bint strict, processing, paused

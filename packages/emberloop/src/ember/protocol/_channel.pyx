@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from libc.math cimport INFINITY
 
+from ember.protocol._observer cimport make_peer
 from ember.protocol._sink cimport FILE_BUSY, FILE_CANNOT, FILE_SENT
 
 from ember.protocol._request cimport H1_CLOSE, H1_KEEP_ALIVE
@@ -93,6 +94,8 @@ cdef class Channel:
         self.observer = getattr(app, "observer", None)
         self.limits = app.limits if limits is None else limits
         self.client = client
+        if self.observer is not None:
+            self.peer_told = make_peer(client)
         self.scheme = scheme
         self.sink = sink
         self.strict = strict_tasks

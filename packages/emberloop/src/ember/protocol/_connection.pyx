@@ -264,7 +264,8 @@ cdef class Connection(Channel):
         h1_reset(head)
         write_kept(self, kept, now, keep, http10, only_head)
         if request is not None:
-            self.observer.done(request, self.client, 200, self.written - mark, began, self.is_lost)
+            self.observer.done(request, self.peer_told, 200, self.written - mark, began,
+                               self.is_lost)
         if not keep:
             self.stop_cleanly()
         return True
@@ -355,7 +356,7 @@ cdef class Connection(Channel):
             self.write(render_error(error, method, identity))
             if self.observer is not None:
                 if exchange is None:
-                    self.observer.refused(self.client, error.status, self.written - mark,
+                    self.observer.refused(self.peer_told, error.status, self.written - mark,
                                           "" if identity is None else identity[0])
                 else:
                     exchange.status = error.status

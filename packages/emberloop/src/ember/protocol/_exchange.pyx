@@ -381,7 +381,7 @@ cdef class Exchange(Task):
             if not self.status:
                 # Nobody is there to answer to; or it is our own fault that there is no answer.
                 self.status = 499 if channel.is_lost and self.cancelled_for != TIMEOUT else 500
-            channel.observer.done(self.request, channel.client, self.status,
+            channel.observer.done(self.request, channel.peer_told, self.status,
                                   channel.written - self.mark, self.began_at, aborted)
         return 0
 

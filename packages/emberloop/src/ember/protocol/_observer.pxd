@@ -2,6 +2,12 @@
 from ember.protocol._request cimport Request
 
 
+cdef class Peer:
+    # Who is at the other end of a connection that is observed; one for each.
+    cdef object client                              # (host, port), or None
+    cdef bytes text                                 # what an access log calls it, once it did
+
+
 cdef class Observer:
     # The loop that the connections are on from now on.
     cdef int attach(self, object loop) except -1
@@ -11,9 +17,10 @@ cdef class Observer:
     cdef double begin(self) except? -1
     # It is over: answered, or `aborted` in the middle. `sent` are all bytes of the answer. Never
     # raises.
-    cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
+    cdef int done(self, Request request, Peer peer, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1
     # One was refused before there was a request. `identity`: its id, or empty. Never raises.
-    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1
+    cdef int refused(self, Peer peer, int status, Py_ssize_t sent, str identity) except -1
 
+cdef Peer make_peer(object client)
 cdef double clock() noexcept

@@ -21,6 +21,16 @@ cdef double clock() noexcept:
     return ember_now()
 
 
+cdef class Peer:
+    pass
+
+
+cdef Peer make_peer(object client):
+    cdef Peer peer = Peer.__new__(Peer)
+    peer.client = client
+    return peer
+
+
 cdef class Observer:
     """Told of every exchange: subclass it, and give the application an `observer`."""
 
@@ -39,18 +49,18 @@ cdef class Observer:
     cdef double begin(self) except? -1:
         return ember_now()
 
-    cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
+    cdef int done(self, Request request, Peer peer, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1:
         try:
-            self.finished(request, client, status, sent, began, ember_now(), aborted)
+            self.finished(request, peer.client, status, sent, began, ember_now(), aborted)
         except Exception:
             log.exception("the observer failed")
         return 0
 
-    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1:
+    cdef int refused(self, Peer peer, int status, Py_ssize_t sent, str identity) except -1:
         cdef double now = ember_now()
         try:
-            self.finished(None, client, status, sent, now, now, False)
+            self.finished(None, peer.client, status, sent, now, now, False)
         except Exception:
             log.exception("the observer failed")
         return 0

@@ -18,7 +18,7 @@ from libc.string cimport memcmp
 from ember.eventloop._handles cimport Runnable
 from ember.eventloop._stream cimport CoreLoop
 from ember.protocol._accesslog cimport MOST_OPEN, AccessLog
-from ember.protocol._observer cimport Observer, clock
+from ember.protocol._observer cimport Observer, Peer, clock
 from ember.protocol._request cimport Request
 
 from ember.protocol.series import (
@@ -198,7 +198,7 @@ cdef class Recorder(Observer):
         durations[2 + at] += 1
         return 0
 
-    cdef int done(self, Request request, object client, int status, Py_ssize_t sent, double began,
+    cdef int done(self, Request request, Peer peer, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1:
         # What began with this turn ends with it: its answer leaves then, and one look at the clock
         # is enough for all of them.
@@ -219,19 +219,19 @@ cdef class Recorder(Observer):
                 self.core.post(self.at_end)
                 self.posted = True
             if self.log is not None:
-                self.log.line(request, client, place.json, status, sent, began, ended, aborted,
+                self.log.line(request, peer, place.json, status, sent, began, ended, aborted,
                               None)
         except Exception:
             log.exception("an exchange could not be recorded")
         return 0
 
-    cdef int refused(self, object client, int status, Py_ssize_t sent, str identity) except -1:
+    cdef int refused(self, Peer peer, int status, Py_ssize_t sent, str identity) except -1:
         cdef double now = clock()
         try:
             if self.words != NULL:
                 self.count(self.refusals, OTHER << 16 | status & 0xFFFF, sent, now, now, False)
             if self.log is not None:
-                self.log.line(None, client, b"null", status, sent, now, now, False, identity)
+                self.log.line(None, peer, b"null", status, sent, now, now, False, identity)
         except Exception:
             log.exception("a refused request could not be recorded")
         return 0

@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +20,26 @@ logger = logging.getLogger("ember.access")
 
 #: Bytes that wait for a descriptor that does not take them.
 KEPT = 1 << 20
+#: Bytes that a pipe is asked to hold.
+PIPE = 1 << 20
 _END = ord("\n")
 #: What a pipe takes whole or not at all, POSIX says; poll() promises room for so much.
 ATOMIC = 512 if not hasattr(select, "PIPE_BUF") else select.PIPE_BUF
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold PIPE bytes: what a busy server writes at once does not fit into the 64 KiB
+    that Linux gives one."""
+    if sys.platform != "linux":
+        return
+    import fcntl
+
+    try:
+        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) < PIPE:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+    except OSError as error:
+        # The user's share of memory for pipes is used up; less is written at once.
+        logger.debug("access log: the pipe stays as small as it is: %s", error.strerror)
 
 
 class LogFile:
@@ -68,6 +86,8 @@ class LogFile:
             return
         self._fd, self._own, self._polled = target, False, False
         mode = os.fstat(target).st_mode
+        if stat.S_ISFIFO(mode):
+            _widen(target)
         if not stat.S_ISREG(mode):
             # O_NONBLOCK belongs to the open file, which others have too (a shell, our own stderr):
             # an open file of our own where /proc gives one, else only as much as poll() promises.

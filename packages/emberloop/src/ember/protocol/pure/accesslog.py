@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ember.protocol.series import Series
 
 #: Bytes of lines that are written at once.
-SIZE = 65536
+SIZE = 262144
 #: Bytes of a path, and of what else comes from outside; the rest is cut.
 LONGEST = 8192
 #: Seconds between two writes: a busy process writes many lines at once, an idle one each at once.
-PAUSE = 0.01
+PAUSE = 0.02
 #: Seconds until what the file did not take is tried again.
 RETRY = 0.25
 
