@@ -38,18 +38,16 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def sdists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The source distributions of the three packages, made where the packages stand."""
+    """The source distributions of the three packages, from a copy: setuptools gathers the files in
+    the package's own folder, where another process of this run may do so too."""
     work = tmp_path_factory.mktemp("sdists")
+    unwanted = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
+    shutil.copytree(ROOT / "packages", work / "packages", symlinks=True, ignore=unwanted)
     made: dict[str, Path] = {}
     for name in ("emberloop", "ember-cache", "ember-api"):
-        metadata = work / f"{name}.metadata"
-        metadata.mkdir()
         done = subprocess.run(
-            [
-                *(sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(metadata)),
-                *("sdist", "--dist-dir", str(work)),
-            ],
-            cwd=ROOT / "packages" / name,
+            [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(work)],
+            cwd=work / "packages" / name,
             env={**os.environ, "EMBER_PURE": "1"},
             capture_output=True,
             text=True,
