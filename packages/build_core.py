@@ -32,10 +32,15 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    flags = ["-O3", "-g1", "-Wno-unreachable-code", "-Wno-unused-function"]
+    # Resident memory: debuggers unwind a C stack by .debug_frame, which is not loaded, and segments
+    # need not begin on pages of their own.
+    flags = ["-O3", "-g1", "-fno-asynchronous-unwind-tables"]
+    flags += ["-Wno-unreachable-code", "-Wno-unused-function"]
+    links = ["-Wl,-z,noseparate-code"]
     sanitize = os.environ.get("EMBER_SANITIZE", "")
     if sanitize:
         flags = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={sanitize}"]
+        links = [f"-fsanitize={sanitize}"]
     modules = [
         Extension(
             ".".join(path.relative_to(SOURCE).with_suffix("").parts),
@@ -43,7 +48,7 @@ def extensions() -> list[Extension]:
             include_dirs=sorted({str(h.parent) for h in SOURCE.rglob("*.h")}),
             depends=[str(h) for h in (*SOURCE.rglob("*.h"), *SOURCE.rglob("*.pxi"))],
             extra_compile_args=flags,
-            extra_link_args=[f"-fsanitize={sanitize}"] if sanitize else [],
+            extra_link_args=links,
         )
         for path in sources
     ]

@@ -6,6 +6,7 @@ import struct
 from weakref import WeakKeyDictionary
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 
 from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
@@ -215,8 +216,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, Py_ssize_t nbytes):
         cdef Connection connection = self._connection
-        cdef unsigned char[::1] view = self._buffer
-        connection.feed(<char *>&view[0], nbytes)
+        connection.feed(<char *>PyMemoryView_GET_BUFFER(self._buffer).buf, nbytes)
 
     def eof_received(self):
         cdef Connection connection = self._connection

@@ -24,7 +24,7 @@ cdef class Place:
 cdef class Recorder(Observer):
     cdef readonly object series
     cdef readonly AccessLog log
-    cdef uint64_t[::1] view
+    cdef object view                # keeps the memory of `words`
     cdef uint64_t *words            # NULL: nothing is counted
     cdef dict places                # by route
     cdef Place refusals             # what was refused before there was a request

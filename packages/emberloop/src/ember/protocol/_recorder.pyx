@@ -10,6 +10,7 @@ import logging
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.dict cimport PyDict_GetItem
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -116,8 +117,9 @@ cdef class Recorder(Observer):
         self.places = {None: make_place(UNMATCHED, None)}
         self.refusals = make_place(REFUSED, None)
         if series is not None:
-            self.view = series.words
-            self.words = &self.view[0]
+            # Our own: whoever releases the other one does not take the memory away.
+            self.view = memoryview(series.words)
+            self.words = <uint64_t *>PyMemoryView_GET_BUFFER(self.view).buf
         if self.log is not None:
             self.log.series = series
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from ember.constants import reason
@@ -56,6 +55,8 @@ def render_error(error: ProtocolError, method: str, identity: Identity | None = 
     # Somewhere else, or a moment later, there may be room.
     field = f"Retry-After: {RETRY_AFTER}\r\n" if error.status == 503 else ""
     if identity is not None:
+        import json  # not before somebody is refused
+
         known, name = identity
         body += f',"request_id":{json.dumps(known)}'
         if name is not None:
