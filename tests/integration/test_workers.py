@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -434,6 +435,128 @@ def test_new_code_that_does_not_import_leaves_the_old_workers(tmp_path: Path, se
     (tmp_path / "main.py").write_text(good)
     service.send(signal.SIGHUP)
     eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    assert service.stop() == 0
+
+
+def versions(service: Service) -> set[int]:
+    """Of the programs that the workers run: as many answers as make it sure that each gave one."""
+    pids = service.ready()
+    found: dict[int, int] = {}
+    while found.keys() != pids:
+        answer = service.get()
+        found[answer["pid"]] = answer["version"]
+    return set(found.values())
+
+
+def put(folder: Path, version: int) -> None:
+    """This version of the program on the disk."""
+    text = (folder / "main.py").read_text()
+    (folder / "main.py").write_text(re.sub(r'"version": \d', f'"version": {version}', text))
+
+
+def test_who_dies_after_a_reload_is_replaced_by_the_new_program(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path)
+    service = serve("--workers", "3")
+    old = service.ready()
+    put(tmp_path, 2)
+    service.send(signal.SIGHUP)
+    eventually(lambda: not service.ready() & old and len(service.ready()) == 3, DEADLINE)
+    for _ in range(2):
+        victim = service.get()["pid"]
+        os.kill(victim, signal.SIGKILL)
+        service.wait_for_workers(3, without=victim)
+        assert versions(service) == {2}
+    assert service.stop() == 0
+    assert "was changed" not in service.text
+
+
+def test_before_any_reload_the_old_program_is_what_replaces_it(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path)
+    service = serve("--workers", "2")
+    put(tmp_path, 2)
+    victim = service.get()["pid"]
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_workers(2, without=victim)
+    assert versions(service) == {1}
+    assert service.stop() == 0
+
+
+def test_a_program_that_changed_after_the_reload_is_run_by_all_or_by_none(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path)
+    service = serve("--workers", "3")
+    old = service.ready()
+    put(tmp_path, 2)
+    service.send(signal.SIGHUP)
+    eventually(lambda: not service.ready() & old and len(service.ready()) == 3, DEADLINE)
+    second = service.ready()
+    put(tmp_path, 3)
+    assert versions(service) == {2}
+    os.kill(victim := min(second), signal.SIGKILL)
+    line = service.wait_for("was changed after the last reload")
+    assert f"{tmp_path / 'main.py'}" in line
+    eventually(lambda: not service.ready() & second and len(service.ready()) == 3, DEADLINE)
+    assert versions(service) == {3}
+    # That was a reload: who dies now is replaced without another one.
+    os.kill(victim := service.get()["pid"], signal.SIGKILL)
+    service.wait_for_workers(3, without=victim)
+    assert versions(service) == {3}
+    assert service.stop() == 0
+    assert service.text.count("was changed") == 1
+
+
+def test_a_program_that_broke_after_the_reload_leaves_those_who_live(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path)
+    service = serve("--workers", "2")
+    old = service.ready()
+    put(tmp_path, 2)
+    service.send(signal.SIGHUP)
+    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    (tmp_path / "part.py").write_text("import os\n\nos.missing\n")
+    good = (tmp_path / "main.py").read_text()
+    (tmp_path / "main.py").write_text("import part\n" + good)
+    victim, survivor = service.ready()
+    os.kill(victim, signal.SIGKILL)
+    line = service.wait_for("did not start")
+    assert 'module "main" does not import: AttributeError' in line
+    assert "(part.py:3)" in line
+    assert service.ready() == {survivor}
+    assert versions(service) == {2}
+    (tmp_path / "main.py").write_text(good.replace(": 2", ": 3"))
+    eventually(lambda: len(service.ready()) == 2 and survivor not in service.ready(), DEADLINE)
+    assert versions(service) == {3}
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import os\n\nos.missing\n", "AttributeError"),
+        ("def f(:\n", "invalid syntax (part.py:1)"),
+        ("\nimport no_such_module\n", '"no_such_module", which is not installed (part.py:2)'),
+        ("raise SystemExit(0)\n", "ended the process while it was imported"),
+    ],
+)
+def test_new_code_that_fails_names_module_and_line(
+    tmp_path: Path, serve: Serve, text: str, says: str
+) -> None:
+    write(tmp_path)
+    service = serve("--workers", "2")
+    old = service.ready()
+    (tmp_path / "part.py").write_text(text)
+    (tmp_path / "main.py").write_text("import part\n" + (tmp_path / "main.py").read_text())
+    service.send(signal.SIGHUP)
+    line = service.wait_for("the reload was given up, the old workers go on")
+    assert says in line
+    assert "part.py:" in line
+    assert service.ready() == old
     assert service.stop() == 0
 
 

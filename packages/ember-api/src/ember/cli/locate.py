@@ -68,7 +68,9 @@ def _import(name: str) -> ModuleType:
         where = f"{os.path.basename(error.filename or name)}:{error.lineno}"
         raise StartError(f'module "{name}" does not import: {error.msg} ({where})') from error
     except SystemExit as error:
-        raise StartError(f'module "{name}" ended the process while it was imported') from error
+        raise StartError(
+            f'module "{name}" ended the process while it was imported{_where(error)}'
+        ) from error
     except Exception as error:
         raise StartError(
             f'module "{name}" does not import: {type(error).__name__}: {error}{_where(error)}'

@@ -25,18 +25,28 @@ class Order(enum.Enum):
 
 
 class Place:
-    """A slot on the board, the listening sockets, and the line to the supervisor."""
+    """A slot on the board, the listening sockets, and the line to the supervisor.
+
+    `since`: the worker is to run the program as it was then, nanoseconds of the epoch; 0: as it is.
+    """
 
     def __init__(
-        self, board: Board, slot: int, sockets: list[socket.socket], control: socket.socket
+        self,
+        board: Board,
+        slot: int,
+        sockets: list[socket.socket],
+        control: socket.socket,
+        since: int = 0,
     ) -> None:
         self.board = board
         self.slot = slot
         self.sockets = sockets
         self.control = control
+        self.since = since
 
     def say(self, word: str, text: str = "") -> None:
-        """Tell the supervisor: `ready`, `failed`, `recycle` or `stop`, and a line of text."""
+        """Tell the supervisor: `changed`, `ready`, `failed`, `recycle` or `stop`, and a line of
+        text."""
         line = f"@{word} {' '.join(text.split())}\n".encode()
         with contextlib.suppress(OSError):  # the supervisor is gone: soon its end is noticed
             self.control.sendall(line)
@@ -48,7 +58,7 @@ class Place:
         assert board is not None
         for fd in (board, control, *sockets):
             os.set_inheritable(fd, True)
-        numbers = (os.getpid(), self.board.workers, self.slot, board, control, *sockets)
+        numbers = (os.getpid(), self.board.workers, self.slot, self.since, board, control, *sockets)
         return " ".join(map(str, numbers))
 
     @classmethod
@@ -59,12 +69,12 @@ class Place:
         if not numbers or numbers[0] != os.getpid():
             return None
         del os.environ[VARIABLE]
-        _, workers, slot, board, control, *fds = numbers
-        for fd in numbers[3:]:
+        _, workers, slot, since, board, control, *fds = numbers
+        for fd in numbers[4:]:
             os.set_inheritable(fd, False)
         sockets = [socket.socket(fileno=fd) for fd in fds]
         line = socket.socket(fileno=control)
-        return cls(Board(workers, fd=board), slot, sockets, line)
+        return cls(Board(workers, fd=board), slot, sockets, line, since)
 
 
 class Balance:

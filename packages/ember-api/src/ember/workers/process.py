@@ -24,7 +24,8 @@ class WorkerProcess:
         self.slot = slot
         #: which reload it belongs to
         self.generation = generation
-        self.began = time.monotonic()
+        #: nanoseconds of the epoch
+        self.spawned = time.time_ns()
         #: when it said that it serves, and on which loop
         self.ready: float | None = None
         self.loop = ""

@@ -79,8 +79,10 @@ class Supervisor:
         self._signals: list[int] = []
         self._wake: tuple[int, int] = (-1, -1)
         self._stops = 0
-        #: the newest reload, the newest that has a worker that serves, one that failed
+        #: the newest reload, and the newest that has a worker that serves
         self._wanted = self._proven = 0
+        #: when each began, nanoseconds of the epoch
+        self._begun: dict[int, int] = {}
         #: the worker that starts in the place of another
         self._candidate: WorkerProcess | None = None
         self._replaced: WorkerProcess | None = None
@@ -156,8 +158,13 @@ class Supervisor:
         if slot is None:
             return None
 
+        since = 0
+        if self._wanted == self._proven and self._begin_anew is not self._begin:
+            # Who begins after its reload is over must not run what was put there since, alone.
+            since = self._begun.get(generation, 0)
+
         def place(line: socket.socket) -> Place:
-            return Place(self._board, slot.index, self._sockets.sockets, line)
+            return Place(self._board, slot.index, self._sockets.sockets, line, since)
 
         lines = [worker.line for worker in self._workers.values()]
         if self._lifeline is not None:
@@ -187,7 +194,9 @@ class Supervisor:
         if worker.hung_up:
             self._ignore(worker)
         for word, text in said:
-            if word == "ready":
+            if word == "changed":
+                self._moved_on(worker, text)
+            elif word == "ready":
                 worker.ready = time.monotonic()
                 worker.loop = text
                 self._serves(worker)
@@ -197,6 +206,23 @@ class Supervisor:
                 worker.wish = text
             elif word == "stop":
                 self._signals.append(signal.SIGTERM)
+
+    def _moved_on(self, worker: WorkerProcess, file: str) -> None:
+        """It runs a newer program than the others: theirs cannot be had any more."""
+        if worker.generation != self._wanted:
+            return
+        self._reload(worker.spawned)
+        worker.generation = self._wanted
+        logger.warning(
+            "%s: %s was changed after the last reload; all workers are replaced by such that run "
+            "the program as it is now",
+            worker,
+            file,
+        )
+
+    def _reload(self, moment: int) -> None:
+        self._wanted += 1
+        self._begun[self._wanted] = moment
 
     def _serves(self, worker: WorkerProcess) -> None:
         self._proven = max(self._proven, worker.generation)
@@ -245,14 +271,16 @@ class Supervisor:
         lived = time.monotonic() - worker.ready if worker.ready is not None else 0.0
         self._failures = 0 if lived >= HEALTHY else self._failures + 1
         self._wait()
+        what = "has ended" if worker.ready is not None else "did not start"
         if not self._replace:
-            logger.error("%s has ended: %s", worker, reason)
+            logger.error("%s %s: %s", worker, what, reason)
         elif self._failures < 3:
-            logger.error("%s has ended: %s; another one takes its place", worker, reason)
+            logger.error("%s %s: %s; another one takes its place", worker, what, reason)
         else:
             logger.error(
-                "%s has ended: %s; that were %d in a row, the next try is in %g s",
+                "%s %s: %s; that were %d in a row, the next try is in %g s",
                 worker,
+                what,
                 reason,
                 self._failures,
                 self._back_off(),
@@ -303,7 +331,7 @@ class Supervisor:
             if terminal_is_gone():
                 self._stop()
             elif not self._stops:
-                self._wanted += 1
+                self._reload(time.time_ns())
                 logger.info("SIGHUP: the workers are replaced one by one")
         elif number == signal.SIGUSR1:
             from ember.workers.logs import reopen_logs

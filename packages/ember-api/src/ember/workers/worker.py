@@ -270,6 +270,12 @@ class AppServer:
 
     def _say_ready(self, server: Server) -> None:
         if self._place is not None:
+            if self._place.since:
+                from ember.workers.program import changed_since
+
+                changed = changed_since(self._place.since)
+                if changed is not None:
+                    self._place.say("changed", changed)
             self._place.say("ready", self.loop_name)
         elif self.options.startup_message:
             announce(server.addresses, self.options, self.loop_name)
