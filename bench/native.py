@@ -1,4 +1,4 @@
-"""The two C programs, the floor and the load generator: compiled when they are first needed."""
+"""The C programs, the floor and the generators: compiled when they are first needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _FLAGS = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
 def build(name: str) -> Path:
     """Compile `bench/NAME/NAME.c` into the work folder unless that was done; return the program."""
     source, program = HERE / name / f"{name}.c", WORK / name
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+    changed = max(file.stat().st_mtime for file in (source, HERE / "measure.h"))
+    if program.exists() and program.stat().st_mtime > changed:
         return program
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler:

@@ -13,20 +13,11 @@
  * prints one line of JSON; exit status 1 when an answer was wrong or the server closed a connection.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "../measure.h"
 
-enum { EVENTS = 512, MAX_PIDS = 256, SLOTS = 64 * 64 };
+#include <string.h>
+
+enum { EVENTS = 512 };
 
 struct connection {
     int fd, waiting; /* answers still to come of the batch in flight */
@@ -38,58 +29,9 @@ struct connection {
 static char *batch, *body;
 static size_t batch_size, body_size, head_size, in_size;
 static int epoll, depth;
-static uint64_t answers, slots[SLOTS];
+static uint64_t answers;
+static struct histogram latencies;
 static int measuring;
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
-
-static void wrong(const char *why, const char *data, size_t size) {
-    fprintf(stderr, "load: %s: %.*s\n", why, (int)(size < 300 ? size : 300), data);
-    exit(1);
-}
-
-static int64_t clock_ns(clockid_t id) {
-    struct timespec t;
-    if (clock_gettime(id, &t)) return -1;
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static char *read_file(const char *path, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END)) die(path);
-    long length = ftell(file);
-    char *data = malloc((size_t)length + 1);
-    if (length < 0 || !data || fseek(file, 0, SEEK_SET)) die(path);
-    *size = fread(data, 1, (size_t)length, file);
-    if (*size != (size_t)length) die(path);
-    fclose(file);
-    return data;
-}
-
-/* Latencies in a histogram whose slots are within 1/64 of their value. */
-static void record(int64_t ns) {
-    uint64_t value = (uint64_t)ns;
-    int shift = value < 128 ? 0 : 57 - __builtin_clzll(value);
-    size_t slot = (size_t)shift * 64 + (value >> shift);
-    slots[slot < SLOTS ? slot : SLOTS - 1]++;
-}
-
-static double percentile_us(double share) {
-    uint64_t total = 0, seen = 0;
-    for (size_t i = 0; i < SLOTS; i++) total += slots[i];
-    for (size_t i = 0; i < SLOTS; i++) {
-        seen += slots[i];
-        if (seen && (double)seen >= share * (double)total) {
-            /* Inverse of record(): from slot 128 on, the value keeps seven bits and was shifted. */
-            int shift = i < 128 ? 0 : (int)(i / 64) - 1;
-            return (double)((uint64_t)(i - (size_t)shift * 64) << shift) / 1000.0;
-        }
-    }
-    return 0;
-}
 
 static void send_rest(struct connection *c) {
     ssize_t n = send(c->fd, batch + batch_size - c->unsent, c->unsent, MSG_NOSIGNAL);
@@ -139,7 +81,7 @@ static void readable(struct connection *c) {
     if (!c->waiting) {
         if (used != size) wrong("more than was asked for", c->in + used, size - used);
         int64_t now = clock_ns(CLOCK_MONOTONIC);
-        if (measuring) record(now - c->sent_at);
+        if (measuring) record(&latencies, now - c->sent_at);
         c->held = 0;
         send_batch(c, now);
         return;
@@ -171,22 +113,14 @@ static void run_until(int64_t stop) {
     }
 }
 
-static int64_t cpu_of(int count, char **pids) {
-    int64_t sum = 0;
-    for (int i = 0; i < count; i++) {
-        clockid_t id;
-        if (clock_getcpuclockid(atoi(pids[i]), &id)) die("clock_getcpuclockid: a server process is gone");
-        sum += clock_ns(id);
-    }
-    return sum;
-}
+static double us(double share) { return percentile(&latencies, share) / 1000.0; }
 
 int main(int argc, char **argv) {
     if (argc < 8) {
         fprintf(stderr, "usage: load PORT CONNECTIONS DEPTH WARMUP SECONDS REQUEST BODY [PID ...]\n");
         return 2;
     }
-    int port = atoi(argv[1]), count = atoi(argv[2]), yes = 1;
+    int port = atoi(argv[1]), count = atoi(argv[2]);
     double warmup = atof(argv[4]), seconds = atof(argv[5]);
     depth = atoi(argv[3]);
     size_t request_size;
@@ -201,16 +135,12 @@ int main(int argc, char **argv) {
     if (!batch || !all || epoll < 0) die("set-up");
     for (int i = 0; i < depth; i++) memcpy(batch + (size_t)i * request_size, request, request_size);
 
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < count; i++) {
         struct connection *c = &all[i];
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-        c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        c->fd = connected(port);
         c->in = malloc(in_size);
-        if (c->fd < 0 || !c->in || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("connect");
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
+        if (!c->in) die("malloc");
+        watch(epoll, c->fd, c);
     }
     int64_t start = clock_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < count; i++) send_batch(&all[i], start);
@@ -228,6 +158,6 @@ int main(int argc, char **argv) {
     printf("{\"answers\": %llu, \"seconds\": %.6f, \"server_cpu\": %.9f, \"own_cpu\": %.9f, \"p50_us\": %.1f, "
            "\"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
            (unsigned long long)answers, (double)wall / 1e9, (double)cpu / 1e9, (double)own / 1e9,
-           percentile_us(.5), percentile_us(.9), percentile_us(.99), percentile_us(.999), percentile_us(1));
+           us(.5), us(.9), us(.99), us(.999), us(1));
     return 0;
 }

@@ -13,21 +13,12 @@
  * closed a connection.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "../measure.h"
+
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { EVENTS = 512, KINDS = 4, SLOTS = 64 * 64, IN = 1 << 20 };
+enum { EVENTS = 512, KINDS = 4, IN = 1 << 20 };
 
 struct entry {
     uint32_t kind, status, request_size, compared, body_size;
@@ -45,58 +36,14 @@ struct connection {
 static struct entry *entries;
 static size_t count_entries, next_entry;
 static int epoll, measuring;
-static uint64_t slots[KINDS][SLOTS], answers[KINDS], all_answers[KINDS];
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
-
-static void wrong(const char *why, const char *data, size_t size) {
-    fprintf(stderr, "mix: %s: %.*s\n", why, (int)(size < 400 ? size : 400), data);
-    exit(1);
-}
-
-static int64_t clock_ns(clockid_t id) {
-    struct timespec t;
-    if (clock_gettime(id, &t)) return -1;
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-/* Latencies in a histogram whose slots are within 1/64 of their value: as in load.c. */
-static void record(uint64_t *of, int64_t ns) {
-    uint64_t value = (uint64_t)ns;
-    int shift = value < 128 ? 0 : 57 - __builtin_clzll(value);
-    size_t slot = (size_t)shift * 64 + (value >> shift);
-    of[slot < SLOTS ? slot : SLOTS - 1]++;
-}
-
-static double percentile_us(int kind, double share) {
-    uint64_t total = 0, seen = 0;
-    for (size_t i = 0; i < SLOTS; i++)
-        for (int k = 0; k < KINDS; k++)
-            if (kind < 0 || k == kind) total += slots[k][i];
-    for (size_t i = 0; i < SLOTS; i++) {
-        for (int k = 0; k < KINDS; k++)
-            if (kind < 0 || k == kind) seen += slots[k][i];
-        if (seen && (double)seen >= share * (double)total) {
-            int shift = i < 128 ? 0 : (int)(i / 64) - 1;
-            return (double)((uint64_t)(i - (size_t)shift * 64) << shift) / 1000.0;
-        }
-    }
-    return 0;
-}
+static uint64_t answers[KINDS], all_answers[KINDS];
+static struct histogram latencies, by_kind[KINDS];
 
 static void read_script(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (!file) die(path);
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    rewind(file);
-    char *data = malloc((size_t)size + 1), *at = data;
-    entries = calloc((size_t)size / 20 + 1, sizeof *entries);
-    if (!data || !entries || fread(data, 1, (size_t)size, file) != (size_t)size) die(path);
-    fclose(file);
+    size_t size;
+    char *data = read_file(path, &size), *at = data;
+    entries = calloc(size / 20 + 1, sizeof *entries);
+    if (!entries) die("malloc");
     while (at < data + size) {
         struct entry *e = &entries[count_entries++];
         memcpy(e, at, 20);
@@ -144,7 +91,8 @@ static void readable(struct connection *c) {
     all_answers[e->kind]++;
     if (measuring) {
         answers[e->kind]++;
-        record(slots[e->kind], now - c->sent_at);
+        record(&latencies, now - c->sent_at);
+        record(&by_kind[e->kind], now - c->sent_at);
     }
     if (measuring < 2) ask(c, now);
     else c->asked = NULL;
@@ -170,34 +118,20 @@ static void run_until(int64_t stop, struct connection *all, int count, int waiti
     }
 }
 
-static int64_t cpu_of(int count, char **pids) {
-    int64_t sum = 0;
-    for (int i = 0; i < count; i++) {
-        clockid_t id;
-        if (clock_getcpuclockid(atoi(pids[i]), &id)) die("clock_getcpuclockid: a server process is gone");
-        sum += clock_ns(id);
-    }
-    return sum;
-}
-
 int main(int argc, char **argv) {
     if (argc < 6) return fprintf(stderr, "usage: mix PORT CONNECTIONS WARMUP SECONDS SCRIPT [PID ...]\n"), 2;
-    int count = atoi(argv[2]), yes = 1, pids = argc - 6;
+    int count = atoi(argv[2]), pids = argc - 6;
     double warmup = atof(argv[3]), seconds = atof(argv[4]);
     read_script(argv[5]);
     struct connection *all = calloc((size_t)count, sizeof *all);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (!all || count < 1 || epoll < 0) die("set-up");
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < count; i++) {
         struct connection *c = &all[i];
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-        c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        c->fd = connected(atoi(argv[1]));
         c->in = malloc(IN);
-        if (c->fd < 0 || !c->in || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("connect");
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
+        if (!c->in) die("malloc");
+        watch(epoll, c->fd, c);
     }
     int64_t start = clock_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < count; i++) ask(&all[i], start);
@@ -210,8 +144,8 @@ int main(int argc, char **argv) {
     cpu = cpu_of(pids, argv + 6) - cpu;
     uint64_t sum = 0, counted[KINDS];
     for (int k = 0; k < KINDS; k++) sum += counted[k] = answers[k];
-    double p50 = percentile_us(-1, .5), p99 = percentile_us(-1, .99), kinds[KINDS];
-    for (int k = 0; k < KINDS; k++) kinds[k] = percentile_us(k, .5);
+    double p50 = percentile(&latencies, .5) / 1000.0, p99 = percentile(&latencies, .99) / 1000.0, kinds[KINDS];
+    for (int k = 0; k < KINDS; k++) kinds[k] = percentile(&by_kind[k], .5) / 1000.0;
     /* What is in flight is waited for, so that every request that was sent is known to have been answered. */
     measuring = 2;
     run_until(0, all, count, 1);

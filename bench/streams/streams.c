@@ -14,22 +14,13 @@
  * prints one line of JSON; exit status 1 when an answer was none, or a stream ended.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "../measure.h"
 
-enum { EVENTS = 1024, IN = 65536, LINE = 1024, SLOTS = 64 * 64 };
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { EVENTS = 1024, IN = 65536, LINE = 1024 };
 
 struct stream {
     int fd;
@@ -44,46 +35,11 @@ struct stream {
     uint64_t got;
 };
 
-static uint64_t slots[SLOTS], events_seen, lost, disorder, wrong_data;
+static struct histogram lateness;
+static uint64_t events_seen, lost, disorder, wrong_data;
 static const char *text;
 static int epoll, measuring, started;
 static int64_t now_ns;
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
-
-static void wrong(const char *why, const char *data, size_t size) {
-    fprintf(stderr, "streams: %s: %.*s\n", why, (int)(size < 300 ? size : 300), data);
-    exit(1);
-}
-
-static int64_t clock_ns(clockid_t id) {
-    struct timespec t;
-    if (clock_gettime(id, &t)) return -1;
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void record(int64_t ns) {
-    uint64_t value = ns < 0 ? 0 : (uint64_t)ns;
-    int shift = value < 128 ? 0 : 57 - __builtin_clzll(value);
-    size_t slot = (size_t)shift * 64 + (value >> shift);
-    slots[slot < SLOTS ? slot : SLOTS - 1]++;
-}
-
-static double percentile_ms(double share) {
-    uint64_t total = 0, seen = 0;
-    for (size_t i = 0; i < SLOTS; i++) total += slots[i];
-    for (size_t i = 0; i < SLOTS; i++) {
-        seen += slots[i];
-        if (seen && (double)seen >= share * (double)total) {
-            int shift = i < 128 ? 0 : (int)(i / 64) - 1;
-            return (double)((uint64_t)(i - (size_t)shift * 64) << shift) / 1e6;
-        }
-    }
-    return 0;
-}
 
 /* An empty line: the event is whole. */
 static void dispatch(struct stream *s) {
@@ -96,7 +52,7 @@ static void dispatch(struct stream *s) {
         s->got++;
         if (measuring) {
             events_seen++;
-            record(now_ns - s->at);
+            record(&lateness, now_ns - s->at);
         }
     }
     s->id = s->data_n = -1;
@@ -197,25 +153,14 @@ static void run_until(int64_t stop, int want) {
     }
 }
 
-static int64_t cpu_of(int count, char **pids) {
-    int64_t sum = 0;
-    for (int i = 0; i < count; i++) {
-        clockid_t id;
-        if (clock_getcpuclockid(atoi(pids[i]), &id)) die("clock_getcpuclockid: a server process is gone");
-        sum += clock_ns(id);
-    }
-    return sum;
-}
+static double ms(double share) { return percentile(&lateness, share) / 1e6; }
 
 int main(int argc, char **argv) {
     if (argc < 7) return fprintf(stderr, "usage: streams PORT COUNT WARMUP SECONDS REQUEST TEXT [PID ...]\n"), 2;
-    int count = atoi(argv[2]), yes = 1;
+    int count = atoi(argv[2]);
     double warmup = atof(argv[3]), seconds = atof(argv[4]);
-    static char request[65536];
-    FILE *file = fopen(argv[5], "rb");
-    if (!file) die(argv[5]);
-    size_t size = fread(request, 1, sizeof request, file);
-    fclose(file);
+    size_t size;
+    char *request = read_file(argv[5], &size);
     text = argv[6];
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -224,18 +169,13 @@ int main(int argc, char **argv) {
     struct stream *all = calloc((size_t)count, sizeof *all);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (!all || count < 1 || epoll < 0) die("set-up");
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < count; i++) {
         struct stream *s = &all[i];
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = s};
         s->id = s->data_n = s->last = -1;
-        s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&address, sizeof address)) die("connect");
-        setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        s->fd = connected(atoi(argv[1]));
         if (send(s->fd, request, size, MSG_NOSIGNAL) != (ssize_t)size) die("send");
         fcntl(s->fd, F_SETFL, O_NONBLOCK);
-        if (epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &e)) die("epoll_ctl");
+        watch(epoll, s->fd, s);
     }
     run_until(clock_ns(CLOCK_MONOTONIC) + 180000000000LL, count);
     run_until(clock_ns(CLOCK_MONOTONIC) + (int64_t)(warmup * 1e9), 0);
@@ -255,6 +195,6 @@ int main(int argc, char **argv) {
            "\"max_ms\": %.3f}\n",
            count, (unsigned long long)events_seen, (double)wall / 1e9, (double)cpu / 1e9, (unsigned long long)lost,
            (unsigned long long)disorder, (unsigned long long)wrong_data, (unsigned long long)least,
-           (unsigned long long)most, percentile_ms(.5), percentile_ms(.99), percentile_ms(1));
+           (unsigned long long)most, ms(.5), ms(.99), ms(1));
     return 0;
 }
