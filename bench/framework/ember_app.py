@@ -1,17 +1,18 @@
 """Typed bodies, a tree of dependencies, middlewares of every form. Arguments: the port, the build.
 
-`bench/peers/apps/fastapi_typed.py` is the same for FastAPI.
+`bench/peers/apps/typed.py` is what FastAPI is given too.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import pydantic
 from ember import Blueprint, Depends, Ember, Events, Request, Response
 from ember._build import PURE
+
+from bench.peers.apps.typed import create, tree_with
 
 app = Ember()
 
@@ -43,89 +44,8 @@ async def with_structs(new: NewItem) -> Item:
     return Item(71, new.title, new.notes, new.priority, new.done, new.tags)
 
 
-class NewItemModel(pydantic.BaseModel):
-    title: str
-    notes: str
-    priority: int
-    done: bool
-    tags: list[str]
-
-
-class ItemModel(pydantic.BaseModel):
-    id: int
-    title: str
-    notes: str
-    priority: int
-    done: bool
-    tags: list[str]
-
-
-@app.post("/models")
-async def with_models(new: NewItemModel) -> ItemModel:
-    return ItemModel(
-        id=71,
-        title=new.title,
-        notes=new.notes,
-        priority=new.priority,
-        done=new.done,
-        tags=new.tags,
-    )
-
-
-async def settings() -> int:
-    return 1
-
-
-async def clock() -> int:
-    return 1
-
-
-async def connection(settings: Annotated[int, Depends(settings)]) -> int:
-    return settings + 1
-
-
-async def store(settings: Annotated[int, Depends(settings)]) -> int:
-    return settings + 1
-
-
-async def users(
-    connection: Annotated[int, Depends(connection)], store: Annotated[int, Depends(store)]
-) -> int:
-    return connection + store
-
-
-async def tasks(connection: Annotated[int, Depends(connection)]) -> int:
-    return connection + 1
-
-
-async def user(users: Annotated[int, Depends(users)], clock: Annotated[int, Depends(clock)]) -> int:
-    return users + clock
-
-
-async def quota(user: Annotated[int, Depends(user)], store: Annotated[int, Depends(store)]) -> int:
-    return user + store
-
-
-async def audit(user: Annotated[int, Depends(user)], clock: Annotated[int, Depends(clock)]) -> int:
-    return user + clock
-
-
-async def board(
-    tasks: Annotated[int, Depends(tasks)],
-    quota: Annotated[int, Depends(quota)],
-    audit: Annotated[int, Depends(audit)],
-) -> int:
-    return tasks + quota + audit
-
-
-@app.get("/tree")
-async def tree(
-    board: Annotated[int, Depends(board)],
-    user: Annotated[int, Depends(user)],
-    users: Annotated[int, Depends(users)],
-    tasks: Annotated[int, Depends(tasks)],
-) -> str:
-    return str(board + user + users + tasks)
+app.post("/models")(create)
+app.get("/tree")(tree_with(Depends))
 
 
 def wrapping() -> Any:
