@@ -15,46 +15,44 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+NAMES = ("emberloop", "ember-cache", "ember-api")
+
+
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels of the three packages, built from copies, without the compiled core (quick)."""
-    work = tmp_path_factory.mktemp("wheels")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of packages/, links as links: what is built leaves files behind where it is built."""
+    copy = tmp_path_factory.mktemp("repository") / "packages"
+    unwanted = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
+    shutil.copytree(ROOT / "packages", copy, symlinks=True, ignore=unwanted)
+    return copy
+
+
+def build(packages: Path, command: str, folder: Path, pattern: str) -> dict[str, Path]:
+    """What `command` of setup.py makes of each package, without the compiled core (quick)."""
     built: dict[str, Path] = {}
-    for name in ("emberloop", "ember-cache", "ember-api"):
-        copy = work / name
-        unwanted = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
-        shutil.copytree(ROOT / "packages" / name, copy, ignore=unwanted)
+    for name in NAMES:
         done = subprocess.run(
-            [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(work)],
-            cwd=copy,
+            [sys.executable, "setup.py", "-q", command, "--dist-dir", str(folder)],
+            cwd=packages / name,
             env={**os.environ, "EMBER_PURE": "1"},
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        (built[name],) = work.glob(name.replace("-", "_") + "-*.whl")
+        (built[name],) = folder.glob(name.replace("-", "_") + pattern)
     return built
 
 
 @pytest.fixture(scope="module")
-def sdists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The source distributions of the three packages, from a copy: setuptools gathers the files in
-    the package's own folder, where another process of this run may do so too."""
-    work = tmp_path_factory.mktemp("sdists")
-    unwanted = shutil.ignore_patterns("*.so", "*.egg-info", "build", "__pycache__")
-    shutil.copytree(ROOT / "packages", work / "packages", symlinks=True, ignore=unwanted)
-    made: dict[str, Path] = {}
-    for name in ("emberloop", "ember-cache", "ember-api"):
-        done = subprocess.run(
-            [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(work)],
-            cwd=work / "packages" / name,
-            env={**os.environ, "EMBER_PURE": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        (made[name],) = work.glob(name.replace("-", "_") + "-*.tar.gz")
-    return made
+def wheels(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheels of the three packages."""
+    return build(packages, "bdist_wheel", tmp_path_factory.mktemp("wheels"), "-*.whl")
+
+
+@pytest.fixture(scope="module")
+def sdists(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The source distributions of the three packages."""
+    return build(packages, "sdist", tmp_path_factory.mktemp("sdists"), "-*.tar.gz")
 
 
 def wheel_of(sdist: Path, folder: Path, **env: str) -> Path:
@@ -165,7 +163,7 @@ def test_removing_the_framework_leaves_loop_and_cache_working(
     python(tmp_path, "import ember.cache, ember.protocol")
 
 
-@pytest.mark.parametrize("name", ["emberloop", "ember-cache", "ember-api"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_source_distribution_builds_by_itself_what_the_repository_builds(
     name: str, wheels: dict[str, Path], sdists: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -177,7 +175,7 @@ def test_a_source_distribution_builds_by_itself_what_the_repository_builds(
     )
 
 
-@pytest.mark.parametrize("name", ["emberloop", "ember-cache", "ember-api"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_source_distribution_has_all_that_is_compiled(name: str, sdists: dict[str, Path]) -> None:
     import tarfile
 
