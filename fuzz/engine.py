@@ -10,7 +10,7 @@ from typing import Any
 from ember._build import PURE
 from ember.limits import RouteLimits, ServerLimits
 from ember.protocol.pure.memory import MemoryConnection as PureConnection
-from ember.protocol.pure.response import Response as PureResponse
+from ember.response import Response
 
 from fuzz import peers, rules
 from tests.support.answers import Incomplete, Reader
@@ -21,9 +21,8 @@ Summary = tuple[bool, list[tuple[int, Any]]]
 class Echo:
     """Answers with what it saw: method, path, query, body."""
 
-    def __init__(self, response: Callable[..., Any]) -> None:
+    def __init__(self) -> None:
         self.limits = ServerLimits()
-        self.response = response
         self.failures: list[BaseException] = []
         self.methods: list[str] = []
         #: a request was answered without its body
@@ -66,22 +65,19 @@ class Echo:
         status = getattr(error, "status", 500)
         if status == 500:
             self.failures.append(error)
-        return self.response(str(error), status)
+        return Response(str(error), status)
 
 
 class Build:
     """One build of Ember."""
 
-    def __init__(
-        self, name: str, connection: Callable[..., Any], response: Callable[..., Any]
-    ) -> None:
+    def __init__(self, name: str, connection: Callable[..., Any]) -> None:
         self.name = name
         self._connection = connection
-        self._response = response
 
     async def run(self, pieces: Sequence[bytes]) -> Outcome:
         """What this build does with `pieces`."""
-        app = Echo(self._response)
+        app = Echo()
         connection = self._connection(app)
         sent = b""
         try:
@@ -160,12 +156,11 @@ async def settle(connection: Any) -> bytes:
 
 def builds() -> list[Build]:
     """The pure build, and the compiled one where it was built."""
-    found = [Build("pure", PureConnection, PureResponse)]
+    found = [Build("pure", PureConnection)]
     if not PURE:
         from ember.protocol import MemoryConnection
-        from ember.response import Response
 
-        found.append(Build("compiled", MemoryConnection, Response))
+        found.append(Build("compiled", MemoryConnection))
     return found
 
 

@@ -15,7 +15,7 @@ from ember._build import PURE
 from ember.limits import ServerLimits
 from ember.protocol import KeptAnswers, Tally
 from ember.protocol.pure.memory import MemoryConnection as PureConnection
-from ember.protocol.pure.response import Response as PureResponse
+from ember.response import Response
 
 from fuzz.engine import Finding, settle
 
@@ -30,9 +30,8 @@ _REFUSAL = re.compile(rb"HTTP/1\.1 [45]\d\d")
 class Keeper:
     """Answers each target of BODIES with its body; with `keep`, the connection may do it."""
 
-    def __init__(self, response: Callable[..., Any], *, keep: bool) -> None:
+    def __init__(self, *, keep: bool) -> None:
         self.limits = ServerLimits()
-        self.response = response
         self.tally = Tally()
         self.kept_answers = KeptAnswers()
         for target, body in BODIES.items() if keep else ():
@@ -47,22 +46,20 @@ class Keeper:
             assert PURE or kept is not None
 
     def answer(self, body: bytes) -> Any:
-        return self.response(body, 200, {"X-Cache": "HIT", "Age": "0"}, "text/plain")
+        return Response(body, 200, {"X-Cache": "HIT", "Age": "0"}, "text/plain")
 
     def dispatch(self, request: Any) -> object:
         query = f"?{request.query_string}" if request.query_string else ""
         target = request.raw_path.decode("latin-1") + query
         if request.method in ("GET", "HEAD") and target in BODIES:
             return self.answer(BODIES[target])
-        return self.response(
-            f"{request.method} {target}".encode("latin-1"), 200, None, "text/plain"
-        )
+        return Response(f"{request.method} {target}".encode("latin-1"), 200, None, "text/plain")
 
     def into_response(self, request: Any, value: object) -> Any:
         raise TypeError(f"the fuzzer returns responses only, not {type(value).__name__}")
 
     def on_error(self, request: Any, error: BaseException) -> Any:
-        return self.response(str(error).encode(), getattr(error, "status", 500))
+        return Response(str(error).encode(), getattr(error, "status", 500))
 
 
 class KeptFuzzer:
@@ -70,20 +67,17 @@ class KeptFuzzer:
 
     def __init__(self) -> None:
         self.given = 0
-        self._builds: list[tuple[str, Callable[..., Any], Callable[..., Any], bool]] = [
-            ("pure", PureConnection, PureResponse, False)
-        ]
+        self._builds: list[tuple[str, Callable[..., Any], bool]] = [("pure", PureConnection, False)]
         if not PURE:
             from ember.protocol import MemoryConnection
-            from ember.response import Response
 
-            self._builds.append(("compiled", MemoryConnection, Response, False))
-            self._builds.append(("compiled, kept", MemoryConnection, Response, True))
+            self._builds.append(("compiled", MemoryConnection, False))
+            self._builds.append(("compiled, kept", MemoryConnection, True))
 
     async def check(self, data: bytes, pieces: Sequence[bytes]) -> None:
         """Raises `Finding`."""
         for cut in ([data], pieces):
-            outcomes = [(name, await self._run(c, r, k, cut)) for name, c, r, k in self._builds]
+            outcomes = [(name, await self._run(c, k, cut)) for name, c, k in self._builds]
             for one, other in pairwise(outcomes):
                 same = one[1] == other[1]
                 if one[0] == "pure":
@@ -92,13 +86,9 @@ class KeptFuzzer:
                     raise Finding(f"{one} and {other} differ")
 
     async def _run(
-        self,
-        connection: Callable[..., Any],
-        response: Callable[..., Any],
-        keep: bool,
-        pieces: Sequence[bytes],
+        self, connection: Callable[..., Any], keep: bool, pieces: Sequence[bytes]
     ) -> Result:
-        app = Keeper(response, keep=keep)
+        app = Keeper(keep=keep)
         memory = connection(app)
         sent = b""
         try:

@@ -8,6 +8,7 @@ import logging
 import pytest
 from ember._build import PURE
 from ember.protocol import series
+from ember.response import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -101,7 +102,7 @@ def test_kept_answers_are_those_of_the_application_whatever_is_sent(
         loop.run_until_complete(asyncio.wait_for(run(), 50))
         assert PURE or fuzzer.given > 100
         # One that says something else is found.
-        monkeypatch.setattr("fuzz.kept.Keeper.answer", lambda self, body: self.response(body[1:]))
+        monkeypatch.setattr("fuzz.kept.Keeper.answer", lambda self, body: Response(body[1:]))
         if not PURE:
             data = b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n"
             with pytest.raises((Finding, AssertionError)):

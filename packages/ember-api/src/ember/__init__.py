@@ -10,10 +10,8 @@ from pkgutil import extend_path
 
 __path__ = extend_path(__path__, __name__)
 
-from ember._build import ASKED_PURE, prefer_source
-
-if ASKED_PURE:
-    prefer_source()
+# First of all: it decides where the other modules come from.
+from ember import _build as _build
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

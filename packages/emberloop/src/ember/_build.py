@@ -51,7 +51,11 @@ class _SourceFirst:
 
 
 def prefer_source() -> None:
-    """Take every later import below `ember` from source. Called once, when `EMBER_PURE` asks."""
+    """Take every later import below `ember` from source, of all three distributions."""
     finders: list[object] = sys.meta_path  # type: ignore[assignment]
     if _SourceFirst not in finders:
         finders.insert(0, _SourceFirst)
+
+
+if ASKED_PURE:
+    prefer_source()

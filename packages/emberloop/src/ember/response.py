@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from ember._build import PURE
 from ember._json import dumps
 from ember.constants import REASONS, reason
+from ember.protocol._response import Response as Response
 
 TYPE_CHECKING = False
-if TYPE_CHECKING or PURE:
-    from ember.protocol.pure.response import Response as Response
-else:
-    from ember.protocol._response import Response
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Mapping
 
@@ -83,9 +79,8 @@ class StreamingResponse(Response):
     """Sends what an async or sync iterable of bytes or str yields, as it comes.
 
     A slow reader pauses the iterable; it is closed when the client leaves. A sync iterable other
-    than a
-    list or tuple runs in the thread pool. An error in it breaks the message, so that the client
-    sees that it is not whole.
+    than a list or tuple runs in the thread pool. An error in it breaks the message, so that the
+    client sees that it is not whole.
     """
 
     def __init__(
@@ -163,8 +158,8 @@ _URL_SAFE = frozenset(
 
 def quote_url(url: str) -> str:
     """`url` with everything that RFC 3986 does not allow percent-encoded as UTF-8. Raises
-    `ValueError`
-    for control characters: a line break in a URL is an attack or a mistake, never a wish."""
+    `ValueError` for control characters: a line break in a URL is an attack or a mistake, never a
+    wish."""
     if not isinstance(url, str):
         raise TypeError(f"url: expected str, got {type(url).__name__}")
     out = []

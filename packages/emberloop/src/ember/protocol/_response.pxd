@@ -1,4 +1,6 @@
-# An answer as data: see _response.pyx.
+# cython: language_level=3
+# No variables of _response.py: every module that cimports from here would look them up.
+
 
 cdef class Response:
     cdef dict __dict__
@@ -9,3 +11,8 @@ cdef class Response:
     cdef public object _headers
     cdef public object _shared          # fields that other answers have too, unless `_headers` is
     cdef public object _content_type
+
+
+cdef Response _filled(
+    Response response, bytes body, int status_code, object content_type, object shared
+)

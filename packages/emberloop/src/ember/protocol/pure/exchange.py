@@ -8,11 +8,11 @@ import logging
 import sys
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
+from ember.protocol._response import Response
 from ember.protocol.pure.deadlines import NEVER
 from ember.protocol.pure.intake import Intake
 from ember.protocol.pure.render import render_head
 from ember.protocol.pure.request import Request, too_large
-from ember.protocol.pure.response import Response
 from ember.protocol.pure.streaming import send_stream
 
 TYPE_CHECKING = False

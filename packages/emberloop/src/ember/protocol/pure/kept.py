@@ -6,7 +6,7 @@ from ember.protocol.pure.render import render_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.protocol.pure.response import Response
+    from ember.protocol._response import Response
 
 #: Bytes of a head that the compiled connection writes in one piece with a body.
 _LONGEST = 4096

@@ -9,7 +9,7 @@ from ember.protocol.pure.headers import CONNECTION_FIELDS, check_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.protocol.pure.response import Response
+    from ember.protocol._response import Response
 
 STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in REASONS.items()

@@ -1,4 +1,5 @@
-"""`Response`: data that the connection encodes and sends."""
+"""`Response`: data that the connection encodes and sends. Compiled with the types of
+`_response.pxd`."""
 
 from __future__ import annotations
 
@@ -9,9 +10,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
     from datetime import datetime
-    from typing import Literal, Self
+    from typing import Literal, Self, TypeVar
 
     from ember.protocol.pure.headers import HeadersInit
+
+    AnyResponse = TypeVar("AnyResponse", bound="Response")
+
+
+_TEXT, _BINARY = "text/plain; charset=utf-8", "application/octet-stream"
+#: What may be sent as Content-Type for what was given: it is nearly always one of a few. Of those
+#: that were looked at so many are kept.
+_KINDS: dict[str, str] = {}
+_KINDS_KEPT = 128
 
 
 class Response:
@@ -19,9 +29,8 @@ class Response:
 
     `content`: bytes, or str which is sent as UTF-8. `content_type` defaults to
     `application/octet-stream` for bytes, `text/plain; charset=utf-8` for str, none when empty.
-    `status_code`: 200 to 599. Raises `ValueError` for another status and for headers that RFC
-    9110 does
-    not allow. Content-Length, Transfer-Encoding, Connection and Date belong to the connection.
+    `status_code`: 200 to 599. Raises `ValueError` for another status and for headers that RFC 9110
+    does not allow. Content-Length, Transfer-Encoding, Connection and Date belong to the connection.
     """
 
     __slots__ = (
@@ -50,12 +59,15 @@ class Response:
         if not isinstance(status_code, int) or not 200 <= status_code <= 599:
             raise ValueError(f"status_code={status_code!r}: expected a number from 200 to 599")
         default: str | None = None
-        if isinstance(content, str):
-            default = "text/plain; charset=utf-8"
-            self.body = content.encode()
-        elif isinstance(content, bytes | bytearray | memoryview):
+        if type(content) is bytes:
+            self.body = content
+            default = _BINARY if content else None
+        elif isinstance(content, str):
+            self.body = str(content).encode()
+            default = _TEXT
+        elif isinstance(content, (bytes, bytearray, memoryview)):
             self.body = bytes(content)
-            default = "application/octet-stream" if self.body else None
+            default = _BINARY if self.body else None
         else:
             raise TypeError(
                 f"content: expected bytes or str, got {type(content).__name__}; "
@@ -63,9 +75,11 @@ class Response:
             )
         self.status_code = int(status_code)
         self.stream = None
-        self._headers: MutableHeaders | None = None if headers is None else MutableHeaders(headers)
+        self._headers: MutableHeaders | None = None
         self._shared: MutableHeaders | None = None
-        self._content_type: str | None = None
+        self._content_type: str | None
+        if headers is not None:
+            self._headers = MutableHeaders(headers)
         if content_type is not None:
             self.content_type = content_type
         elif self._headers is not None and "content-type" in self._headers:
@@ -77,14 +91,7 @@ class Response:
     def trusted(cls, body: bytes, status_code: int, content_type: str | None) -> Self:
         """`Response(body, status_code, None, content_type)` without its checks: for a framework
         that knows its arguments to be right."""
-        response = cls.__new__(cls)
-        response.body = body
-        response.status_code = status_code
-        response.stream = None
-        response._headers = None
-        response._shared = None
-        response._content_type = content_type
-        return response
+        return _filled(cls.__new__(cls), body, status_code, content_type, None)
 
     @classmethod
     def sharing(
@@ -92,9 +99,7 @@ class Response:
     ) -> Self:
         """`trusted` with fields that many answers have: who asks for them gets a copy, so they are
         encoded once. Nobody may change `headers` any more."""
-        response = cls.trusted(body, status_code, content_type)
-        response._shared = headers
-        return response
+        return _filled(cls.__new__(cls), body, status_code, content_type, headers)
 
     @property
     def headers(self) -> MutableHeaders:
@@ -113,7 +118,14 @@ class Response:
 
     @content_type.setter
     def content_type(self, value: str | None) -> None:
-        self._content_type = None if value is None else check_value("Content-Type", value)
+        if value is None or type(value) is not str:
+            self._content_type = None if value is None else check_value("Content-Type", value)
+        elif value in _KINDS:
+            self._content_type = _KINDS[value]
+        else:
+            kind = self._content_type = check_value("Content-Type", value)
+            if len(_KINDS) < _KINDS_KEPT:
+                _KINDS[value] = kind
 
     def set_cookie(
         self,
@@ -174,3 +186,19 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status_code}>"
+
+
+def _filled(
+    response: AnyResponse,
+    body: bytes,
+    status_code: int,
+    content_type: str | None,
+    shared: MutableHeaders | None,
+) -> AnyResponse:
+    response.body = body
+    response.status_code = status_code
+    response.stream = None
+    response._headers = None
+    response._shared = shared
+    response._content_type = content_type
+    return response
