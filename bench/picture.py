@@ -10,7 +10,7 @@ from bench.http.run import FLOOR
 from bench.parts import measured
 
 WIDTH, LEFT, RIGHT, ROW, BAR = 880, 190, 150, 26, 16
-_STYLE = """
+STYLE = """
   text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #24292f; }
   .title { font-size: 18px; font-weight: 600; } .head { font-size: 14px; font-weight: 600; }
   .small { font-size: 11.5px; fill: #656d76; } .ours { font-weight: 600; }
@@ -103,6 +103,6 @@ def draw(results: dict[str, Any]) -> str | None:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="CPU time per request">\n'
-        f"<style>{_STYLE}</style>\n"
+        f"<style>{STYLE}</style>\n"
         f'<rect width="{WIDTH}" height="{height}" class="back"/>\n{body}\n</svg>\n'
     )

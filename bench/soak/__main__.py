@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -21,6 +20,8 @@ from pathlib import Path
 
 from bench import show
 from bench.process import descendants, free_port
+from bench.soak import report
+from bench.soak.report import slope
 from bench.soak.traffic import Traffic
 
 #: Seconds between two looks at the memory.
@@ -39,14 +40,6 @@ def rss(pid: int) -> float:
         )
     except OSError:
         return 0.0
-
-
-def slope(points: list[tuple[float, float]]) -> float:
-    """KiB a minute of the second half of the points, by least squares."""
-    half = points[len(points) // 2 :]
-    if len(half) < 3:
-        return 0.0
-    return statistics.linear_regression([t / 60 for t, _ in half], [y for _, y in half]).slope
 
 
 def scrape(port: int) -> str:
@@ -197,6 +190,20 @@ class Soak:
             first, last_seen = points[0][1], points[-1][1]
             change = f"{slopes.get(pid, 0):+.1f} a minute"
             show.note(f"worker {pid}: {first:,.0f} KiB first, {last_seen:,.0f} last, {change}")
+        seconds = self.options.minutes * 60
+        report.write(
+            rows,
+            dict(traffic.faults),
+            dict(self.memory),
+            longest,
+            seconds=seconds,
+            disturbed=seconds / 4,
+            described=(
+                f"{self.options.minutes:g} minutes, {self.options.workers} workers, "
+                f"{self.options.polite} well-behaved clients and {self.options.rude} others, "
+                f"seed {self.options.seed}"
+            ),
+        )
         if tracebacks:
             at = log.index("Traceback (most recent call last)")
             show.note(log[max(0, at - 500) : at + 3000])
