@@ -354,6 +354,30 @@ def test_readiness_goes_before_the_server_does(tmp_path: Path, serve: Serve, wor
     assert service.stop() == 0  # the second time: at once
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_workers_on_the_loops_of_others_drain_too(tmp_path: Path, serve: Serve, loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with sqlite3.connect(tmp_path / "test.db") as db:
+        db.execute("create table log (what)")
+    write(tmp_path, IN_FLIGHT)
+    service = serve("--workers", "2", "--loop", loop)
+    assert f"{loop} loop" in service.text
+    old = service.ready()
+    service.send(signal.SIGHUP)
+    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    connection = service.connect()
+    connection.request("GET", "/late")
+    service.wait_for("inside")
+    service.send(signal.SIGTERM)
+    assert connection.getresponse().read() == b"kept"
+    connection.close()
+    assert service.wait() == 0
+    db.close()
+    assert "Traceback" not in service.text
+    assert "was to end, but" not in service.text
+
+
 # -- replacing --------------------------------------------------------------------------------
 
 NEW = """

@@ -162,10 +162,10 @@ class Server:
     def _stop_listening(self) -> None:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
-            if type(loop) is asyncio.SelectorEventLoop:
+            if isinstance(listener, asyncio.Server) and type(loop) is asyncio.SelectorEventLoop:
                 # Closed at once, stock asyncio forgets a connection that it has accepted in this
                 # very turn, its socket open. So: accept no more, close when that one has arrived.
-                for sock in listener.sockets:  # type: ignore[attr-defined]
+                for sock in listener.sockets:
                     loop.remove_reader(sock.fileno())
                 loop.call_soon(loop.call_soon, listener.close)
             else:
