@@ -55,7 +55,8 @@ class Ember(Observed, Serving, Blueprint):
       "json" or "color" for one of these; anything else is the path of a file, as JSON.
     - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
     - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
-    - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed.
+    - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed; "unix": of
+      who comes by a unix socket.
     - `compression`: compress the answers as clients like it; True, or CompressionMiddleware(...).
 
     Raises TypeError for an argument of the wrong type.

@@ -40,3 +40,15 @@ def test_the_client_is_who_trusted_proxies_say(
     trusted: tuple[str, ...], headers: dict[str, str], expected: str
 ) -> None:
     assert client_ip(("10.0.0.1", 5), Headers(headers), trusted) == expected
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [((), None), (("127.0.0.1",), None), (("unix",), "1.1.1.1"), (("*",), "6.6.6.6")],
+)
+def test_who_comes_by_a_unix_socket_is_trusted_by_that_name(
+    trusted: tuple[str, ...], expected: str | None
+) -> None:
+    fields = Headers({"X-Forwarded-For": "6.6.6.6, 1.1.1.1"})
+    assert client_ip(None, fields, trusted) == expected
+    assert client_ip(("10.0.0.1", 5), fields, ("unix",)) == "10.0.0.1"

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 def client_ip(
     client: tuple[str, int] | None, headers: Headers, trusted: Collection[str]
 ) -> str | None:
-    """The address of the client: the peer itself, unless it is in `trusted` (addresses, or "*").
+    """The address of the client: the peer itself, unless it is in `trusted` (addresses, "unix" for
+    who comes by a unix socket, or "*").
 
     The lists are read from the right, where the nearest proxy writes: the first address that is no
     trusted proxy is the client. `Forwarded` counts before `X-Forwarded-For`.
     """
     peer = client[0] if client is not None else None
     everyone = "*" in trusted
-    if not trusted or not (everyone or peer in trusted):
+    if not trusted or not (everyone or (peer or "unix") in trusted):
         return peer
     hops = _forwarded(headers) or _x_forwarded_for(headers)
     for hop in reversed(hops):
