@@ -279,16 +279,16 @@ def test_routes_without_a_request_are_left_out_and_the_slowest_is_first() -> Non
     assert "> 100.0 ms" in tables(figures, "http://x/metrics", Style(sys.stdout))
 
 
-def test_the_rate_of_a_worker_is_that_between_its_heartbeats() -> None:
+def test_the_rate_of_a_worker_is_that_between_the_looks() -> None:
     before = Scrape(BASE + worker(7, 100, 5.0, 0.5), 10.0)
-    figures = difference(before, Scrape(BASE + worker(7, 300, 6.0, 0.5), 12.0))
+    figures = difference(before, Scrape(BASE + worker(7, 300, 6.0, 1.5), 12.0))
     (found,) = figures.workers
     assert (found.pid, found.state) == (7, "ready")
     assert (found.rate, found.cpu) == (100, 0.5)
-    figures = difference(before, Scrape(BASE + worker(7, 300, 6.0, 1.5), 12.0))
-    assert figures.workers[0].rate == 200
     figures = difference(before, Scrape(BASE + worker(7, 100, 6.0, 0.9), 10.4))
-    assert figures.workers[0].rate is None
+    assert figures.workers[0].rate == 0
+    figures = difference(Scrape(BASE, 0.0), Scrape(BASE + worker(7, 10, 6.0, 0.9), 5.0))
+    assert figures.workers[0].rate is None, "it was not there before"
 
 
 def test_of_a_worker_that_is_new_the_cpu_time_is_not_known() -> None:

@@ -150,7 +150,7 @@ def _workers(out: Page, board: Board) -> None:
             "ember_worker_requests_total",
             "counter",
             "Its requests, its predecessors' included.",
-            [s.requests for s in live],
+            [_finished(board.area(s.index)) for s in live],
         ),
         (
             "ember_worker_uptime_seconds",
@@ -182,6 +182,11 @@ def _workers(out: Page, board: Board) -> None:
     )
     oldest = max((now - slot.started for slot in live), default=0) / 1e9
     _process(out, processes, oldest)
+
+
+def _finished(area: memoryview) -> int:
+    """Requests that are over; what the slot itself says is as old as its heartbeat."""
+    return sum(record.values[0] for record in read(area) if record.kind == REQUESTS)
 
 
 def _name(slot: Slot) -> dict[str, str]:

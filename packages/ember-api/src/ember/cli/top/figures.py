@@ -14,9 +14,6 @@ _CACHE = "ember_cache_requests_total"
 #: Outcomes that needed no handler, and those that could have been one of these.
 _HITS, _LOOKED = ("hit", "stale"), ("hit", "stale", "miss")
 
-#: Heartbeats that are no further apart, as seen from here, are the same one (seconds).
-_SAME_BEAT = 0.05
-
 Bounds = dict[float, float]
 
 
@@ -201,18 +198,12 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
             "heartbeat_age_seconds",
         )
     )
-    earlier = _by_worker(before.all("ember_worker_heartbeat_age_seconds"))
+    known = _by_worker(before.all("ember_worker_requests_total"))
     found = []
     for labels, _ in after.all("ember_worker_info"):
         name, pid = labels.get("worker", ""), labels.get("pid", "")
         # The CPU time is that of one process: of a new one it says nothing about this interval.
         same = pids.get(name) == pid and name in cpu
-        # A worker says once a second how many requests it has had, with its heartbeat: the rate is
-        # that between two heartbeats, and unknown where none came.
-        rate = None
-        if name in grown and name in earlier and name in heartbeat:
-            beaten = seconds + earlier[name] - heartbeat[name]
-            rate = grown[name] / beaten if beaten > _SAME_BEAT else None
         found.append(
             Worker(
                 name,
@@ -220,7 +211,8 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
                 labels.get("state", "?"),
                 resident.get(name),
                 cpu[name] / seconds if same else None,
-                rate,
+                # Of one that was not there before it would be all that its predecessors had.
+                grown[name] / seconds if name in grown and name in known else None,
                 connections.get(name),
                 uptime.get(name),
                 heartbeat.get(name),
