@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from ember.protocol._observer cimport Peer, clock
+from ember.protocol._observer cimport SHORT, Peer, clock
 from ember.protocol._request cimport Request, fill_id
 
 from ember.protocol.series import LOG_DROPPED
@@ -118,6 +118,18 @@ cdef bytes client_text(object client):
     return json.dumps(host)[1:-1].encode()
 
 
+cdef int call(Peer peer) except -1:
+    """Keep how lines call this peer."""
+    cdef bytes text = client_text(peer.client)
+    peer.size = <int>PyBytes_GET_SIZE(text)
+    if peer.size <= SHORT:
+        memcpy(peer.text, PyBytes_AS_STRING(text), peer.size)
+    else:
+        peer.long_text = text
+    peer.called = True
+    return 0
+
+
 cdef class AccessLog:
     """Writes to `file`, a `LogFile`. `worker` is the number in each line."""
 
@@ -184,14 +196,15 @@ cdef class AccessLog:
     cdef int line(self, Request request, Peer peer, bytes route, int status, Py_ssize_t sent,
                   double began, double ended, bint aborted, str identity) except -1:
         """Add one line; `route` is JSON."""
-        cdef Py_ssize_t path_size = 0, id_size = 0, room
+        cdef Py_ssize_t path_size = 0, id_size = 0, client_size, room
         cdef unsigned long long micros
         cdef const char *path = NULL
         cdef const char *name = NULL
         cdef const char *raw = NULL
         cdef char *to
         cdef object kept = None, target = None
-        cdef bytes client
+        cdef bytes longer
+        cdef const char *client
         if request is not None:
             raw = PyBytes_AS_STRING(request.raw)
             if request.head.path_len:
@@ -205,20 +218,23 @@ cdef class AccessLog:
         if type(kept) is str:
             name = PyUnicode_AsUTF8AndSize(kept, &id_size)
         if self.forwarded and request is not None:
-            client = client_text((request.client_ip or "", None))
+            longer = client_text((request.client_ip or "", None))
+            client, client_size = PyBytes_AS_STRING(longer), PyBytes_GET_SIZE(longer)
         else:
-            client = peer.text
-            if client is None:
-                client = peer.text = client_text(peer.client)
+            if not peer.called:
+                call(peer)
+            client, client_size = peer.text, peer.size
+            if client_size > SHORT:
+                client = PyBytes_AS_STRING(peer.long_text)
         path_size, id_size = min(path_size, LONGEST), min(id_size, LONGEST)
-        room = FIXED + 6 * (path_size + id_size) + PyBytes_GET_SIZE(client)
+        room = FIXED + 6 * (path_size + id_size) + client_size
         room += PyBytes_GET_SIZE(route)
         if self.used + room > SIZE:
             self.flush_now()
             if room > SIZE:
                 path_size = min(path_size, 1024)
                 id_size = min(id_size, 256)
-                room = FIXED + 6 * (path_size + id_size) + PyBytes_GET_SIZE(client)
+                room = FIXED + 6 * (path_size + id_size) + client_size
                 if room + PyBytes_GET_SIZE(route) > SIZE:
                     route = b"null"
         to = self.buffer + self.used
@@ -258,7 +274,7 @@ cdef class AccessLog:
         if aborted:
             to = put(to, b',"aborted":true', 15)
         to = put(to, b',"client":"', 11)
-        to = put(to, PyBytes_AS_STRING(client), PyBytes_GET_SIZE(client))
+        to = put(to, client, client_size)
         to = put(to, PyBytes_AS_STRING(self.tail), PyBytes_GET_SIZE(self.tail))
         self.used = to - self.buffer
         if not self.posted:

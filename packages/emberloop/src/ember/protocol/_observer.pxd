@@ -2,10 +2,19 @@
 from ember.protocol._request cimport Request
 
 
+cdef enum:
+    SHORT = 28              # "255.255.255.255:65535" is 21
+
+
 cdef class Peer:
     # Who is at the other end of a connection that is observed; one for each.
     cdef object client                              # (host, port), or None
-    cdef bytes text                                 # what an access log calls it, once it did
+    # What an access log calls it, once it was called: beside the rest of this, as it is cold memory for
+    # each of many connections; only what is longer (IPv6) is elsewhere.
+    cdef bint called
+    cdef int size
+    cdef char text[SHORT]
+    cdef bytes long_text
 
 
 cdef class Observer:
