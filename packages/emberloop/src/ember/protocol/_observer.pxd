@@ -8,9 +8,9 @@ cdef enum:
 
 cdef class Peer:
     # Who is at the other end of a connection that is observed; one for each.
-    cdef object client                              # (host, port), or None
-    # What an access log calls it, once it was called: beside the rest of this, as it is cold memory for
-    # each of many connections; only what is longer (IPv6) is elsewhere.
+    cdef object client                      # (host, port), or None
+    # What an access log calls it, once it was called: beside the rest of this, as it is cold memory
+    # for each of many connections; only what is longer (IPv6) is elsewhere.
     cdef bint called
     cdef int size
     cdef char text[SHORT]
