@@ -1,14 +1,9 @@
 """`Request` of the compiled build: the head as one block of bytes, decoded when asked for."""
 
-import os
-
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1
-from libc.stdint cimport uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memcmp
-from posix.strings cimport strncasecmp
 
 from ember._json import decoder
 from ember.exceptions import BadRequest
@@ -20,68 +15,14 @@ from ember.protocol.pure.parser import unquote
 from ember.protocol.pure.request import State, templates_of
 from ember.protocol.query import QueryParams, parse_query
 
-cdef extern from "Python.h":
-    void PyErr_SetObject(PyObject *kind, PyObject *value) except *
-    PyObject *PyExc_StopIteration
-
 cdef object DEFAULT_LIMITS = RouteLimits()
 cdef str GET = "GET", POST = "POST", HEAD = "HEAD", PUT = "PUT", DELETE = "DELETE"
-cdef str JSON = "application/json"
 cdef object make_headers = Headers.from_raw
 
 
-@cython.freelist(16)
-@cython.final
-cdef class Ready:
-    """An awaitable whose result is there: awaiting it never waits and makes no coroutine."""
-    cdef object value
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        value = self.value
-        self.value = None
-        PyErr_SetObject(PyExc_StopIteration, <PyObject *>value)
-
-
-cdef object ready(object value):
-    cdef Ready result = Ready.__new__(Ready)
-    # A tuple or an exception as such would be taken apart on its way out.
-    result.value = StopIteration(value) if isinstance(value, (tuple, BaseException)) else value
-    return result
-
-
-# Ids: unique, no secret. SplitMix64 from a random start: a system call for each would cost more
-# than the rest of a line of the log. Its period is 2**64, and no value comes twice in it.
-cdef uint64_t id_state = 0
-cdef const char *HEX = b"0123456789abcdef"
-
-
-def _new_ids():
-    global id_state
-    id_state = int.from_bytes(os.urandom(8), "little")
-
-
-_new_ids()
-# A child of a fork would give the same ids as its parent.
-os.register_at_fork(after_in_child=_new_ids)
-
-
-cdef void fill_id(char *to) noexcept:
-    global id_state
-    cdef uint64_t z
-    cdef int i
-    id_state += <uint64_t>0x9e3779b97f4a7c15
-    z = id_state
-    z = (z ^ (z >> 30)) * <uint64_t>0xbf58476d1ce4e5b9
-    z = (z ^ (z >> 27)) * <uint64_t>0x94d049bb133111eb
-    z = z ^ (z >> 31)
-    for i in range(16):
-        to[i] = HEX[(z >> (60 - 4 * i)) & 15]
+include "_fields.pxi"
+include "_ready.pxi"
+include "_ids.pxi"
 
 
 cdef Request make_request(h1_head *head, const char *data, object client, object scheme):
@@ -193,57 +134,20 @@ cdef class Request:
     @property
     def headers(self):
         """The header fields."""
-        cdef const char *p
-        cdef const char *end
-        cdef h1_pair pair
-        cdef list fields
         if self._headers is None:
-            fields = []
-            p = PyBytes_AS_STRING(self.raw) + self.head.fields
-            end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
-            while h1_next_field(&p, end, &pair):
-                fields.append((
-                    PyBytes_FromStringAndSize(pair.name, pair.name_len),
-                    PyBytes_FromStringAndSize(pair.value, pair.value_len),
-                ))
-            self._headers = make_headers(fields)
+            self._headers = make_headers(raw_fields(self.raw, self.head.fields))
         return self._headers
 
     @property
     def conditions(self):
         """Which fields make the request conditional (RFC 9110 sections 13 and 14.2): 1 for
         If-None-Match, 2 for If-Modified-Since, 4 for Range and the others."""
-        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
-        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
-        cdef h1_pair pair
-        cdef int found = 0
-        while h1_next_field(&p, end, &pair):
-            if pair.name_len > 3 and pair.name[2] == 45 and pair.name[0] | 32 == 105 \
-                    and pair.name[1] | 32 == 102:
-                if pair.name_len == 13 and strncasecmp(pair.name, "if-none-match", 13) == 0:
-                    found |= 1
-                elif pair.name_len == 17 and strncasecmp(pair.name, "if-modified-since", 17) == 0:
-                    found |= 2
-                else:
-                    found |= 4
-            elif pair.name_len == 5 and strncasecmp(pair.name, "range", 5) == 0:
-                found |= 4
-        return found
+        return conditions_in(self.raw, self.head.fields)
 
     def joined(self, str name):
         """The values of all fields called `name` (lower case), with commas between them (RFC 9110
         section 5.3); None when there is none."""
-        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
-        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
-        cdef Py_ssize_t size
-        cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
-        cdef h1_pair pair
-        cdef str found = None
-        while h1_next_field(&p, end, &pair):
-            if pair.name_len == size and strncasecmp(pair.name, wanted, size) == 0:
-                value = PyUnicode_DecodeLatin1(pair.value, pair.value_len, NULL)
-                found = value if found is None else f"{found}, {value}"
-        return found
+        return joined_values(self.raw, self.head.fields, name)
 
     @property
     def cookies(self):
@@ -255,17 +159,7 @@ cdef class Request:
     @property
     def content_type(self):
         """The media type of the body, lower case, without parameters; empty when there is none."""
-        cdef const char *p = PyBytes_AS_STRING(self.raw) + self.head.fields
-        cdef const char *end = PyBytes_AS_STRING(self.raw) + PyBytes_GET_SIZE(self.raw)
-        cdef h1_pair pair
-        while h1_next_field(&p, end, &pair):
-            if pair.name_len == 12 and strncasecmp(pair.name, "content-type", 12) == 0:
-                # What nearly every body is, without making a string of it.
-                if pair.value_len == 16 and memcmp(pair.value, "application/json", 16) == 0:
-                    return JSON
-                value = PyUnicode_DecodeLatin1(pair.value, pair.value_len, NULL)
-                return value.partition(";")[0].strip(" \t").lower()
-        return ""
+        return media_type(self.raw, self.head.fields)
 
     @property
     def client_ip(self):
