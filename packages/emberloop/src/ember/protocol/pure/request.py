@@ -6,6 +6,7 @@ from ember.exceptions import BadRequest, PayloadTooLarge
 from ember.limits import RouteLimits
 from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
+from ember.protocol.pure.conditions import conditions, particular
 from ember.protocol.pure.headers import Headers
 from ember.protocol.pure.parser import Head, unquote
 from ember.protocol.query import QueryParams, parse_query
@@ -24,28 +25,8 @@ if TYPE_CHECKING:
 _DEFAULT_LIMITS = RouteLimits()
 
 
-#: Fields with which a request asks for more than what is at its target.
-_PARTICULAR = frozenset(
-    (
-        b"authorization",
-        b"cache-control",
-        b"cookie",
-        b"if-match",
-        b"if-modified-since",
-        b"if-none-match",
-        b"if-range",
-        b"if-unmodified-since",
-        b"pragma",
-        b"range",
-    )
-)
-
-
 class State:
     """Attributes of one request, free for middleware and handlers."""
-
-
-_CONDITIONS = {b"if-none-match": 1, b"if-modified-since": 2}
 
 
 class Request:
@@ -188,14 +169,7 @@ class Request:
     def conditions(self) -> int:
         """Which fields make the request conditional (RFC 9110 sections 13 and 14.2): 1 for
         If-None-Match, 2 for If-Modified-Since, 4 for Range and the others."""
-        found = 0
-        for name, _ in self._head.fields:
-            lower = name.lower()
-            if lower[:3] == b"if-":
-                found |= _CONDITIONS.get(lower, 4)
-            elif lower == b"range":
-                found |= 4
-        return found
+        return conditions(self._head.fields)
 
     def joined(self, name: str) -> str | None:
         """The values of all fields called `name` (lower case), with commas between them (RFC 9110
@@ -243,10 +217,7 @@ class Request:
     def particular(self) -> bool:
         """Whether it asks for more than what is at its target: credentials, a condition, a range, a
         cache directive, or has a body."""
-        framing = self._head.framing
-        if framing.chunked or framing.length > 0:
-            return True
-        return any(name.lower() in _PARTICULAR for name, _ in self._head.fields)
+        return particular(self._head)
 
     def __copy__(self) -> Request:
         """The same request for work that outlives its connection: the context, the state and the id
