@@ -14,29 +14,13 @@ from ember.protocol.pure.refusal import identify, log_refusal, render_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from typing import Protocol
 
     from ember.limits import ServerLimits
     from ember.protocol.application import Application
     from ember.protocol.openfile import OpenFile
+    from ember.protocol.pure.below import Owner, Transport
     from ember.protocol.pure.observer import Observer
     from ember.protocol.tls import TLSInfo
-
-    class Transport(Protocol):
-        """What the connection needs of the world below; every asyncio transport has it."""
-
-        def write(self, data: bytes) -> object: ...
-        def pause_reading(self) -> object: ...
-        def resume_reading(self) -> object: ...
-
-    class Owner(Protocol):
-        """Who made the connection and can end it."""
-
-        def close_connection(self, linger: bool) -> None: ...
-        def abort_connection(self) -> None: ...
-        def unsent(self) -> int: ...
-        async def send_file(self, file: OpenFile, offset: int, size: int) -> bool: ...
-
 
 log = logging.getLogger("ember.protocol")
 
@@ -49,8 +33,8 @@ class Connection:
 
     The owner calls `feed`, `eof`, `lost`, `pause_writing`, `resume_writing` and `check_deadlines`;
     the connection calls the application and writes to `transport`. One request is in the
-    application
-    at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits.
+    application at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the
+    client waits.
     """
 
     def __init__(
