@@ -1,4 +1,4 @@
-"""`cache=` on a route over real sockets: keys, hits, hooks before them, counts, registration."""
+"""`cache=` on a route over real sockets: hits, what stands before and after them, counts."""
 
 from __future__ import annotations
 
@@ -9,56 +9,23 @@ from typing import Annotated, Any
 import pytest
 from ember import (
     Blueprint,
-    Cookie,
     Depends,
     Ember,
     Events,
-    Header,
     HTMLResponse,
     JSONResponse,
     Request,
     Response,
-    RouteError,
     StreamingResponse,
     Unauthorized,
 )
 from ember._build import PURE
-from ember.cache import Cache, JSONSerializer, RedisCache, StaticCache, TTLCache
+from ember.cache import StaticCache, TTLCache
 
-from tests.support.server import Answer, ServeFixture
-from tests.support.waiting import eventually
+from tests.support.cached import Clock, counting, state
+from tests.support.server import ServeFixture
 
 Next = Callable[[Request], Awaitable[Response]]
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def counting(app: Ember, path: str, cache: Cache, **options: Any) -> list[str]:
-    """A cached route that answers with how often it was called; the list has what for."""
-    calls: list[str] = []
-
-    @app.get(path, cache=cache, **options)
-    async def counted(request: Request) -> str:
-        calls.append(f"{request.method} {request.url}")
-        return f"answer {len(calls)}"
-
-    return calls
-
-
-async def user(request: Request) -> str:
-    return request.headers["x-user"]
-
-
-def state(answer: Answer) -> tuple[str | None, bytes]:
-    return answer.header("x-cache"), answer.body
 
 
 # -- hits -------------------------------------------------------------------------------------
@@ -365,217 +332,6 @@ def test_nothing_is_given_by_the_connection_alone_where_something_stands_between
     assert kept == [0 if PURE else 1, 0, 0, 0, 0, 0]
 
 
-# -- the key ----------------------------------------------------------------------------------
-
-
-def test_vary_headers_are_part_of_the_key_and_are_told(serve: ServeFixture) -> None:
-    app = Ember()
-
-    @app.get("/x", cache=TTLCache(ttl=60, vary_headers=["Accept-Language"]))
-    async def greeting(request: Request) -> str:
-        return request.headers.get("accept-language", "none")
-
-    server = serve(app)
-    for language in ("de", "en"):
-        for expected in ("MISS", "HIT", "HIT"):
-            answer = server.get("/x", {"Accept-Language": language})
-            assert state(answer) == (expected, language.encode())
-            assert answer.header("vary") == "accept-language"
-
-
-def test_key_fn_makes_the_whole_key(serve: ServeFixture) -> None:
-    app = Ember()
-    cache = TTLCache(ttl=60, key_fn=lambda request: f"item:{request.args.get('id')}")
-    counting(app, "/x", cache)
-    server = serve(app)
-    assert state(server.get("/x?id=1&utm=a")) == ("MISS", b"answer 1")
-    assert state(server.get("/x?utm=b&id=1")) == ("HIT", b"answer 1")
-    assert state(server.get("/x?id=2")) == ("MISS", b"answer 2")
-    server.call(cache.invalidate(key="item:1"))
-    assert state(server.get("/x?id=1")) == ("MISS", b"answer 3")
-
-
-def test_a_key_of_two_routes_in_one_cache_never_mixes_them_up(
-    serve: ServeFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = Ember()
-    cache = TTLCache(ttl=60, key_fn=lambda request: "same")
-
-    @app.get("/a", cache=cache)
-    async def a() -> str:
-        return "a"
-
-    @app.get("/b", cache=cache)
-    async def b() -> str:
-        return "b"
-
-    server = serve(app)
-    for _ in range(3):
-        assert server.get("/a").body == b"a"
-        assert server.get("/b").body == b"b"
-    assert caplog.text.count("'same' is the key of an answer of another route") == 1
-
-
-def test_a_key_fn_that_gives_no_str_is_an_error_that_says_so(
-    serve: ServeFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = Ember()
-    counting(app, "/x", TTLCache(ttl=60, key_fn=lambda request: 7))  # type: ignore[arg-type,return-value]
-    assert serve(app).get("/x").status == 500
-    assert "key_fn gave int, expected str" in caplog.text
-
-
-def test_headers_and_cookies_that_a_handler_asks_for_are_part_of_the_key(
-    serve: ServeFixture,
-) -> None:
-    app = Ember()
-
-    @app.get("/header", cache=TTLCache(ttl=60))
-    async def header(x_tenant: Annotated[str, Header()] = "none") -> str:
-        return x_tenant
-
-    @app.get("/cookie", cache=TTLCache(ttl=60))
-    async def cookie(theme: Annotated[str, Cookie()] = "none") -> str:
-        return theme
-
-    server = serve(app)
-    for value in ("a", "b"):
-        for expected in ("MISS", "HIT", "HIT"):
-            answer = server.get("/header", {"X-Tenant": value})
-            assert state(answer) == (expected, value.encode())
-            answer = server.get("/cookie", {"Cookie": f"theme={value}"})
-            assert state(answer) == (expected, value.encode())
-
-
-def test_what_an_answer_varies_on_becomes_part_of_the_key(serve: ServeFixture) -> None:
-    app = Ember()
-    calls: list[str] = []
-
-    @app.get("/x", cache=TTLCache(ttl=60))
-    async def greeting(request: Request) -> Response:
-        language = request.headers.get("accept-language", "none")
-        calls.append(language)
-        return Response(language, headers={"Vary": "Accept-Language"})
-
-    server = serve(app)
-    assert server.get("/x", {"Accept-Language": "fr"}).header("x-cache") == "MISS"  # learns it
-    for language in ("de", "en"):
-        for expected in ("MISS", "HIT", "HIT"):
-            answer = server.get("/x", {"Accept-Language": language})
-            assert state(answer) == (expected, language.encode())
-            assert answer.header("vary") == "Accept-Language"
-    assert calls == ["fr", "de", "en"]
-
-
-def test_an_answer_that_varies_on_ever_new_fields_is_not_kept(
-    serve: ServeFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = Ember()
-    calls: list[int] = []
-
-    @app.get("/x", cache=TTLCache(ttl=60))
-    async def made_up() -> Response:
-        calls.append(1)
-        return Response("x", headers={"Vary": f"X-{len(calls)}"})
-
-    server = serve(app)
-    for _ in range(20):
-        assert server.get("/x").header("x-cache") == "MISS"
-    assert caplog.text.count("vary on more than 16 fields") == 1
-    assert len(calls) == 20
-
-
-# -- invalidation -----------------------------------------------------------------------------
-
-
-def test_invalidation_by_key_pattern_and_tag_is_seen_by_the_next_request(
-    serve: ServeFixture,
-) -> None:
-    app = Ember()
-    cache = TTLCache(ttl=60, tags=lambda request: [f"page:{request.args.get('p')}"])
-    counting(app, "/x", cache)
-    server = serve(app)
-    with server.connect() as client:
-
-        def get(path: str) -> bytes:
-            client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
-            return client.recv_response().body
-
-        assert [get("/x?p=1") for _ in range(3)] == [b"answer 1"] * 3
-        server.call(cache.invalidate(key="GET /x?p=1"))
-        assert [get("/x?p=1") for _ in range(3)] == [b"answer 2"] * 3
-        server.call(cache.invalidate(pattern="GET /x*"))
-        assert [get("/x?p=1") for _ in range(3)] == [b"answer 3"] * 3
-        server.call(cache.invalidate(tag="page:2"))
-        assert get("/x?p=1") == b"answer 3"
-        server.call(cache.invalidate(tag="page:1"))
-        assert [get("/x?p=1") for _ in range(3)] == [b"answer 4"] * 3
-
-        async def clear() -> None:
-            cache.clear()
-
-        server.call(clear())
-        assert get("/x?p=1") == b"answer 5"
-
-
-def test_an_unsafe_method_that_succeeds_forgets_what_is_kept_for_its_path(
-    serve: ServeFixture,
-) -> None:
-    app = Ember()
-    tasks = ["first"]
-    refuse = [False]
-
-    @app.get("/tasks", cache=TTLCache(ttl=60))
-    async def listing() -> list[str]:
-        return tasks
-
-    @app.post("/tasks")
-    async def add(request: Request) -> Any:
-        if refuse[0]:
-            return "no", 400
-        tasks.append((await request.body()).decode())
-        return None
-
-    counting(app, "/other", TTLCache(ttl=60))
-    server = serve(app)
-    for _ in range(3):
-        assert server.get("/tasks?limit=5").body == b'["first"]'
-        assert server.get("/other").body == b"answer 1"
-    server.request("POST", "/tasks", b"second")
-    assert state(server.get("/tasks?limit=5")) == ("MISS", b'["first","second"]')
-    assert state(server.get("/other")) == ("HIT", b"answer 1")
-    refuse[0] = True
-    server.request("POST", "/tasks", b"third")
-    assert state(server.get("/tasks?limit=5"))[0] == "HIT"
-
-
-def test_a_ttl_of_a_second_asks_the_handler_once_a_second_at_any_rate(serve: ServeFixture) -> None:
-    clock = Clock()
-    app = Ember()
-    calls = counting(app, "/x", TTLCache(ttl=1.0, clock=clock))
-    server = serve(app)
-    with server.connect() as client:
-        for _ in range(2000):  # two seconds, 1,000 requests in each
-            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert client.recv_response().status == 200
-            clock.now += 0.001
-    assert len(calls) in (2, 3)  # floating point decides about the last one
-
-
-def test_an_answer_that_the_connection_gives_expires_by_itself(serve: ServeFixture) -> None:
-    app = Ember()
-    calls = counting(app, "/x", TTLCache(ttl=0.05))
-    server = serve(app)
-    with server.connect() as client:
-
-        def get() -> tuple[str | None, bytes]:
-            client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-            return state(client.recv_response())
-
-        eventually(lambda: get() == ("MISS", b"answer 4"))
-    assert len(calls) == 4
-
-
 # -- bounds and statistics --------------------------------------------------------------------
 
 
@@ -692,78 +448,3 @@ def test_what_follows_an_answer_runs_once_and_nobody_waits_for_it(serve: ServeFi
     for expected in ("MISS", "HIT", "HIT"):
         assert server.get("/x").header("x-cache") == expected
     assert order == ["open", "session", "close"]
-
-
-# -- registration -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cache", "message"),
-    [
-        (5, r'route "GET /x" .*cache=5; expected one of StaticCache\(\), TTLCache\(ttl=1.0\)'),
-        (TTLCache, r"is a class \(write TTLCache\(\)\)"),
-        (RedisCache(serializer=type("No", (), {"name": "no"})()), "writes neither bytes nor str"),
-    ],
-)
-def test_what_is_no_cache_is_refused_when_it_is_registered(cache: Any, message: str) -> None:
-    with pytest.raises(RouteError, match=message):
-        Ember().get("/x", cache=cache)(lambda: "x")
-
-
-def test_a_cache_on_a_route_without_get_is_refused() -> None:
-    with pytest.raises(RouteError, match="cache= keeps answers to GET"):
-        Ember().post("/x", cache=TTLCache())(lambda: "x")
-
-
-def test_an_async_key_fn_is_refused() -> None:
-    async def key(request: Request) -> str:
-        return "x"
-
-    with pytest.raises(RouteError, match="key_fn of its cache is `async def`"):
-        Ember().get("/x", cache=TTLCache(key_fn=key))(lambda: "x")  # type: ignore[arg-type]
-
-
-def test_a_dependency_that_sees_the_request_is_refused_unless_the_key_is_made_by_hand() -> None:
-    def app_with(cache: Cache) -> Ember:
-        app = Ember()
-
-        @app.get("/x", cache=cache)
-        async def handler(who: Annotated[str, Depends(user)]) -> str:
-            return who
-
-        return app
-
-    with pytest.raises(RouteError, match=r"without calling .*user\(request\)"):
-        app_with(TTLCache()).freeze()
-    app_with(TTLCache(key_fn=lambda request: request.headers["x-user"])).freeze()
-
-
-def test_a_json_serializer_keeps_whole_answers_too() -> None:
-    Ember().get("/x", cache=RedisCache(serializer=JSONSerializer()))(lambda: "x")
-
-
-def test_caches_are_opened_and_closed_once_with_the_application() -> None:
-    import asyncio
-
-    class Watched(TTLCache):
-        opened = closed = 0
-
-        async def connect(self) -> None:
-            self.opened += 1
-
-        async def close(self) -> None:
-            self.closed += 1
-
-    cache = Watched(ttl=1)
-    app = Ember()
-    counting(app, "/a", cache)
-    counting(app, "/b", cache)
-
-    async def live() -> None:
-        await app.startup()
-        assert cache.opened == cache.closed + 1
-        await app.shutdown()
-
-    for times in (1, 2):
-        asyncio.run(live())
-        assert (cache.opened, cache.closed) == (times, times)
