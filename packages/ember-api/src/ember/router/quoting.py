@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ember.protocol.quoting import OCTET
+
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # RFC 3986 section 3.3: what a path segment may hold unencoded besides the unreserved ones.
 _LITERAL = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/")
-_HEX = "0123456789abcdefABCDEF"
-_OCTET = {(a + b).encode(): bytes((int(a + b, 16),)) for a in _HEX for b in _HEX}
 
 #: Stands for an encoded slash inside a decoded path, so that it separates nothing. A NUL can be
 #: that mark because `decode_path` refuses a path that holds one.
@@ -28,7 +28,7 @@ def decode_path(path: str) -> str | None:
     first, *rest = raw.split(b"%")
     parts = [first]
     for part in rest:
-        octet = _OCTET.get(part[:2])
+        octet = OCTET.get(part[:2])
         if octet is None or octet == b"\x00":
             return None
         parts.append(b"\x00" if octet == b"/" else octet)

@@ -11,9 +11,9 @@ from ember.limits import RouteLimits
 from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
 from ember.protocol.pure.headers import Headers
-from ember.protocol.pure.parser import unquote
 from ember.protocol.pure.request import State, templates_of
 from ember.protocol.query import QueryParams, parse_query
+from ember.protocol.quoting import unquote
 
 cdef object DEFAULT_LIMITS = RouteLimits()
 cdef str GET = "GET", POST = "POST", HEAD = "HEAD", PUT = "PUT", DELETE = "DELETE"

@@ -5,7 +5,7 @@ Compiled with the types of `query.pxd`; `query.pyi` tells type checkers what the
 
 from __future__ import annotations
 
-from ember.protocol.pure.parser import unquote
+from ember.protocol.quoting import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ember.exceptions import ProtocolError
-from ember.protocol.pure.parser import parse_field
+from ember.protocol.pure.fieldline import parse_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ import re
 
 from ember.exceptions import ProtocolError
 from ember.protocol.pure.authority import has_port, valid_authority
+from ember.protocol.pure.fieldline import LINE_END, TCHAR, parse_field, token
 from ember.protocol.pure.framing import Framing
+from ember.protocol.quoting import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ __all__ = ["Head", "HeadParser"]
 #: (501).
 MAX_METHOD = 32
 
-_TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_token = re.compile(_TCHAR + rb"*").match
-# field-value (RFC 9110 section 5.5): visible characters, SP, HTAB, obs-text
-_value = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").match
 # HTTP-version (RFC 9112 section 2.3): case-sensitive, one digit each. Also when it is cut short.
 _version = re.compile(rb"HTTP/([0-9])\.([0-9])").match
 _version_begun = re.compile(rb"H?T?T?P?/?[0-9]?\.?").fullmatch
@@ -140,7 +138,7 @@ class HeadParser:
         """The head that begins with `line`, which ends before its LF. `cut`: only look whether it
         can still become one."""
         # method SP request-target SP HTTP-version CRLF, each SP exactly one (RFC 9112 section 3)
-        match = _token(line)
+        match = token(line)
         assert match is not None
         end = match.end()
         if end > MAX_METHOD:
@@ -175,7 +173,7 @@ class HeadParser:
         if cut and line[match.end() :] in (b"", b"\r"):
             return None
         if line[match.end() :] != b"\r":
-            raise ProtocolError(400, _LINE_END)
+            raise ProtocolError(400, LINE_END)
         # A higher minor version is answered as the highest known one (RFC 9110 section 2.5).
         head.minor = 0 if match[2] == b"0" else 1
         _target(head)
@@ -192,27 +190,7 @@ class HeadParser:
             raise ProtocolError(431, "the request has too many header fields")
 
 
-_LINE_END = "a line ends in LF without CR"
-_field_begun = re.compile(_TCHAR + rb"*(?::[\t\x20-\x7e\x80-\xff]*\r?)?").fullmatch
-
-
-def parse_field(line: bytes) -> tuple[bytes, bytes]:
-    """(name, value) of a field line, which ends before its LF. Raises `ProtocolError` (400)."""
-    match = _token(line)
-    assert match is not None
-    end = match.end()
-    if end == 0 or line[end : end + 1] != b":":
-        if line[:1] in (b" ", b"\t"):  # RFC 9112 section 5.2
-            raise ProtocolError(400, "a header field is folded over several lines")
-        raise ProtocolError(400, "a header field is malformed")
-    match = _value(line, end + 1)
-    assert match is not None
-    last = match.end()
-    if last == len(line):
-        raise ProtocolError(400, _LINE_END)
-    if line[last:] != b"\r":
-        raise ProtocolError(400, "a header field value has a control character")
-    return line[:end], line[end + 1 : last].strip(b" \t")
+_field_begun = re.compile(TCHAR + rb"*(?::[\t\x20-\x7e\x80-\xff]*\r?)?").fullmatch
 
 
 def _target(head: Head) -> None:
@@ -255,19 +233,3 @@ def _check_decoded(path: bytes) -> None:
         decoded.decode()
     except UnicodeDecodeError:
         raise ProtocolError(400, "the request target is not UTF-8") from None
-
-
-def unquote(value: bytes) -> bytes:
-    """`value` with every %XX replaced; what is no %XX stays."""
-    first, *rest = value.split(b"%")
-    if not rest:
-        return value
-    out = [first]
-    for part in rest:
-        byte = _HEX.get(part[:2])
-        out += (b"%", part) if byte is None else (byte, part[2:])
-    return b"".join(out)
-
-
-_DIGITS = "0123456789abcdefABCDEF"
-_HEX = {(a + b).encode(): bytes((int(a + b, 16),)) for a in _DIGITS for b in _DIGITS}

@@ -8,8 +8,8 @@ from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
 from ember.protocol.pure.conditions import conditions, particular
 from ember.protocol.pure.headers import Headers
-from ember.protocol.pure.parser import Head, unquote
 from ember.protocol.query import QueryParams, parse_query
+from ember.protocol.quoting import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ember.protocol.decoding import DecodedBody
     from ember.protocol.pure.body import Body
     from ember.protocol.pure.headers import HeadersInit
+    from ember.protocol.pure.parser import Head
     from ember.protocol.tls import TLSInfo
     from ember.response import HTMLResponse
 
