@@ -51,11 +51,11 @@ class Wire:
         """The answer that `pack` was given; None for what is none, such as another version's."""
         if isinstance(value, Answer):
             return value
-        if isinstance(value, str):
-            value = value.encode("latin-1")
-        if not isinstance(value, bytes) or not value.startswith(_VERSION):
-            return None
         try:
+            if isinstance(value, str):
+                value = value.encode("latin-1")
+            if not isinstance(value, bytes) or not value.startswith(_VERSION):
+                return None
             end = 10 + int(value[2:10], 16)
             label, status, kind, fields, for_all, freshness, born = json.loads(value[10:end])
             pairs = [(str(n), str(v)) for n, v in fields]
