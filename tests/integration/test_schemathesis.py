@@ -1,4 +1,4 @@
-"""Two judges of the description (P6): openapi-spec-validator reads it, schemathesis believes it and
+"""Two judges of the description: openapi-spec-validator reads it, schemathesis believes it and
 sends what it promises to take, and what it promises to refuse.
 
 schemathesis runs in a process of its own, since it loads half a second of modules, and on one build

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# The dispatcher and its endpoints: the types with which dispatch.py is compiled.
 cimport cython
 
 from ember.router.tree cimport Node

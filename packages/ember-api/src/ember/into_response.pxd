@@ -1,4 +1,5 @@
 # cython: language_level=3
+# What a handler returned as a response: the types with which into_response.py is compiled.
 
 cpdef bytes encode_json(object value)
 

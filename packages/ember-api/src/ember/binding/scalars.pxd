@@ -1,4 +1,5 @@
 # cython: language_level=3
+# How parameters become numbers and booleans: the types with which scalars.py is compiled.
 cimport cython
 
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# Middlewares and hooks around a handler: the types with which chain.py is compiled.
 cimport cython
 
 from ember.dispatch cimport Endpoint

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# The awaitable that follows a plan: flow.pyx, and flow.py without a compiler.
 from cpython.object cimport PyObject
 
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# The tree of routes: the types with which tree.py is compiled.
 cimport cython
 
 cdef int _STR, _INT, _CONVERTER, _MIXED

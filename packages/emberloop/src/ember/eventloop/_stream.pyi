@@ -1,3 +1,5 @@
+"""The loop, its streams and listeners, as Python code sees them."""
+
 from typing import Any
 
 RECV_BUFFERS: int

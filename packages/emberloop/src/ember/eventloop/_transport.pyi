@@ -1,3 +1,5 @@
+"""asyncio's transports over our streams, as Python code sees them."""
+
 import asyncio
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Connections straight on the compiled loop, as Python code sees them."""
+
 import asyncio
 import socket
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# Query strings and urlencoded forms: the types with which query.py is compiled.
 cimport cython
 
 

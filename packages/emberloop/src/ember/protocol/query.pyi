@@ -1,3 +1,5 @@
+"""The query, with the overloads that query.py cannot have."""
+
 from collections.abc import Iterator
 from typing import TypeVar, overload
 
