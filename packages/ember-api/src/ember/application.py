@@ -22,6 +22,7 @@ from ember.observed import Observed
 from ember.openapi.serve import documentation_routes
 from ember.overrides import Overrides
 from ember.protocol import KeptAnswers
+from ember.protocol.forwarded import TrustedProxies
 from ember.request import Request
 from ember.response import ProblemResponse, Response
 from ember.router import add_converter, built_in_converters, decode_path
@@ -55,11 +56,11 @@ class Ember(Observed, Serving, Blueprint):
       "json" or "color" for one of these; anything else is the path of a file, as JSON.
     - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
     - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
-    - `trusted_proxies`: addresses whose `X-Forwarded-For` and `Forwarded` are believed; "unix": of
-      who comes by a unix socket.
+    - `trusted_proxies`: addresses and networks (`10.0.0.0/8`) whose `X-Forwarded-For` and
+      `Forwarded` are believed; "unix": of who comes by a unix socket.
     - `compression`: compress the answers as clients like it; True, or CompressionMiddleware(...).
 
-    Raises TypeError for an argument of the wrong type.
+    Raises TypeError for an argument of the wrong type, ValueError for a proxy that is none.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Ember(Observed, Serving, Blueprint):
         self.docs_url = docs_url
         self.debug = debug
         self.redirect_slashes = redirect_slashes
-        self.trusted_proxies = tuple(trusted_proxies)
+        self.trusted_proxies: tuple[str, ...] = TrustedProxies(trusted_proxies)
         self.components = Components()
         self.lifecycle = Lifecycle(self, self.components)
         self.thread_pool_workers: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ember.headers import Headers
 from ember.protocol.cookies import parse_cookies
-from ember.protocol.forwarded import client_ip
+from ember.protocol.forwarded import TrustedProxies, client_ip
 from ember.protocol.query import QueryParams, parse_query
 
 
@@ -52,3 +52,36 @@ def test_who_comes_by_a_unix_socket_is_trusted_by_that_name(
     fields = Headers({"X-Forwarded-For": "6.6.6.6, 1.1.1.1"})
     assert client_ip(None, fields, trusted) == expected
     assert client_ip(("10.0.0.1", 5), fields, ("unix",)) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        (["10.0.0.0/8"], "1.1.1.1"),
+        (["10.0.0.0/30", "1.1.0.0/16", "2001:db8::/32"], "6.6.6.6"),
+        (["10.0.0.4/30"], "10.0.0.1"),
+        (["::/0"], "10.0.0.1"),
+        (["10.0.0.1"], "1.1.1.1"),
+        (["*"], "not an address"),
+        ([], "10.0.0.1"),
+    ],
+)
+def test_a_network_of_proxies_is_trusted(trusted: list[str], expected: str) -> None:
+    proxies = TrustedProxies(trusted)
+    fields = Headers({"X-Forwarded-For": "not an address, 6.6.6.6, 1.1.1.1"})
+    for _ in range(2):
+        assert client_ip(("10.0.0.1", 5), fields, proxies) == expected
+    assert tuple(proxies) == tuple(trusted)
+
+
+def test_what_clients_write_is_not_remembered_for_ever() -> None:
+    proxies = TrustedProxies(["10.0.0.1"])
+    for number in range(3000):
+        assert f"x{number}" not in proxies
+    assert len(proxies._known) <= 1024
+
+
+@pytest.mark.parametrize("wrong", ["proxy.local", "10.0.0.1/8", "10.0.0.0/40", ""])
+def test_a_proxy_that_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"trusted_proxies='{wrong}': .*expected addresses"):
+        TrustedProxies([wrong])
