@@ -49,6 +49,8 @@ class Server:
         self._tls_timer: asyncio.TimerHandle | None = None
         self._listeners: list[asyncio.AbstractServer] = []
         self._protocols: set[HTTPProtocol] = set()
+        #: accepted by a ReaderListener; the loop has not told them yet
+        self._arriving: set[HTTPProtocol] = set()
         self._finished_requests = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -92,8 +94,22 @@ class Server:
             protocol.drain_and_close()
         elif self._retiring:
             protocol.retire()
+        if protocol in self._arriving:
+            self._arriving.discard(protocol)  # it has counted since then
+        elif self._share is not None:
+            self._counted(self._share)
+
+    def _arrives(self, protocol: HTTPProtocol) -> None:
+        self._arriving.add(protocol)
         if self._share is not None:
             self._counted(self._share)
+
+    def _stays_away(self, protocol: HTTPProtocol) -> None:
+        """Its connection was lost on the way; nothing to do when it has arrived."""
+        if protocol in self._arriving:
+            self._arriving.discard(protocol)
+            if self._share is not None:
+                self._counted(self._share)
 
     def _closed(self, protocol: HTTPProtocol, requests: int) -> None:
         self._protocols.discard(protocol)
@@ -104,7 +120,7 @@ class Server:
             self._counted(self._share)
 
     def _counted(self, share: Share) -> None:
-        share.changed(len(self._protocols))
+        share.changed(len(self._protocols) + len(self._arriving))
         for turns in self._turns:
             turns.changed()
 
@@ -217,13 +233,18 @@ async def serve(
         server._watch(ssl)
     app = server.overload.guard(app)
 
-    def connect() -> asyncio.BufferedProtocol:
-        protocol = HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
+    def speak() -> HTTPProtocol:
+        return HTTPProtocol(app, limits=limits, strict_tasks=strict_tasks, server=server)
+
+    def secure(protocol: HTTPProtocol) -> asyncio.BufferedProtocol:
         if context is None:
             return protocol
         from ember.protocol.tlslayer import TLSLayer
 
         return TLSLayer(protocol, context)
+
+    def connect() -> asyncio.BufferedProtocol:
+        return secure(speak())
 
     native = _native_listener(loop, context)
     if sock is not None:
@@ -243,7 +264,7 @@ async def serve(
                     loop, listening, app, limits, server, strict_tasks, backlog, share is not None
                 )
             elif share is not None:
-                listener = ReaderListener(loop, listening, connect, backlog)
+                listener = ReaderListener(loop, listening, speak, secure, backlog, server)
             elif listening.family == getattr(socket, "AF_UNIX", None):
                 listener = await loop.create_unix_server(connect, sock=listening, backlog=backlog)
             else:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from ember.protocol.pure.asyncio_protocol import HTTPProtocol
+
     class Share(Protocol):
         """Who else accepts, and how much."""
 
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     class Pausable(Protocol):
         def pause(self) -> None: ...
         def resume(self) -> None: ...
+
+    class Counting(Protocol):
+        """Who counts the connections."""
+
+        def _arrives(self, protocol: HTTPProtocol) -> None: ...
+        def _stays_away(self, protocol: HTTPProtocol) -> None: ...
 
 
 __all__ = ["ReaderListener", "Share", "Turns"]
@@ -130,18 +138,26 @@ class Turns:
 
 
 class ReaderListener:
-    """Accepts one connection a turn, on any loop that can watch a descriptor."""
+    """Accepts one connection a turn, on any loop that can watch a descriptor.
+
+    A loop tells a protocol of its connection some turns after it was accepted. It counts from the
+    start, or this process would take several more meanwhile.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        connect: Callable[[], asyncio.BaseProtocol],
+        speak: Callable[[], HTTPProtocol],
+        secure: Callable[[HTTPProtocol], asyncio.BufferedProtocol],
         backlog: int,
+        server: Counting,
     ) -> None:
         self._loop = loop
         self._sock = sock
-        self._connect = connect
+        self._speak = speak
+        self._secure = secure
+        self._server = server
         self._arriving: set[asyncio.Task[Any]] = set()
         self._retry: asyncio.TimerHandle | None = None
         sock.listen(backlog)
@@ -177,12 +193,16 @@ class ReaderListener:
             self._retry = self._loop.call_later(RETRY_DELAY, self.resume)
             return
         accepted.setblocking(False)
-        task = self._loop.create_task(self._serve(accepted))
+        protocol = self._speak()
+        task = self._loop.create_task(self._serve(accepted, protocol))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
+        self._server._arrives(protocol)
 
-    async def _serve(self, accepted: socket.socket) -> None:
+    async def _serve(self, accepted: socket.socket, protocol: HTTPProtocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._connect, accepted)
+            await self._loop.connect_accepted_socket(lambda: self._secure(protocol), accepted)
         except OSError:  # the client left
             accepted.close()
+        finally:
+            self._server._stays_away(protocol)
