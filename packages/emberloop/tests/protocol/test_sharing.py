@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +15,7 @@ from ember.protocol import sharing
 from ember.request import Request
 
 from tests.support.app import App
-from tests.support.server import Client, ServeFixture
+from tests.support.server import DEADLINE, Client, ServeFixture
 from tests.support.waiting import eventually
 
 GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -117,6 +119,26 @@ def test_who_has_enough_takes_what_nobody_else_takes(
     for client in clients:
         assert client.recv_response().body == b"hello"
         client.close()
+
+
+def test_a_connection_is_taken_whose_process_was_woken_and_died(
+    serve: ServeFixture, listening: socket.socket
+) -> None:
+    end, ended = socket.socketpair()
+    with end, ended, select.epoll() as dying:
+        # First in the queue: the kernel wakes it, and no other that asked to be woken alone.
+        dying.register(listening, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        dying.register(ended, select.EPOLLIN)
+        woken = threading.Thread(target=dying.poll)
+        woken.start()
+        serve(App({"/": hello}), sockets=[listening.dup()], share=Counter())
+        for _ in range(2):
+            client = connect(listening)
+            assert client.recv_response().body == b"hello"
+            client.close()
+        end.send(b"x")
+        woken.join(DEADLINE)
+        assert not woken.is_alive()
 
 
 def test_tls_on_a_shared_socket(serve: ServeFixture, listening: socket.socket) -> None:

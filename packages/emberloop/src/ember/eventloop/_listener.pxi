@@ -49,6 +49,18 @@ cdef class Listener:
         self.flags &= ~<uint32_t>L_WANT
         return self.want()
 
+    cdef int look(self) except -1:
+        """Takes what waits although this process was not told of it."""
+        cdef int fd
+        while self.flags & L_WANT and not self.closed:
+            fd = ember_accept(self.fd)
+            if fd < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.accepted(-errno)
+                return 0
+            self.accepted(fd)
+        return 0
+
     cdef int want(self) except -1:
         if not self.flags & L_TODO:
             self.flags |= L_TODO

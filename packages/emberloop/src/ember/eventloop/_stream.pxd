@@ -96,6 +96,7 @@ cdef class Listener:
     cdef int adopt(self, int fd) except -1               # default: make_stream, attach, read
     cdef int start(self) except -1                       # also after pause
     cdef int pause(self) except -1
+    cdef int look(self) except -1                        # accept what waits, unless paused
     cdef int close(self) except -1                       # the port is free when it returns
     cdef int want(self) except -1
     cdef int attend(self) except -1

@@ -272,6 +272,11 @@ class NativeListener:
         cdef HttpListener listener = self._listener
         listener.start()
 
+    def look(self):
+        """Take what waits although this process was not told of it."""
+        cdef HttpListener listener = self._listener
+        listener.look()
+
     def close(self):
         """Stop accepting and free the address."""
         cdef HttpListener listener = self._listener

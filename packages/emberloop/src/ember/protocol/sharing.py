@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     class Pausable(Protocol):
         def pause(self) -> None: ...
         def resume(self) -> None: ...
+        def look(self) -> None: ...
 
     class Counting(Protocol):
         """Who counts the connections."""
@@ -46,6 +47,9 @@ __all__ = ["ReaderListener", "Share", "Turns"]
 PATIENCE = 0.005
 #: Seconds between two looks whether they have.
 STEP = 0.0005
+#: Seconds between two looks for a connection that nobody comes for: the kernel tells one process of
+#: each, and that one may be killed, or leave, before it has taken it.
+LOOK = 0.5
 #: Seconds without accepting after the process ran out of descriptors.
 RETRY_DELAY = 1.0
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -71,6 +75,7 @@ class Turns:
         #: how many it may take although it has enough, and how many the next time
         self._credit = 0
         self._next = 1
+        self._lookout = loop.call_later(LOOK, self._look_out)
 
     def changed(self) -> None:
         """The connections of this process, or of others, have become more or less."""
@@ -90,8 +95,14 @@ class Turns:
 
     def close(self) -> None:
         """Watch no more."""
+        self._lookout.cancel()
         self._unwatch()
         self._sock.close()
+
+    def _look_out(self) -> None:
+        self._lookout = self._loop.call_later(LOOK, self._look_out)
+        if not self._watching:
+            self._listener.look()
 
     def _resume(self) -> None:
         self._unwatch()
@@ -170,6 +181,9 @@ class ReaderListener:
     def resume(self) -> None:
         """Accept again."""
         self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def look(self) -> None:
+        """Nothing to do: everybody who watches in this way is told of every connection."""
 
     def close(self) -> None:
         """Stop accepting, and close the socket."""
