@@ -253,11 +253,18 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send `data`, together with what else is sent in this turn."""
-        if self.is_lost:
-            return
-        self.written += len(data)
-        self._batch.append(data)
-        self._batched += len(data)
+        self.collect(data)
+        self.flush_when_due()
+
+    def collect(self, data: bytes) -> None:
+        """`write` in two steps: `flush_when_due` is the other."""
+        if not self.is_lost:
+            self.written += len(data)
+            self._batch.append(data)
+            self._batched += len(data)
+
+    def flush_when_due(self) -> None:
+        """Hand what was collected to the transport, unless more will come in this turn."""
         if not self._processing or self._batched >= BATCH:
             self.flush()
 

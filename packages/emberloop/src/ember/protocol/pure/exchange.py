@@ -309,13 +309,15 @@ class Exchange:
         self._status = response.status_code
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         data = rendered.head + response.body if rendered.has_body else rendered.head
-        self._connection.write(data)
+        self._connection.collect(data)
         self._complete(rendered.keep_alive)
 
     def _complete(self, keep_alive: bool) -> None:
         self.started = self.answered = True
         self.intake.leave()
+        # First counted, then sent: what a client has got is in the sums, also of a killed worker.
         self.tell(self._connection.is_lost)
+        self._connection.flush_when_due()
         self._connection.answered(keep_alive)
 
     def tell(self, aborted: bool) -> None:
