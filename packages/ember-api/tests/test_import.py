@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.support.waiting import tries
+
 HEAVY = [
     "asyncio",
     "click",
@@ -35,7 +37,7 @@ def test_import_ember_loads_nothing_of_the_framework_and_nothing_optional() -> N
         "print(*sorted(set(sys.modules) - before))"
     )
     loaded = python(code).split()
-    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+    assert not {name.partition(".")[0] for name in loaded} & {*HEAVY, "re", "typing"}
     assert {name for name in loaded if name.startswith("ember")} == {"ember", "ember._build"}
 
 
@@ -57,9 +59,9 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_import_ember_takes_less_than_60_ms() -> None:
-    # The processor's time: what else the machine does is not the import's fault.
-    code = "import time; t = time.process_time(); import ember; print(time.process_time() - t)"
-    assert min(float(python(code)) for _ in range(5)) < 0.06
+    code = "import time; t = time.monotonic(); import ember; print(time.monotonic() - t)"
+    for bound in tries():
+        bound(float(python(code)), 0.06)
 
 
 def test_headers_alone_load_nothing_of_the_framework() -> None:

@@ -6,12 +6,16 @@ ember` stays light; the other distributions put their modules into the same name
 
 from __future__ import annotations
 
-from pkgutil import extend_path
+import sys
+from importlib.machinery import PathFinder
 
-__path__ = extend_path(__path__, __name__)
+# What pkgutil.extend_path does. That brings typing and re, most of what `import ember` would take.
+for _folder in sys.path:
+    if (_spec := PathFinder.find_spec(__name__, [_folder])) is not None:
+        __path__ += [p for p in _spec.submodule_search_locations or () if p not in __path__]
 
 # First of all: it decides where the other modules come from.
-from ember import _build as _build
+from ember import _build as _build  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
