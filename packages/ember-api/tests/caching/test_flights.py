@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ember import Conflict, Ember, Request, Response, RouteLimits, ServerLimits
 from ember.cache import TTLCache
+from ember.testing import Clock, run_with_clock
 
 from tests.support.server import Client, Running, ServeFixture
 from tests.support.waiting import eventually
@@ -19,7 +20,9 @@ GET = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 class Held:
     """A cached route whose handler waits until the test says how it ends."""
 
-    def __init__(self, serve: ServeFixture, cache: TTLCache | None = None, **options: Any) -> None:
+    def __init__(
+        self, serve: ServeFixture | None, cache: TTLCache | None = None, **options: Any
+    ) -> None:
         self.cache = TTLCache(ttl=60) if cache is None else cache
         self.app = Ember(server_limits=options.pop("server_limits", None))
         self.calls: list[asyncio.Future[Any]] = []
@@ -36,7 +39,9 @@ class Held:
                 held.cancelled += 1
                 raise
 
-        self.server: Running = serve(self.app)
+        self.server: Running
+        if serve is not None:
+            self.server = serve(self.app)
 
     def ask(self, count: int, request: str = GET) -> list[Client]:
         """`count` requests that wait, each on a connection of its own."""
@@ -129,16 +134,17 @@ def test_when_all_clients_leave_the_work_is_cancelled_and_the_next_begins_anew(
     assert clients[0].recv_response().body == b"answer"
 
 
-@pytest.mark.parametrize("limit", ["route", "server"])
+TIME_LIMITS: dict[str, dict[str, Any]] = {
+    "route": {"limits": RouteLimits(timeout=0.3)},
+    "server": {"server_limits": ServerLimits(request_timeout=0.3)},
+}
+
+
+@pytest.mark.parametrize("limit", TIME_LIMITS)
 def test_the_time_limit_ends_the_work_for_all_and_the_next_begins_anew(
     serve: ServeFixture, limit: str
 ) -> None:
-    options: dict[str, Any] = (
-        {"limits": RouteLimits(timeout=0.3)}
-        if limit == "route"
-        else {"server_limits": ServerLimits(request_timeout=0.3)}
-    )
-    held = Held(serve, **options)
+    held = Held(serve, **TIME_LIMITS[limit])
     clients = [held.server.connect() for _ in range(4)]
     for client in clients:
         client.send(GET)
@@ -147,9 +153,30 @@ def test_the_time_limit_ends_the_work_for_all_and_the_next_begins_anew(
     begun = len(held.calls)
     last = held.server.connect()
     last.send(GET)
-    eventually(lambda: len(held.calls) == begun + 1)
-    held.end(begun, "answer")
-    assert last.recv_response().status in (200, 503)  # a machine that stands still for 0.3 s
+    assert last.recv_response().status == 503
+    eventually(lambda: len(held.calls) == held.cancelled == begun + 1)
+
+
+@pytest.mark.parametrize("limit", TIME_LIMITS)
+def test_the_time_limit_counts_from_when_the_work_began(limit: str) -> None:
+    async def scenario(clock: Clock) -> None:
+        held = Held(None, **TIME_LIMITS[limit])
+        async with held.app.test_client(timeout=None) as client:
+            asked = [asyncio.create_task(client.get("/x")) for _ in range(3)]
+            await clock.advance(0.25)
+            asked.append(asyncio.create_task(client.get("/x")))
+            await clock.advance(0.04)
+            assert (held.waiting, len(held.calls), held.cancelled) == (4, 1, 0)
+            await clock.advance(0.02)
+            assert [(await one).status_code for one in asked] == [503] * 4
+            assert (held.waiting, len(held.calls), held.cancelled) == (0, 1, 1)
+            again = asyncio.create_task(client.get("/x"))
+            await clock.advance(0.29)
+            held.calls[1].set_result("answer")
+            answer = await again
+            assert (answer.status_code, answer.headers["x-cache"]) == (200, "MISS")
+
+    run_with_clock(scenario)
 
 
 def test_the_ttl_counts_from_when_the_answer_is_there(serve: ServeFixture) -> None:
