@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import DEADLINE
+from tests.support.waiting import tries
 
 APP = """
 from ember import Ember
@@ -193,12 +194,13 @@ def test_start_serves_until_a_signal_and_exits_with_0(
     tmp_path: Path, start: Callable[..., Process], number: int
 ) -> None:
     write(tmp_path, main=APP)
-    process = start(*EMBER, "start", "--port", "0")
-    assert process.get() == b'{"hello":"world"}'
-    begin = time.monotonic()
-    assert process.stop(number) == 0
-    assert time.monotonic() - begin < 8, "the shutdown timeout is 10 s"
-    assert len(process.lines) == 1
+    for bound in tries():
+        process = start(*EMBER, "start", "--port", "0")
+        assert process.get() == b'{"hello":"world"}'
+        begin = time.monotonic()
+        assert process.stop(number) == 0
+        bound(time.monotonic() - begin, 0.3)
+        assert len(process.lines) == 1
 
 
 def test_a_program_that_runs_its_app_is_served_by_both_commands(
@@ -274,13 +276,16 @@ def stuck():
 app.run(port=0)
 """
     )
-    process = start(sys.executable, "main.py")
-    with socket.create_connection(("127.0.0.1", process.port)) as client:
-        client.sendall(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
-        process.wait_for("entered\n")
-        begin = time.monotonic()
-        assert process.stop() == 0
-        assert 0.2 < time.monotonic() - begin < 8
+    for bound in tries():
+        process = start(sys.executable, "main.py")
+        with socket.create_connection(("127.0.0.1", process.port)) as client:
+            client.sendall(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+            process.wait_for("entered\n")
+            begin = time.monotonic()
+            assert process.stop() == 0
+            took = time.monotonic() - begin
+            assert took > 0.2
+            bound(took, 3)
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path, start: Callable[..., Process]) -> None:

@@ -11,14 +11,15 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.service import DEADLINE, Service, start, unix_get, write
-from tests.support.waiting import eventually
+from tests.support.service import DEADLINE, Load, Service, start, unix_get, write
+from tests.support.waiting import eventually, tries
 
 Serve = Callable[..., Service]
 
@@ -213,6 +214,83 @@ def test_a_killed_worker_is_replaced_and_only_its_own_connections_break(
     for connection in (*connections[victim], *connections[survivor]):
         connection.close()
     assert service.stop() == 0
+
+
+def test_a_worker_killed_under_load_is_replaced_within_a_second(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path)
+    for bound in tries():
+        service = serve("--workers", "2")
+        with Load(service, 4) as load:
+            load.wait_for_answers(100)
+            load.victim = min(service.ready())
+            killed = time.monotonic()
+            os.kill(load.victim, signal.SIGKILL)
+            service.wait_for_workers(2, without=load.victim)
+            bound(time.monotonic() - killed, 1.0)
+            load.wait_for_answers(100)
+        assert load.failures == []
+        assert service.stop() == 0
+
+
+METRICS = """
+from ember import Ember
+import os
+app = Ember(metrics=True)
+@app.get("/")
+async def index():
+    return {"pid": os.getpid()}
+@app.get("/board")
+async def board():
+    return [{"pid": s.pid, "state": s.state} for s in app.server.board.slots]
+"""
+
+
+def test_every_scrape_after_a_worker_was_killed_under_load_comes_and_its_sums_are_right(
+    tmp_path: Path, serve: Serve
+) -> None:
+    write(tmp_path, app=METRICS)
+    service = serve("--workers", "2")
+    with Load(service, 4) as load:
+        load.wait_for_answers(100)
+        load.victim = min(service.ready())
+        os.kill(load.victim, signal.SIGKILL)
+        before, broken = 0.0, 0
+        for _ in range(20):
+            try:
+                counted = answers_on_the_page(service)
+            except ConnectionError:
+                broken += 1  # it came to the one that was just about to end
+                continue
+            assert counted >= before  # what the dead one has answered is in it
+            before = counted
+        assert broken <= 1
+    # What the victim counted and could not send any more: one for each client at most.
+    assert load.answers <= answers_on_the_page(service) <= load.answers + 4
+    assert load.failures == []
+    service.wait_for_workers(2, without=load.victim)
+    assert answers_on_the_page(service) >= load.answers
+    assert service.stop() == 0
+
+
+def answers_on_the_page(service: Service) -> float:
+    """How often `/` was answered, by one scrape; it has 5 s."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as client:
+        end = time.monotonic() + 5
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        page = b""
+        while more := client.recv(65536):
+            page += more
+            client.settimeout(max(0.001, end - time.monotonic()))
+    if not page:
+        raise ConnectionResetError("closed without an answer")
+    head, _, body = page.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    wanted = re.compile(
+        rb'^ember_http_requests_total\{(?=.*route="/"[,}]).*\} (\S+)$', re.MULTILINE
+    )
+    return sum(float(found) for found in wanted.findall(body))
 
 
 def test_a_crash_loop_backs_off_and_says_why(tmp_path: Path, serve: Serve) -> None:

@@ -160,6 +160,62 @@ class Service:
         self.popen.stderr.close()
 
 
+class Load:
+    """Clients that ask a service without a pause, on connections that are kept.
+
+    `failures` is what failed on connections that were not `victim`'s, `answers` the 200s.
+    """
+
+    def __init__(self, service: Service, clients: int, path: str = "/") -> None:
+        self.victim = 0
+        self.failures: list[str] = []
+        self.answers = 0
+        self._service = service
+        self._path = path
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def wait_for_answers(self, count: int) -> None:
+        """Until there are so many more."""
+        wanted = self.answers + count
+        eventually(lambda: self.answers >= wanted, DEADLINE)
+
+    def stop(self) -> None:
+        """No more requests; those under way are answered."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive(), "a request has no answer"
+
+    def _ask(self) -> None:
+        lost = 0
+        while not self._over.is_set():
+            connection, owner = self._service.connect(), 0
+            try:
+                while not self._over.is_set():
+                    connection.request("GET", self._path)
+                    response = connection.getresponse()
+                    owner = json.loads(response.read())["pid"]
+                    with self._lock:
+                        self.answers += response.status == 200
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                # Whose a connection without an answer was is not known; it happens once.
+                lost += 1
+                if (owner or self.victim) != self.victim or not self.victim or lost > 1:
+                    self.failures.append(f"worker {owner}: {error!r}")
+            finally:
+                connection.close()
+
+
 def write(folder: Path, text: str = "", *, limits: str = "", app: str = APP) -> None:
     """main.py: the common application and `text`."""
     (folder / "main.py").write_text(app.replace("LIMITS", limits) + text)

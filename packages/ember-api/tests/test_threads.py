@@ -16,6 +16,7 @@ from ember import Ember, Request, RouteLimits, ServerLimits
 from ember.threads import ThreadPool
 
 from tests.support.server import DEADLINE, ServeFixture
+from tests.support.waiting import tries
 
 
 def test_twenty_sleeping_handlers_take_as_long_as_one_and_block_nobody(serve: ServeFixture) -> None:
@@ -33,25 +34,27 @@ def test_twenty_sleeping_handlers_take_as_long_as_one_and_block_nobody(serve: Se
         return "pong"
 
     server = serve(app)
-    clients = [server.connect() for _ in range(20)]
-    start = time.monotonic()
-    for client in clients:
-        client.send("GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n")
-    for _ in clients:
-        assert entered.acquire(timeout=DEADLINE)
-    took = []
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
-    for _ in range(200):
-        begin = time.perf_counter()
-        connection.request("GET", "/ping")
-        assert connection.getresponse().read() == b"pong"
-        took.append(time.perf_counter() - begin)
-    connection.close()
-    names = {client.recv_response().body for client in clients}
-    # One after the other they would take 20 s; a loop that waits for one, a second a ping.
-    assert 1 <= time.monotonic() - start < 8
-    assert len(names) == 20
-    assert sorted(took)[-3] < 0.5
+    for bound in tries():
+        clients = [server.connect() for _ in range(20)]
+        start = time.monotonic()
+        for client in clients:
+            client.send("GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n")
+        for _ in clients:
+            assert entered.acquire(timeout=DEADLINE)
+        pings = []
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
+        for _ in range(200):
+            begin = time.perf_counter()
+            connection.request("GET", "/ping")
+            assert connection.getresponse().read() == b"pong"
+            pings.append(time.perf_counter() - begin)
+        connection.close()
+        names = {client.recv_response().body for client in clients}
+        took = time.monotonic() - start
+        assert took >= 1
+        assert len(names) == 20
+        bound(took, 2, "all twenty")
+        bound(sorted(pings)[-3], 0.02, "a ping beside them (p99)")
 
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -189,12 +192,15 @@ def test_a_handler_over_its_time_is_cancelled_and_answered_503(
         return "quick"
 
     server = serve(app)
-    start = time.monotonic()
-    answer = server.get("/slow/1")
-    took = time.monotonic() - start
-    assert (answer.status, json.loads(answer.body)["title"]) == (503, "Service Unavailable")
-    assert 0.15 < took < 4
-    assert cancelled.wait(DEADLINE)
+    for bound in tries():
+        cancelled.clear()
+        start = time.monotonic()
+        answer = server.get("/slow/1")
+        took = time.monotonic() - start
+        assert (answer.status, json.loads(answer.body)["title"]) == (503, "Service Unavailable")
+        assert cancelled.wait(DEADLINE)
+        assert took > 0.15
+        bound(took, 0.25)
     assert server.get("/quick").status == 201
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 

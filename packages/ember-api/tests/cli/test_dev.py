@@ -19,6 +19,8 @@ from ember.cli.dev.address import declared
 from ember.cli.dev.overlay import page
 from ember.cli.dev.watch import Bell, Watch
 
+from tests.support.waiting import settled, tries
+
 DEADLINE = 20.0
 
 APP = """
@@ -123,6 +125,16 @@ def test_an_edit_is_served(dev: Dev) -> None:
         dev.edit(APP.format(text=text))
         dev.until(text)
     dev.wait_for("main.py changed")
+
+
+def test_an_edit_is_answered_within_half_a_second(dev: Dev) -> None:
+    dev.until("one")
+    for number, bound in enumerate(tries()):
+        # Whoever edits has looked at the answer: the next process is there by then.
+        (spare,) = two_children(dev) - {int(dev.get("/pid")[1])}
+        settled(lambda pid=spare: int(100 * sum(psutil.Process(pid).cpu_times()[:2])))
+        dev.edit(APP.format(text=f"edit {number}"))
+        bound(dev.until(f"edit {number}"), 0.5)
 
 
 def test_a_mistake_is_shown_in_terminal_and_browser_until_it_is_mended(dev: Dev) -> None:
