@@ -26,6 +26,8 @@ from bench.process import Server, ServerFailed
 from bench.static import nginx
 from tests.support.services import unavailable
 
+pytestmark = pytest.mark.once
+
 HELLO = BY_NAME["hello"]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\n" + HELLO.body
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 
 #: Modules below `ember`, the lowest layer first. A module may import from its own and lower layers;

@@ -20,6 +20,8 @@ from fuzz.kept import KeptFuzzer, aimed
 from tests.conformance.corpus import read_cases
 from tests.support.server import new_event_loop
 
+pytestmark = pytest.mark.once
+
 CORPUS = [case.data for case in read_cases()]
 
 

@@ -20,6 +20,8 @@ from tests.support.services import find_program, unavailable
 
 from .conftest import DEPLOY, ROOT
 
+pytestmark = pytest.mark.once
+
 CHART = DEPLOY / "helm" / "ember"
 EVERYTHING = {
     "ingress.enabled": "true",

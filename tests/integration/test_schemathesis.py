@@ -8,7 +8,6 @@ and one loop: it judges the framework, which is the same on all of them.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -38,10 +37,7 @@ from tests.support.every_annotation import app
 app.run(port=0)
 """
 
-once = pytest.mark.skipif(
-    os.environ.get("EMBER_PURE", "0") != "0" or os.environ.get("EMBER_LOOP") == "epoll",
-    reason="the description is the same on every loop and build: judged where neither is forced",
-)
+pytestmark = pytest.mark.once
 
 
 class Forty:
@@ -120,14 +116,12 @@ def test_the_application_has_forty_routes_and_a_valid_description() -> None:
     validate(document(forty))
 
 
-@once
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing_on_forty_routes(forty_url: str, tmp_path: Path) -> None:
     validate(document_at(forty_url))
     judge(forty_url, tmp_path)
 
 
-@once
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing_on_the_task_board(tmp_path: Path) -> None:
     with Board(tmp_path, {}) as board:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ember._build import ASKED_PURE
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.skipif(ASKED_PURE, reason="the pure build has no loop of its own")
 @pytest.mark.timeout(200)

@@ -12,6 +12,10 @@ from ember.cache import Cache, TTLCache
 from tests.support.stores import Service, memcached, redis, remote, running
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.once_per_build)  # asyncio's own loop runs all of these
+
+
 @pytest.fixture(scope="session")
 def redis_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     yield from running(redis(tmp_path_factory.mktemp("redis")))

@@ -16,6 +16,8 @@ from ember._json import preferring_orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.once
+
 pytest.importorskip("orjson")
 
 slow = msgspec.json.Encoder().encode

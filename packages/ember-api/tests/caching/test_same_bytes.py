@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from ember._build import PURE
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).with_name("conversation.py")
 
 

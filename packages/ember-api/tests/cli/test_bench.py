@@ -21,6 +21,8 @@ from ember.terminal import Style
 
 from tests.support.server import Running, ServeFixture
 
+pytestmark = pytest.mark.once
+
 DEADLINE = 50.0
 
 

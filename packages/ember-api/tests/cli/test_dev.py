@@ -108,7 +108,7 @@ class Dev:
         return self.process.wait(DEADLINE)
 
 
-@pytest.fixture(params=["told", "looking"])
+@pytest.fixture(params=["told", pytest.param("looking", marks=pytest.mark.once)])
 def dev(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Dev]:
     """With watchfiles and without."""
     (tmp_path / "main.py").write_text(APP.format(text="one"))

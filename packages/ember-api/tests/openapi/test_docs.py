@@ -18,6 +18,8 @@ from playwright.sync_api import expect, sync_playwright
 from tests.support.server import ServeFixture
 from tests.support.services import unavailable
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[4]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 

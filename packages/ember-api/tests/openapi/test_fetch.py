@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[4] / "scripts" / "fetch-docs-ui"
 TOOLS = ("bash", "sha256sum", "cut", "dirname", "mktemp", "rm", "timeout", "tar", "gzip", "tail")
 

@@ -465,6 +465,7 @@ def test_a_handler_that_never_answers_is_a_time_out() -> None:
     with_client(app, scenario)
 
 
+@pytest.mark.once
 def test_new_projects_run_async_tests_with_the_plugin(tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -12,6 +12,8 @@ from ember._build import ASKED_PURE
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
+#: Both are tried in one run, whichever EMBER_LOOP chooses.
+NAMES = ("io_uring", "epoll")
 #: Seconds that anything here may take before it has failed.
 DEADLINE = 50.0
 
@@ -23,7 +25,7 @@ def pytest_ignore_collect(collection_path: Any) -> bool | None:
     return None
 
 
-@pytest.fixture(params=["io_uring", "epoll"])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.once) for name in NAMES])
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of the backend under test."""
     from ember.eventloop._stream import probe_ring
