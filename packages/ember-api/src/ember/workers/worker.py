@@ -310,7 +310,8 @@ class AppServer:
         self._told += 1
         assert self._stop is not None
         assert self._hurry is not None
-        if self._stop.is_set():
+        # Both orders may come in one piece: it has not begun to stop then, and is late already.
+        if self._stop.is_set() or self._told > 1:
             self._hurry.set()
         self._stop.set()
         if self._told > 1 and self._server is not None:

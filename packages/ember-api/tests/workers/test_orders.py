@@ -1,0 +1,39 @@
+"""What a worker makes of the orders on its line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from ember import Ember
+from ember.options import Options
+from ember.workers.board import Board
+from ember.workers.place import Order, Place
+from ember.workers.worker import AppServer
+
+
+@pytest.mark.parametrize(
+    ("orders", "hurries"),
+    [([Order.STOP], False), ([Order.STOP, Order.STOP], False), ([Order.STOP, Order.ABORT], True)],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_whoever_is_told_to_drop_what_it_has_hurries(
+    orders: list[Order], hurries: bool, together: bool
+) -> None:
+    """Also when it reads both orders at once, since its loop stood still."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            place = Place(Board(1), 0, [], ours)
+            worker = AppServer(Ember(), Options(), place)
+            worker._stop, worker._hurry = asyncio.Event(), asyncio.Event()
+            said = [order.value for order in orders]
+            for data in [b"".join(said)] if together else said:
+                theirs.send(data)
+                worker._on_message(place)
+            assert worker._stop.is_set()
+            assert worker._hurry.is_set() is hurries
+
+    asyncio.run(main())
