@@ -115,6 +115,7 @@ cdef class CoreLoop:
             self.core.arenas[i].memory = <char *>memory
         self.ready = [None] * 64
         self.todo = []
+        self.risen = []
         self._scheduled = []
         self.now = ember_clock()
         LOOPS.add(self)
@@ -613,6 +614,34 @@ cdef class CoreLoop:
     # ---- sending ---------------------------------------------------------------------------
 
     cdef int flush(self) except -1:
+        """Sends what was written, until nothing is left of it."""
+        cdef Core *core = self.core
+        while core.arenas[core.current].count:
+            if core.sends_unseen:
+                self.scan_sends()
+                if core.arenas[core.current].count == 0:
+                    break
+            self.sending = True
+            try:
+                self.send_spans()
+            finally:
+                self.sending = False
+            # Who is told may write, and would otherwise wait for the next turn.
+            self.tell_risen()
+        return 0
+
+    cdef int tell_risen(self) except -1:
+        """Tells the owners of streams whose backlog rose in the meantime to pause, if they have to:
+        what they do then may be anything, so it comes when all is in order again."""
+        cdef list risen
+        cdef object stream
+        while PyList_GET_SIZE(self.risen):
+            risen, self.risen = self.risen, []
+            for stream in risen:
+                (<Stream>stream).check_high()
+        return 0
+
+    cdef int send_spans(self) except -1:
         """Turns this turn's spans into sends: one for each stream."""
         cdef Core *core = self.core
         cdef Arena *arena = &core.arenas[core.current]
@@ -622,10 +651,6 @@ cdef class CoreLoop:
         cdef uint32_t i, j, total
         cdef ring_sqe *sqe
         cdef ssize_t n
-        if arena.count == 0:
-            return 0
-        if core.sends_unseen:
-            self.scan_sends()
         for i in range(arena.count):
             span = &arena.spans[i]
             if span.stream == NULL:
@@ -710,6 +735,14 @@ cdef class CoreLoop:
     cdef int scan_sends(self) except -1:
         """Looks at the completions of sends before their turn, so that the rest of a short one is
         queued before anything newer. Completions of sends are visible when enter returns."""
+        self.sending = True
+        try:
+            self.look_at_sends()
+        finally:
+            self.sending = False
+        return self.tell_risen()
+
+    cdef int look_at_sends(self) except -1:
         cdef Core *core = self.core
         cdef ring_cqe *cqe
         cdef uint32_t i

@@ -121,6 +121,8 @@ cdef class CoreLoop:
     cdef list ready                         # a ring of slots; the garbage collector sees a list
     cdef Py_ssize_t ready_head, ready_count
     cdef list todo                          # streams and listeners that want attention
+    cdef list risen                         # streams whose backlog rose while `sending`
+    cdef bint sending                       # spans are at work: nobody is told anything now
     cdef public list _scheduled             # the timer heap
     cdef public bint _stopping, _debug, _closed
     cdef bint forever, waiting, woken
@@ -137,8 +139,11 @@ cdef class CoreLoop:
     cdef int turn(self) except -1
     cdef int attend(self) except -1
     cdef int flush(self) except -1
+    cdef int send_spans(self) except -1
+    cdef int tell_risen(self) except -1
     cdef int spill(self) except -1
     cdef int scan_sends(self) except -1
+    cdef int look_at_sends(self) except -1
     cdef int on_sent(self, uint64_t tag, int res) except -1
     cdef int wait_ring(self, bint wait, double timeout) except -1
     cdef int reap(self) except -1

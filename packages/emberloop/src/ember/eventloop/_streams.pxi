@@ -92,7 +92,7 @@ cdef class Stream:
     cdef char *reserve(self, Py_ssize_t size) except NULL:
         cdef Core *core = self.loop.core
         cdef Arena *arena = &core.arenas[core.current]
-        if arena.used + size > ARENA_SIZE:
+        while arena.used + size > ARENA_SIZE:
             self.loop.spill()
             arena = &core.arenas[core.current]
         return arena.memory + arena.used
@@ -415,7 +415,7 @@ cdef class Stream:
         cdef int count = 0
         cdef uint32_t j
         cdef ssize_t n = 0
-        cdef Py_ssize_t total, k
+        cdef Py_ssize_t k
         if not self.takes_writes():
             return 0
         if core.sends_unseen:
@@ -425,7 +425,6 @@ cdef class Stream:
                 return 0
         arena = &core.arenas[core.current]
         self.backlog += size
-        total = self.queued + size
         if self.outbox == NULL:
             j = self.first_span
             while j and count < 31:
@@ -449,7 +448,8 @@ cdef class Stream:
         j = self.first_span
         self.first_span = self.last_span = 0
         self.queued = 0
-        if n < total:
+        self.loop.sending = True    # what the owner adds when told comes behind all of this
+        try:
             while j:
                 k = arena.spans[j - 1].size
                 if n < k:
@@ -459,11 +459,9 @@ cdef class Stream:
                 j = arena.spans[j - 1].next
             if n < size:
                 self.keep(data + n, size - n, owner)
-            return 0
-        while j:
-            arena.spans[j - 1].stream = NULL
-            j = arena.spans[j - 1].next
-        return 0
+        finally:
+            self.loop.sending = False
+        return self.loop.tell_risen()
 
     cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1:
         """Puts at the end of the outbox what the socket did not take (already in `backlog`)."""
@@ -506,10 +504,16 @@ cdef class Stream:
                 box.first = chunk
             box.last = chunk
         self.want()
+        if self.loop.sending:
+            self.loop.risen.append(self)
+            return 0
         return self.check_high()
 
     cdef int check_high(self) except -1:
-        if self.backlog - self.queued > self.high and not self.flags & (S_PAUSED | S_ABORT):
+        if (
+            self.backlog - self.queued > self.high
+            and not self.flags & (S_PAUSED | S_ABORT | S_LOST)
+        ):
             self.flags |= S_PAUSED
             try:
                 self.on_pause_writing()
