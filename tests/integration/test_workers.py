@@ -12,32 +12,13 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.service import DEADLINE, Load, Service, start, unix_get, write
+from tests.support.service import DEADLINE, Load, Serve, Service, start, unix_get, write
 from tests.support.waiting import eventually, tries
-
-Serve = Callable[..., Service]
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """`serve("--workers", "2")`: `ember start` in tmp_path, once it serves."""
-    running: list[Service] = []
-
-    def begin(*options: str, command: list[str] | None = None, **more: object) -> Service:
-        service = Service(tmp_path, command or start(tmp_path, *options), **more)  # type: ignore[arg-type]
-        running.append(service)
-        service.wait_until_it_serves()
-        return service
-
-    yield begin
-    for service in running:
-        service.kill()
 
 
 def run(folder: Path, command: list[str]) -> Service:

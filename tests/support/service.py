@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,9 @@ class Load:
                     self.failures.append(f"worker {owner}: {error!r}")
             finally:
                 connection.close()
+
+
+Serve = Callable[..., Service]
 
 
 def write(folder: Path, text: str = "", *, limits: str = "", app: str = APP) -> None:
