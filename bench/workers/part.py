@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.bar import Bar, path
 from bench.part import Part, Results, Table
-from bench.workers import run
+from bench.workers import SCALING, run
 
 
 def _balance(build: str) -> Bar:
@@ -17,16 +17,19 @@ def _failed(build: str) -> Bar:
     return Bar("workers", text, 0.0, "", path("workers", "reload", build, "failed"))
 
 
-def _busiest(results: Results) -> float | None:
-    """The ratio where both workers have something to do all the time."""
-    scaling = results.get("workers", {}).get("scaling")
-    return max(scaling, key=lambda one: one["connections"])["ratio"] if scaling else None
+def _scaling(connections: int) -> Bar:
+    def measure(results: Results) -> float | None:
+        found = results.get("workers", {}).get("scaling", ())
+        return next((one["ratio"] for one in found if one["connections"] == connections), None)
+
+    text = f"CPU per request, 2 workers against 1, {connections:,} connections"
+    return Bar("workers", text, 1.1, "×", measure)
 
 
 _NAMES = ("ember io_uring", "ember epoll", "ember pure")
 BARS = (
     *map(_balance, _NAMES),
-    Bar("workers", "CPU per request, 2 workers with enough to do against 1", 1.1, "×", _busiest),
+    *map(_scaling, SCALING),
     *map(_failed, _NAMES),
     Bar("workers", "kill -9 until replaced", 1.0, "s", path("workers", "killed", "most")),
     Bar("workers", "idle stop, 1 worker", 0.3, "s", path("workers", "stopped", "1", "median")),
