@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections import Counter
 from http.client import HTTPConnection, HTTPException
@@ -94,13 +93,6 @@ class Streams:
                 connection.close()
 
 
-def reload(service: Service) -> None:
-    """Until every worker is another one."""
-    old = service.ready()
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
-
-
 @pytest.mark.timeout(240)
 def test_20_reloads_under_load_lose_no_request(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, STREAMS)
@@ -108,7 +100,7 @@ def test_20_reloads_under_load_lose_no_request(tmp_path: Path, serve: Serve) -> 
     with Load(service, 4) as plain, Load(service, 10, "/slow") as slow, Streams(service, 10) as sse:
         plain.wait_for_answers(100)
         for _ in range(20):
-            reload(service)
+            service.reload()
         plain.wait_for_answers(100)
         slow.wait_for_answers(10)
     assert plain.failures == slow.failures == sse.failures == []

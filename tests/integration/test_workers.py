@@ -422,9 +422,7 @@ def test_workers_on_the_loops_of_others_drain_too(tmp_path: Path, serve: Serve, 
     write(tmp_path, IN_FLIGHT)
     service = serve("--workers", "2", "--loop", loop)
     assert f"{loop} loop" in service.text
-    old = service.ready()
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    service.reload()
     connection = service.connect()
     connection.request("GET", "/late")
     service.wait_for("inside")
@@ -516,8 +514,7 @@ def test_new_code_that_does_not_import_leaves_the_old_workers(tmp_path: Path, se
     assert 'module "main" does not import: ZeroDivisionError' in line
     assert service.ready() == old
     (tmp_path / "main.py").write_text(good)
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    service.reload()
     assert service.stop() == 0
 
 
@@ -542,10 +539,8 @@ def test_who_dies_after_a_reload_is_replaced_by_the_new_program(
 ) -> None:
     write(tmp_path)
     service = serve("--workers", "3")
-    old = service.ready()
     put(tmp_path, 2)
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 3, DEADLINE)
+    service.reload()
     for _ in range(2):
         victim = service.get()["pid"]
         os.kill(victim, signal.SIGKILL)
@@ -573,10 +568,8 @@ def test_a_program_that_changed_after_the_reload_is_run_by_all_or_by_none(
 ) -> None:
     write(tmp_path)
     service = serve("--workers", "3")
-    old = service.ready()
     put(tmp_path, 2)
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 3, DEADLINE)
+    service.reload()
     second = service.ready()
     put(tmp_path, 3)
     assert versions(service) == {2}
@@ -598,10 +591,8 @@ def test_a_program_that_broke_after_the_reload_leaves_those_who_live(
 ) -> None:
     write(tmp_path)
     service = serve("--workers", "2")
-    old = service.ready()
     put(tmp_path, 2)
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    service.reload()
     (tmp_path / "part.py").write_text("import os\n\nos.missing\n")
     good = (tmp_path / "main.py").read_text()
     (tmp_path / "main.py").write_text("import part\n" + good)
@@ -646,10 +637,8 @@ def test_new_code_that_fails_names_module_and_line(
 def test_a_script_is_run_anew_up_to_its_app_run(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, "app.run(port=0, workers=2)\n")
     service = serve(command=[sys.executable, "main.py"])
-    old = service.ready()
     (tmp_path / "main.py").write_text((tmp_path / "main.py").read_text().replace(": 1", ": 2"))
-    service.send(signal.SIGHUP)
-    eventually(lambda: not service.ready() & old and len(service.ready()) == 2, DEADLINE)
+    service.reload()
     assert service.get()["version"] == 2
     victim = service.get()["pid"]
     os.kill(victim, signal.SIGKILL)

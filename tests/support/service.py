@@ -132,6 +132,12 @@ class Service:
         eventually(there, DEADLINE)
         return self.ready()
 
+    def reload(self) -> None:
+        """SIGHUP, and wait until every worker is another one."""
+        old = self.ready()
+        self.send(signal.SIGHUP)
+        eventually(lambda: not self.ready() & old and len(self.ready()) == len(old), DEADLINE)
+
     def children(self) -> set[int]:
         """The pids below it."""
         return {child.pid for child in psutil.Process(self.popen.pid).children(recursive=True)}
