@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test test-loop test-all check fix bench bench-peers fuzz sanitize docs clean
+.PHONY: help setup build serve test test-loop test-all check fix bench bench-peers fuzz attack sanitize docs clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ bench-peers: build ## the long one: beside the other servers
 
 fuzz: build ## fuzz all that reads bytes (SECONDS=60); ARGS="http fields shared tls" chooses
 	@$(BIN)/python -m fuzz $(ARGS)
+
+attack: build ## twenty minutes of hostile clients, signals and reloads against three workers (ARGS="--minutes 2")
+	@$(BIN)/python -m fuzz.attack $(ARGS)
 
 sanitize: build ## the compiled code under AddressSanitizer and UBSan, in build/sanitize
 	@VENV="$(VENV)" scripts/sanitize $(ARGS)

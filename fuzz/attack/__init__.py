@@ -1,0 +1,1 @@
+"""Minutes of hostile traffic, signals and reloads against a server of several workers."""
