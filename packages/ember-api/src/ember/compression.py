@@ -34,7 +34,7 @@ MINIMUM_SIZE = 500
 _LARGE = 131072
 
 _MAY_SHRINK = re.compile(
-    r"\s*(text/|[^/;]+/[^;]+\+(json|xml|yaml|text)\s*(;|$)|"
+    r"\s*+(text/|[^/;]+/[^;]+\+(json|xml|yaml|text)\s*(;|$)|"
     r"application/(json|javascript|x-javascript|xml|x-ndjson|ndjson|jsonl|yaml|toml|graphql|wasm|"
     r"sql|msgpack|x-msgpack|x-www-form-urlencoded|postscript|x-tar)\s*(;|$)|"
     r"image/(bmp|x-icon|vnd\.microsoft\.icon)\s*(;|$)|font/(ttf|otf|collection)\s*(;|$))",

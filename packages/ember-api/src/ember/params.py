@@ -87,7 +87,8 @@ def Query(default: Any = MISSING, **options: Any) -> Any:
     Options of all sources: `alias` (the name on the wire), `default`, `default_factory`, `title`,
     `description`, `examples`, `deprecated`, `include_in_schema`; and the constraints `gt`, `ge`,
     `lt`, `le`, `multiple_of`, `min_length`, `max_length` (of text, or items of a list), `pattern`
-    (a regex that is searched for). A value that breaks one is a 422.
+    (a regex that is searched for). A value that breaks one is a 422. A `pattern` meets text that a
+    client chose: one that backtracks, such as `(a+)+$`, lets a client hold the loop.
     """
     return Marker("query", default, options)
 

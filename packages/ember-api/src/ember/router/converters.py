@@ -15,7 +15,7 @@ class Converter:
     """Turns the text of a path segment into a value and back."""
 
     name = "str"
-    #: What the text must match as a whole.
+    #: What the text must match as a whole. The built-in ones take time linear in the text.
     regex = "[^/]+"
     #: What `to_python` gives; None when that is not known.
     python_type: type | None = str
@@ -35,6 +35,10 @@ class Converter:
         """The text for `value`, not yet percent-encoded."""
         return str(value)
 
+    def matches(self, text: str) -> bool:
+        """Whether `text` as a whole is what `regex` describes."""
+        return self._match(text) is not None
+
     def convert(self, text: str) -> Any:
         """The value for `text`; raises ValueError when the text does not fit."""
         if self._match(text) is None:
@@ -51,7 +55,7 @@ class StrConverter(Converter):
 class IntConverter(Converter):
     """Decimal digits with an optional minus sign."""
 
-    name, regex, python_type, order = "int", "-?[0-9]+", int, 10
+    name, regex, python_type, order = "int", "-?[0-9]++", int, 10
 
     def to_python(self, text: str) -> int:
         return int(text)
@@ -60,7 +64,7 @@ class IntConverter(Converter):
 class FloatConverter(Converter):
     """A decimal number with an optional minus sign and fraction; no exponent, no `nan`."""
 
-    name, regex, python_type, order = "float", r"-?[0-9]+(\.[0-9]+)?", float, 30
+    name, regex, python_type, order = "float", r"-?[0-9]++(?:\.[0-9]++)?", float, 30
 
     def to_python(self, text: str) -> float:
         return float(text)
@@ -89,7 +93,11 @@ class PathConverter(Converter):
 
 
 class CustomConverter(Converter):
-    """What `add_converter` makes out of a regex and a function."""
+    """What `add_converter` makes out of a regex and a function.
+
+    The regex is asked with text that a client chose: one that backtracks, such as `(a+)+`, lets a
+    client hold the loop. Possessive quantifiers (`a++`) do not backtrack.
+    """
 
     python_type = None
     order = 50

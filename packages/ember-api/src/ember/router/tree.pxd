@@ -12,8 +12,7 @@ cdef class Edge:
     cdef public object order
     cdef public Node child
     cdef public object converter
-    cdef public object pattern
-    cdef public list converters
+    cdef public object mixed
 
     @cython.locals(
         kind=cython.int, number=cython.longlong, index=cython.Py_ssize_t,

@@ -8,11 +8,11 @@ search touches is bounded by the routes, not by the path, and nothing is kept pe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ember.router.converters import Converter
+from ember.router.mixed import MixedSegment
 from ember.router.quoting import ENCODED_SLASH
 from ember.router.template import Template
 
@@ -29,8 +29,7 @@ class Edge:
         self.order = order
         self.child = child
         self.converter: Converter | None = None
-        self.pattern: re.Pattern[str] | None = None
-        self.converters: list[Converter] = []
+        self.mixed: MixedSegment | None = None
 
     def consume(self, path: str, start: int, stop: int, values: list[Any]) -> bool:
         """Append the values that `path[start:stop]` gives; False when it does not fit."""
@@ -59,21 +58,21 @@ class Edge:
         return self.convert(path[start:stop], values)
 
     def convert(self, text: str, values: list[Any]) -> bool:
-        """`consume` for what a converter or a pattern decides."""
+        """`consume` for what a converter or a mixed segment decides."""
         if ENCODED_SLASH in text:
             text = text.replace(ENCODED_SLASH, "/")
         try:
-            if self.pattern is None:
+            if self.mixed is None:
                 assert self.converter is not None
                 values.append(self.converter.convert(text))
                 return True
-            match = self.pattern.fullmatch(text)
-            if match is None:
+            parts = self.mixed.split(text)
+            if parts is None:
                 return False
             # All of them before the first is kept: one may refuse.
             values += [
                 converter.convert(part)
-                for converter, part in zip(self.converters, match.groups(), strict=True)
+                for converter, part in zip(self.mixed.converters, parts, strict=True)
             ]
         except ValueError:
             return False
@@ -128,9 +127,11 @@ class Node:
         if tail.static or tail.edges:
             end = path.rfind("/", start)
             while end >= 0:
-                values.append(path[start:end])
+                # Its text is cut out when the rest fits: not once for each slash.
+                values.append(None)
                 found = tail.find(path, end + 1, values)
                 if found is not None:
+                    values[count] = path[start:end]
                     return found
                 del values[count:]
                 end = path.rfind("/", start, end)
@@ -162,22 +163,10 @@ class Node:
         return edge.child
 
     def _mixed(self, segment: list[Any], converters: Mapping[str, Converter]) -> Node:
-        pattern, literal = "", 0
-        used: list[Converter] = []
-        for part in segment:
-            if isinstance(part, str):
-                pattern += re.escape(part)
-                literal += len(part)
-            else:
-                converter = converters[part.converter]
-                used.append(converter)
-                # A regex with groups of its own would shift ours: it is asked afterwards only.
-                regex = converter.regex
-                pattern += "(.+)" if re.compile(regex).groups else f"({regex})"
-        key = "\x00".join([pattern, *(c.name for c in used)])
-        edge = self._edge(_MIXED, key, (0, -literal))
-        edge.pattern = re.compile(pattern, re.DOTALL)
-        edge.converters = used
+        mixed = MixedSegment(segment, dict(converters))
+        literal = sum(map(len, mixed.literals))
+        edge = self._edge(_MIXED, mixed.key, (0, -literal))
+        edge.mixed = mixed
         return edge.child
 
     def _edge(self, kind: int, key: str, order: tuple[int, int]) -> Edge:
