@@ -13,6 +13,7 @@ from typing import Any
 from ember.exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from ember.headers import Headers
 from ember.limits import RouteLimits
+from ember.protocol.charsets import codec_of, parameter
 from ember.request import Request
 from ember.upload import UploadFile
 
@@ -95,6 +96,10 @@ async def read_multipart(request: Request) -> FormData:
     Limits are the route's (`RouteLimits`): `max_body_size`, `max_parts`, `max_part_size`,
     `in_memory_threshold`. The first part that breaks one raises `PayloadTooLarge`, one that is not
     well-formed `BadRequest`, and the rest is not read.
+
+    Text is UTF-8, or in the charset of its part or of the field `_charset_` (RFC 7578 section 4.5
+    and 4.6): one that is not known raises `UnsupportedMediaType`, text that is not in it
+    `BadRequest`.
     """
     kept = request.context.get(_KEPT)
     if isinstance(kept, FormData):
@@ -154,6 +159,7 @@ class _Reader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._header = bytearray(), bytearray()
         self._name = ""
+        self._charset = self._codec = "utf-8"
         self._field: bytearray | None = None
         self._size = 0
         self._parser = MultipartParser(
@@ -229,14 +235,16 @@ class _Reader:
             raise BadRequest(
                 f"part {self._parts} of the form has no Content-Disposition: form-data; name=..."
             )
-        self._name = options[b"name"].decode("utf-8", "replace")
+        self._name = self._text(options[b"name"], self._charset, "the name of a part")
         filename = options.get(b"filename")
         if filename is None:
             self._field = bytearray()
+            # RFC 7578 section 4.5: a part of its own charset.
+            self._codec = parameter(headers.get("content-type", ""), "charset") or self._charset
             return
         self._field = None
         upload = UploadFile(
-            _base_name(filename.decode("utf-8", "replace")),
+            _base_name(self._text(filename, self._charset, "a file name")),
             headers.get("content-type", ""),
             headers,
             in_memory_threshold=self._limits.in_memory_threshold,
@@ -263,8 +271,22 @@ class _Reader:
         self.waiting += end - start
 
     def _on_part_end(self) -> None:
-        if self._field is not None:
-            self.form._pairs.append((self._name, self._field.decode("utf-8", "replace")))
+        if self._field is None:
+            return
+        text = self._text(self._field, self._codec, f'the field "{self._name}"')
+        self.form._pairs.append((self._name, text))
+        if self._name == "_charset_":
+            # RFC 7578 section 4.6: what browsers encoded the form with. They send it first; it is
+            # that of the parts behind it.
+            codec_of(text)
+            self._charset = text
+
+    @staticmethod
+    def _text(data: bytes | bytearray, charset: str, what: str) -> str:
+        try:
+            return data.decode(codec_of(charset))
+        except UnicodeDecodeError:
+            raise BadRequest(f"{what} is not {charset} text") from None
 
     def _on_end(self) -> None:
         self._ended = True

@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ["RouteLimits", "ServerLimits"]
 
 MIB = 1024 * 1024
+#: What `RouteLimits(max_frames=)` is when it is not given.
+MAX_FRAMES = 1000
 
 
 def _seconds(owner: str, name: str, value: float | None, *, optional: bool) -> float | None:
@@ -65,6 +67,9 @@ class ServerLimits(_Limits):
     - `max_target_size`: bytes of the request target; above is 414.
     - `max_header_size`: bytes of a whole head, request line included; above is 431.
     - `max_headers`: fields in one head; above is 431.
+    - `max_chunk_overhead`: bytes of a chunked body that frame it instead of being it (default 16
+      KiB): chunk lines and their extensions, less 16 bytes for each chunk and two for each byte of
+      data, which are free; above is 400.
     - `handshake_timeout`: how long a client may take for the TLS handshake; then it is closed.
     - `max_connections`: open at once. A connection above it may say one thing: what is never shed
       (`RouteLimits.shed`) is answered, anything else is 503 with Retry-After and the end. Far above
@@ -82,6 +87,7 @@ class ServerLimits(_Limits):
         "handshake_timeout",
         "header_timeout",
         "keep_alive_timeout",
+        "max_chunk_overhead",
         "max_concurrent_requests",
         "max_connections",
         "max_header_size",
@@ -102,6 +108,7 @@ class ServerLimits(_Limits):
     drain_delay: float
     header_timeout: float
     keep_alive_timeout: float
+    max_chunk_overhead: int
     max_concurrent_requests: int | None
     max_connections: int | None
     max_header_size: int
@@ -137,6 +144,7 @@ class ServerLimits(_Limits):
         worker_timeout: float | None = 30.0,
         worker_max_age: float | None = None,
         worker_max_memory: int | None = None,
+        max_chunk_overhead: int = 16384,
     ) -> None:
         for name, seconds in (
             ("keep_alive_timeout", keep_alive_timeout),
@@ -165,6 +173,7 @@ class ServerLimits(_Limits):
             ("max_headers", max_headers, 1),
             ("max_pipelined", max_pipelined, 1),
             ("max_queued_requests", max_queued_requests, 0),
+            ("max_chunk_overhead", max_chunk_overhead, 0),
         ):
             setattr(self, name, _count("ServerLimits", name, count, least=least, optional=False))
         self.max_connections = _count(
@@ -193,6 +202,10 @@ class RouteLimits(_Limits):
     - `max_part_size`: bytes of one file of a multipart form; above is 413. None (the default): as
       much as the body may have. A field that is no file stays in memory, and has
       `in_memory_threshold`.
+    - `max_fields`: fields of an urlencoded form, counted by the `&` between them (default 1,000);
+      above is 413.
+    - `max_frames`: gzip members or zstd frames of one compressed body (default 1,000); above is
+      413.
     - `decompress`: whether a body with a Content-Encoding is decoded (default True), under the same
       `max_body_size`; False gives it as it came.
     - `shed`: whether a request may be answered 503 because the server has too much to do (default
@@ -204,6 +217,8 @@ class RouteLimits(_Limits):
         "decompress",
         "in_memory_threshold",
         "max_body_size",
+        "max_fields",
+        "max_frames",
         "max_part_size",
         "max_parts",
         "shed",
@@ -214,6 +229,8 @@ class RouteLimits(_Limits):
     decompress: bool
     in_memory_threshold: int
     max_body_size: int
+    max_fields: int
+    max_frames: int
     max_part_size: int | None
     max_parts: int
     shed: bool
@@ -228,15 +245,19 @@ class RouteLimits(_Limits):
         cancel_on_disconnect: bool = True,
         max_parts: int = 1000,
         max_part_size: int | None = None,
+        max_fields: int = 1000,
+        max_frames: int = MAX_FRAMES,
         decompress: bool = True,
         shed: bool = True,
     ) -> None:
-        for name, count in (
-            ("max_body_size", max_body_size),
-            ("in_memory_threshold", in_memory_threshold),
-            ("max_parts", max_parts),
+        for name, count, least in (
+            ("max_body_size", max_body_size, 0),
+            ("in_memory_threshold", in_memory_threshold, 0),
+            ("max_parts", max_parts, 0),
+            ("max_fields", max_fields, 0),
+            ("max_frames", max_frames, 1),
         ):
-            setattr(self, name, _count("RouteLimits", name, count, least=0, optional=False))
+            setattr(self, name, _count("RouteLimits", name, count, least=least, optional=False))
         self.max_part_size = _count(
             "RouteLimits", "max_part_size", max_part_size, least=0, optional=True
         )

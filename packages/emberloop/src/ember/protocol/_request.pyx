@@ -261,6 +261,7 @@ cdef class Request:
                 self.source if self.content is None else self.content,
                 codings,
                 self.limits.max_body_size,
+                self.limits.max_frames,
             )
             self.content = None
         self.decoded = True
@@ -303,16 +304,12 @@ cdef class Request:
             yield chunk
 
     async def text(self):
-        """The body as text, by the charset of its type (default UTF-8). Raises `BadRequest`."""
-        charset = "utf-8"
-        for parameter in self.headers.get("content-type", "").split(";")[1:]:
-            name, _, value = parameter.partition("=")
-            if name.strip().lower() == "charset":
-                charset = value.strip().strip('"')
-        try:
-            return (await self.body()).decode(charset)
-        except (LookupError, UnicodeDecodeError):
-            raise BadRequest(f"the body is not {charset} text") from None
+        """The body as text, by the charset of its type (default UTF-8): UTF-8 and UTF-16, US-ASCII,
+        ISO-8859-1 and Windows-1252. Raises `UnsupportedMediaType` for another, and `BadRequest`
+        when the body is not in it."""
+        from ember.protocol.charsets import decode_text
+
+        return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     def json(self):
         """The body as JSON. Raises `BadRequest` when it is none."""

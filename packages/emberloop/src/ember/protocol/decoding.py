@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 
 from ember.exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from ember.limits import MAX_FRAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,63 +26,91 @@ PIECE = 65536
 _ZSTD_WINDOW = 23
 
 
-class _Zlib:
-    """gzip and deflate."""
+class _Framed:
+    """What decodes messages that follow each other: gzip members, zstd frames.
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
-        self._object = zlib.decompressobj(bits)
+    One that holds nothing costs a few bytes to send and a new decoder here, so their number has a
+    limit of its own (`RouteLimits.max_frames`).
+    """
+
+    def __init__(self, max_frames: int) -> None:
         self._input = b""
+        self._at = 0
+        self._frames = 0
+        self._max_frames = max_frames
+        self._object = self._next()
+
+    def _make(self) -> Any:
+        raise NotImplementedError
+
+    def _next(self) -> Any:
+        self._frames += 1
+        if self._frames > self._max_frames:
+            raise PayloadTooLarge(
+                f"the request body has more than {self._max_frames} gzip members or zstd frames"
+            )
+        return self._make()
 
     def put(self, data: bytes) -> None:
-        self._input += data
+        self._input = self._input[self._at :] + data if self._at < len(self._input) else data
+        self._at = 0
+
+    def _piece(self) -> memoryview:
+        """The next bytes to feed: few, because what is behind a frame is handed back as a copy."""
+        piece = memoryview(self._input)[self._at : self._at + PIECE]
+        self._at += len(piece)
+        return piece
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._object.eof)
+
+
+class _Zlib(_Framed):
+    """gzip and deflate."""
+
+    def __init__(self, bits: int, max_frames: int) -> None:
+        self._bits = bits
+        super().__init__(max_frames)
+
+    def _make(self) -> Any:
+        return zlib.decompressobj(self._bits)
 
     def take(self, most: int) -> bytes:
-        while self._input:
+        while self._at < len(self._input):
             if self._object.eof:
                 # Another member: a gzip file may be several, one after the other (RFC 1952 2.2).
-                self._object = zlib.decompressobj(self._bits)
-            data = self._object.decompress(self._input, most)
-            rest = self._object.unused_data if self._object.eof else self._object.unconsumed_tail
-            self._input = rest
+                self._object = self._next()
+            data: bytes = self._object.decompress(self._piece(), most)
+            ended = self._object.eof
+            rest = self._object.unused_data if ended else self._object.unconsumed_tail
+            self._at -= len(rest)
             if data:
                 return data
         # What did not fit the last time may still be inside.
         return b"" if self._object.eof else self._object.decompress(b"", most)
 
-    @property
-    def ended(self) -> bool:
-        return self._object.eof
 
-
-class _Zstd:
-    def __init__(self, module: Any) -> None:
+class _Zstd(_Framed):
+    def __init__(self, module: Any, max_frames: int) -> None:
         self._module = module
-        self._object = self._make()
-        self._input = b""
+        super().__init__(max_frames)
 
     def _make(self) -> Any:
         window = self._module.DecompressionParameter.window_log_max
         return self._module.ZstdDecompressor(options={window: _ZSTD_WINDOW})
 
-    def put(self, data: bytes) -> None:
-        self._input += data
-
     def take(self, most: int) -> bytes:
-        while self._input or not (self._object.needs_input or self._object.eof):
+        while self._at < len(self._input) or not (self._object.needs_input or self._object.eof):
             if self._object.eof:  # frames may follow each other (RFC 8878 section 3.1)
-                self._object = self._make()
-            given, self._input = self._input, b""
+                self._object = self._next()
+            given = self._piece() if self._object.needs_input else b""
             data: bytes = self._object.decompress(given, most)
             if self._object.eof:
-                self._input = self._object.unused_data
+                self._at -= len(self._object.unused_data)
             if data:
                 return data
         return b""
-
-    @property
-    def ended(self) -> bool:
-        return bool(self._object.eof)
 
 
 class _Brotli:
@@ -104,31 +133,32 @@ class _Brotli:
         return bool(self._object.is_finished())
 
 
-def _zstd() -> _Zstd:
+def _zstd(max_frames: int) -> _Zstd:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         from backports import zstd
-    return _Zstd(zstd)
+    return _Zstd(zstd, max_frames)
 
 
-def _brotli() -> _Brotli:
+def _brotli(_: int) -> _Brotli:
     import brotli
 
     return _Brotli(brotli)
 
 
-_DECODERS: dict[str, Callable[[], _Zlib | _Zstd | _Brotli]] = {
-    "gzip": lambda: _Zlib(31),
-    "x-gzip": lambda: _Zlib(31),
-    "deflate": lambda: _Zlib(15),
+_DECODERS: dict[str, Callable[[int], _Zlib | _Zstd | _Brotli]] = {
+    "gzip": lambda frames: _Zlib(31, frames),
+    "x-gzip": lambda frames: _Zlib(31, frames),
+    "deflate": lambda frames: _Zlib(15, frames),
     "br": _brotli,
     "zstd": _zstd,
 }
 
 
-def decoder(content_encoding: str) -> _Zlib | _Zstd | _Brotli | None:
-    """What decodes a body with that Content-Encoding; None where nothing has to be done.
+def decoder(content_encoding: str, max_frames: int) -> _Zlib | _Zstd | _Brotli | None:
+    """What decodes a body with that Content-Encoding, of at most `max_frames` gzip members or zstd
+    frames; None where nothing has to be done.
 
     Raises `UnsupportedMediaType`, with the codings that are known in its `Accept-Encoding` (RFC
     9110 section 15.5.16), for any other, for one whose library is not installed, and for several.
@@ -140,7 +170,7 @@ def decoder(content_encoding: str) -> _Zlib | _Zstd | _Brotli | None:
     make = _DECODERS.get(codings[0]) if len(codings) == 1 else None
     try:
         if make is not None:
-            return make()
+            return make(max_frames)
     except ImportError:
         pass
     known = ", ".join(_installed())
@@ -154,7 +184,7 @@ def _installed() -> list[str]:
     found = []
     for coding in ("zstd", "br", "gzip", "deflate"):
         try:
-            _DECODERS[coding]()
+            _DECODERS[coding](1)
         except ImportError:
             continue
         found.append(coding)
@@ -176,14 +206,16 @@ class _Whole:
 
 class DecodedBody:
     """Reads like the body that it decodes, which may be whole already (bytes). `most`: bytes that
-    may come out."""
+    may come out; `max_frames`: gzip members or zstd frames that may be in it."""
 
     __slots__ = ("_coding", "_decoder", "_empty", "_left", "_most", "_source")
 
-    def __init__(self, source: Source | bytes, content_encoding: str, most: int) -> None:
+    def __init__(
+        self, source: Source | bytes, content_encoding: str, most: int, max_frames: int = MAX_FRAMES
+    ) -> None:
         self._source: Source = _Whole(source) if isinstance(source, bytes) else source
         self._coding = content_encoding
-        self._decoder = decoder(content_encoding)
+        self._decoder = decoder(content_encoding, max_frames)
         self._most = self._left = most
         self._empty = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ember.exceptions import UnsupportedMediaType
+from ember.exceptions import PayloadTooLarge, UnsupportedMediaType
 from ember.protocol.query import QueryParams, parse_query
 
 TYPE_CHECKING = False
@@ -25,10 +25,15 @@ def register_form_reader(media_type: str, module: str, function: str) -> None:
 
 
 async def read_form(request: Any) -> Any:
-    """The form in the body of `request`. Raises `UnsupportedMediaType` where there is none."""
+    """The form in the body of `request`. Raises `UnsupportedMediaType` where there is none, and
+    `PayloadTooLarge` over `limits.max_fields`."""
     kind = request.content_type
     if kind == URLENCODED:
-        return QueryParams(parse_query(await request.body()))
+        body: bytes = await request.body()
+        most: int = request.limits.max_fields
+        if body and body.count(b"&") >= most:
+            raise PayloadTooLarge(f"the form has more than {most} fields")
+        return QueryParams(parse_query(body))
     home = _readers.get(kind)
     if home is None:
         expected = " or ".join([URLENCODED, *_readers])

@@ -7,11 +7,32 @@ _DIGITS = "0123456789abcdefABCDEF"
 OCTET = {(a + b).encode(): bytes((int(a + b, 16),)) for a in _DIGITS for b in _DIGITS}
 
 
+#: Bytes that are decoded at once: what an escape costs in memory while it is decoded is more than
+#: thirty times what it takes on the wire.
+_BLOCK = 16384
+
+
 def unquote(value: bytes) -> bytes:
     """`value` with every %XX replaced; what is no %XX stays."""
-    first, *rest = value.split(b"%")
-    if not rest:
+    if b"%" not in value:
         return value
+    if len(value) <= _BLOCK:
+        return _unquote_block(value)
+    out = bytearray()
+    start = 0
+    while start < len(value):
+        end = start + _BLOCK
+        # An escape is not cut in two.
+        cut = value.rfind(b"%", end - 2, end)
+        if cut >= 0 and end < len(value):
+            end = cut
+        out += _unquote_block(value[start:end])
+        start = end
+    return bytes(out)
+
+
+def _unquote_block(value: bytes) -> bytes:
+    first, *rest = value.split(b"%")
     out = [first]
     for part in rest:
         byte = OCTET.get(part[:2])

@@ -301,20 +301,19 @@ class Request:
                 from ember.protocol.decoding import DecodedBody
 
                 codings = ", ".join(self.headers.get_all("content-encoding"))
-                self._source = DecodedBody(self._body, codings, self.limits.max_body_size)
+                limits = self.limits
+                self._source = DecodedBody(
+                    self._body, codings, limits.max_body_size, limits.max_frames
+                )
         return self._source
 
     async def text(self) -> str:
-        """The body as text, by the charset of its type (default UTF-8). Raises `BadRequest`."""
-        charset = "utf-8"
-        for parameter in self.headers.get("content-type", "").split(";")[1:]:
-            name, _, value = parameter.partition("=")
-            if name.strip().lower() == "charset":
-                charset = value.strip().strip('"')
-        try:
-            return (await self.body()).decode(charset)
-        except (LookupError, UnicodeDecodeError):
-            raise BadRequest(f"the body is not {charset} text") from None
+        """The body as text, by the charset of its type (default UTF-8): UTF-8 and UTF-16, US-ASCII,
+        ISO-8859-1 and Windows-1252. Raises `UnsupportedMediaType` for another, and `BadRequest`
+        when the body is not in it."""
+        from ember.protocol.charsets import decode_text
+
+        return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     async def json(self) -> Any:
         """The body as JSON. Raises `BadRequest` when it is none."""
