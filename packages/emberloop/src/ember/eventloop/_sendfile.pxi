@@ -80,7 +80,7 @@ cdef int send_file_chunk(Stream stream) except -1:
     )
     cdef int error = errno
     if n > 0:
-        return stream.sent(n)
+        return outbox_sent(stream, n)
     if n == 0:
         return file_failed(stream, EOFError("the file became shorter while it was sent"))
     if error == EAGAIN or error == EINTR:

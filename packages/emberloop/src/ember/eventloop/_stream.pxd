@@ -73,8 +73,6 @@ cdef class Stream:
     cdef int ended(self) except -1
     cdef int push(self, const char *data, Py_ssize_t size, object owner, int more=*) except -1
     cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1
-    cdef int sent(self, Py_ssize_t size) except -1
-    cdef int send_outbox(self) except -1
     cdef int drop_spans(self) except -1
     cdef int drop_outbox(self) except -1
     cdef int check_high(self) except -1

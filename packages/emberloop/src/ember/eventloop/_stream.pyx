@@ -29,5 +29,6 @@ import weakref
 include "_system.pxi"
 include "_core.pxi"
 include "_streams.pxi"
+include "_outbox.pxi"
 include "_sendfile.pxi"
 include "_listener.pxi"

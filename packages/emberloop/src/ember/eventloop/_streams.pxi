@@ -23,19 +23,6 @@ cdef enum StreamFlag:
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
     S_HELD = 1 << 17            # referenced until the last completion was read
 
-cdef struct Chunk:
-    Chunk *next
-    PyObject *owner             # keeps `data` alive; NULL: the data lies behind this head
-    char *data
-    size_t size, sent, room
-    int fd                      # a file instead of memory (see _sendfile.pxi); -1: none
-    int64_t offset              # of its first byte in the file
-
-cdef struct Outbox:
-    Chunk *first
-    Chunk *last
-
-
 cdef class Stream:
     def __cinit__(self):
         self.fd = -1
@@ -304,7 +291,7 @@ cdef class Stream:
                 self.flags |= S_CANCEL
                 cancel_entry(self.loop.core, <PyObject *>self, TAG_RECV)
             if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT):
-                self.send_outbox()
+                send_outbox_on_ring(self)
             elif self.flags & (S_ABORT | S_OUT | S_OUT_CANCEL) == S_ABORT | S_OUT:
                 self.flags |= S_OUT_CANCEL
                 cancel_entry(self.loop.core, <PyObject *>self, TAG_OUTBOX)
@@ -464,50 +451,7 @@ cdef class Stream:
         return self.loop.tell_risen()
 
     cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1:
-        """Puts at the end of the outbox what the socket did not take (already in `backlog`)."""
-        cdef Outbox *box = <Outbox *>self.outbox
-        cdef Chunk *chunk
-        cdef size_t room
-        if box == NULL:
-            box = <Outbox *>calloc(1, sizeof(Outbox))
-            if box == NULL:
-                raise MemoryError
-            self.outbox = box
-        chunk = box.last
-        if owner is None and chunk != NULL and chunk.owner == NULL \
-                and chunk.room - chunk.size >= <size_t>size:
-            memcpy(chunk.data + chunk.size, data, size)
-            chunk.size += size
-        else:
-            room = 0
-            if owner is None:
-                room = size if size > 8192 else 8192
-            chunk = <Chunk *>malloc(sizeof(Chunk) + room)
-            if chunk == NULL:
-                raise MemoryError
-            chunk.next = NULL
-            chunk.fd = -1
-            chunk.sent = 0
-            chunk.size = size
-            chunk.room = room
-            if owner is None:
-                chunk.owner = NULL
-                chunk.data = <char *>(chunk + 1)
-                memcpy(chunk.data, data, size)
-            else:
-                Py_INCREF(owner)
-                chunk.owner = <PyObject *>owner
-                chunk.data = <char *>data
-            if box.last != NULL:
-                box.last.next = chunk
-            else:
-                box.first = chunk
-            box.last = chunk
-        self.want()
-        if self.loop.sending:
-            self.loop.risen.append(self)
-            return 0
-        return self.check_high()
+        return keep_unsent(self, data, size, owner)
 
     cdef int check_high(self) except -1:
         if (
@@ -521,27 +465,6 @@ cdef class Stream:
                 self.loop.guard(self, "on_pause_writing failed")
         return 0
 
-    cdef int sent(self, Py_ssize_t size) except -1:
-        """The socket took `size` bytes of the outbox."""
-        cdef Outbox *box = <Outbox *>self.outbox
-        cdef Chunk *chunk
-        cdef size_t n
-        self.backlog -= size
-        while size and box.first != NULL:
-            chunk = box.first
-            n = chunk.size - chunk.sent
-            if <size_t>size < n:
-                chunk.sent += size
-                break
-            size -= n
-            box.first = chunk.next
-            free_chunk(chunk)
-        if box.first == NULL:
-            self.outbox = NULL
-            free(box)
-        self.want()
-        return self.check_low()
-
     cdef int check_low(self) except -1:
         if self.loop.core.quiet:
             return 0
@@ -551,25 +474,6 @@ cdef class Stream:
                 self.on_resume_writing()
             except BaseException:
                 self.loop.guard(self, "on_resume_writing failed")
-        return 0
-
-    cdef int send_outbox(self) except -1:
-        cdef Chunk *chunk = (<Outbox *>self.outbox).first
-        cdef size_t size = chunk.size - chunk.sent
-        cdef ring_sqe *sqe = ring_entry(self.loop.core)
-        sqe.fd = self.fd
-        if chunk.fd >= 0:
-            sqe.opcode = RING_OP_POLL_ADD
-            sqe.op_flags = EPOLLOUT
-        else:
-            sqe.opcode = RING_OP_SEND
-            sqe.ioprio = 1      # IORING_RECVSEND_POLL_FIRST: the socket was full a moment ago
-            sqe.addr = <uint64_t><uintptr_t>(chunk.data + chunk.sent)
-            sqe.len = <uint32_t>(size if size < (1 << 30) else (1 << 30))
-            sqe.op_flags = MSG_NOSIGNAL
-        sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_OUTBOX
-        self.flags |= S_OUT
-        self.pending += 1
         return 0
 
     cdef int drop_spans(self) except -1:
@@ -594,25 +498,6 @@ cdef class Stream:
         if self.flags & S_ABORT:
             return 0
         return self.abort(OSError(error, os.strerror(error)))
-
-
-cdef void free_chunk(Chunk *chunk) noexcept:
-    if chunk.owner != NULL:
-        Py_DECREF(<object>chunk.owner)
-    free(chunk)
-
-
-cdef void free_outbox(Stream stream) noexcept:
-    cdef Outbox *box = <Outbox *>stream.outbox
-    cdef Chunk *chunk
-    stream.outbox = NULL
-    if box == NULL:
-        return
-    while box.first != NULL:
-        chunk = box.first
-        box.first = chunk.next
-        free_chunk(chunk)
-    free(box)
 
 
 cdef ring_sqe *ring_entry(Core *core) except NULL:
@@ -670,20 +555,6 @@ cdef int received_by_ring(CoreLoop loop, Stream stream, int res, uint32_t flags)
     return 0
 
 
-cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
-    stream.flags &= ~<uint32_t>(S_OUT | S_OUT_CANCEL)
-    stream.pending -= 1
-    if stream.flags & S_ABORT:
-        stream.drop_outbox()
-        unhold(stream)
-        return stream.want()
-    if res > 0:
-        return send_file_chunk(stream) if is_file_first(stream) else stream.sent(res)
-    if res in (0, -EAGAIN, -EINTR, -ECANCELED):
-        return stream.want()     # nothing was sent; cancelled by retire_ring()
-    return stream.fail(-res)
-
-
 cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
     cdef ssize_t n
     if events & EPOLLOUT and stream.outbox != NULL:
@@ -700,30 +571,6 @@ cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1
     if n == 0:
         return stream.ended()
     if errno != EAGAIN and errno != EINTR:
-        return stream.fail(errno)
-    return 0
-
-
-cdef int send_outbox_on_epoll(Stream stream) except -1:
-    cdef iovec parts[16]
-    cdef msghdr message
-    cdef Chunk *chunk = (<Outbox *>stream.outbox).first
-    cdef int count = 0
-    cdef ssize_t n
-    if chunk.fd >= 0:
-        return send_file_chunk(stream)
-    while chunk != NULL and chunk.fd < 0 and count < 16:
-        parts[count].iov_base = chunk.data + chunk.sent
-        parts[count].iov_len = chunk.size - chunk.sent
-        count += 1
-        chunk = chunk.next
-    memset(&message, 0, sizeof(msghdr))
-    message.msg_iov = parts
-    message.msg_iovlen = count
-    n = sendmsg(stream.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
-    if n > 0:
-        return stream.sent(n)
-    if n < 0 and errno != EAGAIN and errno != EINTR:
         return stream.fail(errno)
     return 0
 

@@ -1,0 +1,159 @@
+# The outbox: what a socket did not take, oldest first, and how it leaves as the socket gets room.
+
+cdef struct Chunk:
+    Chunk *next
+    PyObject *owner             # keeps `data` alive; NULL: the data lies behind this head
+    char *data
+    size_t size, sent, room
+    int fd                      # a file instead of memory (see _sendfile.pxi); -1: none
+    int64_t offset              # of its first byte in the file
+
+cdef struct Outbox:
+    Chunk *first
+    Chunk *last
+
+
+cdef int keep_unsent(Stream stream, const char *data, Py_ssize_t size, object owner) except -1:
+    """Puts at the end of the outbox what the socket did not take (already in `backlog`)."""
+    cdef Outbox *box = <Outbox *>stream.outbox
+    cdef Chunk *chunk
+    cdef size_t room
+    if box == NULL:
+        box = <Outbox *>calloc(1, sizeof(Outbox))
+        if box == NULL:
+            raise MemoryError
+        stream.outbox = box
+    chunk = box.last
+    if owner is None and chunk != NULL and chunk.owner == NULL \
+            and chunk.room - chunk.size >= <size_t>size:
+        memcpy(chunk.data + chunk.size, data, size)
+        chunk.size += size
+    else:
+        room = 0
+        if owner is None:
+            room = size if size > 8192 else 8192
+        chunk = <Chunk *>malloc(sizeof(Chunk) + room)
+        if chunk == NULL:
+            raise MemoryError
+        chunk.next = NULL
+        chunk.fd = -1
+        chunk.sent = 0
+        chunk.size = size
+        chunk.room = room
+        if owner is None:
+            chunk.owner = NULL
+            chunk.data = <char *>(chunk + 1)
+            memcpy(chunk.data, data, size)
+        else:
+            Py_INCREF(owner)
+            chunk.owner = <PyObject *>owner
+            chunk.data = <char *>data
+        if box.last != NULL:
+            box.last.next = chunk
+        else:
+            box.first = chunk
+        box.last = chunk
+    stream.want()
+    if stream.loop.sending:
+        stream.loop.risen.append(stream)
+        return 0
+    return stream.check_high()
+
+
+cdef int outbox_sent(Stream stream, Py_ssize_t size) except -1:
+    """The socket took `size` bytes of the outbox."""
+    cdef Outbox *box = <Outbox *>stream.outbox
+    cdef Chunk *chunk
+    cdef size_t n
+    stream.backlog -= size
+    while size and box.first != NULL:
+        chunk = box.first
+        n = chunk.size - chunk.sent
+        if <size_t>size < n:
+            chunk.sent += size
+            break
+        size -= n
+        box.first = chunk.next
+        free_chunk(chunk)
+    if box.first == NULL:
+        stream.outbox = NULL
+        free(box)
+    stream.want()
+    return stream.check_low()
+
+
+cdef int send_outbox_on_ring(Stream stream) except -1:
+    cdef Chunk *chunk = (<Outbox *>stream.outbox).first
+    cdef size_t size = chunk.size - chunk.sent
+    cdef ring_sqe *sqe = ring_entry(stream.loop.core)
+    sqe.fd = stream.fd
+    if chunk.fd >= 0:
+        sqe.opcode = RING_OP_POLL_ADD
+        sqe.op_flags = EPOLLOUT
+    else:
+        sqe.opcode = RING_OP_SEND
+        sqe.ioprio = 1      # IORING_RECVSEND_POLL_FIRST: the socket was full a moment ago
+        sqe.addr = <uint64_t><uintptr_t>(chunk.data + chunk.sent)
+        sqe.len = <uint32_t>(size if size < (1 << 30) else (1 << 30))
+        sqe.op_flags = MSG_NOSIGNAL
+    sqe.user_data = <uint64_t><uintptr_t><PyObject *>stream | TAG_OUTBOX
+    stream.flags |= S_OUT
+    stream.pending += 1
+    return 0
+
+
+cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
+    stream.flags &= ~<uint32_t>(S_OUT | S_OUT_CANCEL)
+    stream.pending -= 1
+    if stream.flags & S_ABORT:
+        stream.drop_outbox()
+        unhold(stream)
+        return stream.want()
+    if res > 0:
+        return send_file_chunk(stream) if is_file_first(stream) else outbox_sent(stream, res)
+    if res in (0, -EAGAIN, -EINTR, -ECANCELED):
+        return stream.want()     # nothing was sent; cancelled by retire_ring()
+    return stream.fail(-res)
+
+
+cdef int send_outbox_on_epoll(Stream stream) except -1:
+    cdef iovec parts[16]
+    cdef msghdr message
+    cdef Chunk *chunk = (<Outbox *>stream.outbox).first
+    cdef int count = 0
+    cdef ssize_t n
+    if chunk.fd >= 0:
+        return send_file_chunk(stream)
+    while chunk != NULL and chunk.fd < 0 and count < 16:
+        parts[count].iov_base = chunk.data + chunk.sent
+        parts[count].iov_len = chunk.size - chunk.sent
+        count += 1
+        chunk = chunk.next
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_iov = parts
+    message.msg_iovlen = count
+    n = sendmsg(stream.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+    if n > 0:
+        return outbox_sent(stream, n)
+    if n < 0 and errno != EAGAIN and errno != EINTR:
+        return stream.fail(errno)
+    return 0
+
+
+cdef void free_chunk(Chunk *chunk) noexcept:
+    if chunk.owner != NULL:
+        Py_DECREF(<object>chunk.owner)
+    free(chunk)
+
+
+cdef void free_outbox(Stream stream) noexcept:
+    cdef Outbox *box = <Outbox *>stream.outbox
+    cdef Chunk *chunk
+    stream.outbox = NULL
+    if box == NULL:
+        return
+    while box.first != NULL:
+        chunk = box.first
+        box.first = chunk.next
+        free_chunk(chunk)
+    free(box)
