@@ -9,6 +9,7 @@ cdef enum Tag:
     TAG_POLL = 4
     TAG_SEND = 5            # no pointer: arena in bit 3, span above
     TAG_WAKE = 6            # no pointer
+    TAG_WATCH = 7
     TAG_MASK = 7
 
 cdef enum:
@@ -227,6 +228,11 @@ cdef class CoreLoop:
     def time(self):
         """Seconds of the monotonic clock."""
         return ember_clock()
+
+    @property
+    def _clock(self):
+        """Where the time of this turn is kept: the address of a double, for the life of the loop."""
+        return <uintptr_t>&self.now
 
     def call_later(self, delay, callback, *args, context=None):
         """As BaseEventLoop.call_later: `delay` in seconds."""
@@ -887,6 +893,9 @@ cdef class CoreLoop:
         elif kind == TAG_ACCEPT:
             what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
             accepted_by_ring(<Listener>what, res, flags)
+        elif kind == TAG_WATCH:
+            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            watched_by_ring(<Stream>what, res, flags)
         elif kind == TAG_POLL:
             self.core.poll_armed = False
             self.core.selector_ready = True

@@ -35,6 +35,9 @@ cdef class Stream:
     cdef int on_connect(self) except -1                  # accepted and attached
     cdef int on_data(self, char *data, Py_ssize_t size) except -1
     cdef int on_eof(self) except -1                      # the peer half-closed; default: close()
+    # After watch_peer(), while reading is paused: the peer ended its side, or left; what it sent
+    # before may still wait to be read. A reset is told by on_lost, also after on_eof.
+    cdef int on_hangup(self) except -1
     cdef int on_lost(self, object error) except -1       # exactly once, the last call
     cdef int on_pause_writing(self) except -1            # backlog above `high`
     cdef int on_resume_writing(self) except -1           # backlog at or below `low` again
@@ -51,6 +54,7 @@ cdef class Stream:
     cdef int write_object(self, object data) except -1
     # Part of a file, by the kernel; `fd` stays open until it is drained or aborted, `owner` is held
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1
+    cdef int watch_peer(self) noexcept                   # its leaving is told while reading is paused
     cdef int pause_reading(self) except -1
     cdef int resume_reading(self) except -1              # also the first start of reading
     cdef bint is_reading(self) noexcept
@@ -66,6 +70,7 @@ cdef class Stream:
     cdef int want(self) except -1                        # ask for the loop's attention
     cdef int tell_drained(self) except -1
     cdef int attend(self) except -1
+    cdef int look_at_peer(self) except -1
     cdef int interest(self) except -1
     cdef int read_inbox(self) except -1
     cdef int finish(self) except -1

@@ -22,6 +22,15 @@ cdef enum StreamFlag:
     S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
     S_HELD = 1 << 17            # referenced until the last completion was read
+    S_WATCHES = 1 << 20         # the owner wants to know when the peer leaves although it reads nothing
+    S_WATCHED = 1 << 21         # ring: a poll is armed for that
+    S_WATCH_CANCEL = 1 << 22
+    S_HANGUP = 1 << 23          # the peer's FIN was seen; bytes may lie before it
+    S_HANGUP_TOLD = 1 << 24
+    S_GONE = 1 << 25            # the peer's reset was seen
+    S_EPOLL_RDHUP = 1 << 26
+    S_EPOLL_HUP = 1 << 27       # asked for nothing: errors are told all the same
+    S_EPOLL_ANY = S_EPOLL_IN | S_EPOLL_OUT | S_EPOLL_RDHUP | S_EPOLL_HUP
 
 cdef class Stream:
     def __cinit__(self):
@@ -44,6 +53,9 @@ cdef class Stream:
 
     cdef int on_eof(self) except -1:
         return self.close()
+
+    cdef int on_hangup(self) except -1:
+        return 0
 
     cdef int on_lost(self, object error) except -1:
         return 0
@@ -153,6 +165,10 @@ cdef class Stream:
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1:
         return write_file(self, owner, fd, offset, size)
 
+    cdef int watch_peer(self) noexcept:
+        self.flags |= S_WATCHES
+        return 0
+
     cdef int pause_reading(self) except -1:
         if self.flags & S_WANT_READ:
             self.flags &= ~<uint32_t>S_WANT_READ
@@ -221,13 +237,15 @@ cdef class Stream:
         self.drop_spans()
         self.drop_outbox()
         self.inbox = None
-        if core.kind == EPOLL_CORE and self.flags & (S_EPOLL_IN | S_EPOLL_OUT):
+        if core.kind == EPOLL_CORE and self.flags & S_EPOLL_ANY:
             ember_epoll_set(core.epoll, EPOLL_CTL_DEL, self.fd, 0, NULL)
         elif core.kind == RING_CORE and (self.pending or core.sends_unseen):
             if self.flags & S_ARMED:
                 cancel_entry(core, <PyObject *>self, TAG_RECV)
             if self.flags & S_OUT:
                 cancel_entry(core, <PyObject *>self, TAG_OUTBOX)
+            if self.flags & S_WATCHED:
+                cancel_entry(core, <PyObject *>self, TAG_WATCH)
             if core.thread == PyThread_get_thread_ident():
                 ring_enter(&core.ring, 0, 0)
             if self.pending:
@@ -275,6 +293,8 @@ cdef class Stream:
                     self.loop.guard(self, "on_drained failed")
         if self.flags & S_EOF:
             reading = False
+        if self.flags & S_WATCHES and not reading and not self.closing:
+            self.look_at_peer()
         if self.loop.core.kind == EPOLL_CORE:
             self.interest()
         else:
@@ -290,6 +310,9 @@ cdef class Stream:
             elif not reading and self.flags & (S_ARMED | S_CANCEL) == S_ARMED:
                 self.flags |= S_CANCEL
                 cancel_entry(self.loop.core, <PyObject *>self, TAG_RECV)
+            if self.closing and self.flags & (S_WATCHED | S_WATCH_CANCEL) == S_WATCHED:
+                self.flags |= S_WATCH_CANCEL
+                cancel_entry(self.loop.core, <PyObject *>self, TAG_WATCH)
             if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT):
                 send_outbox_on_ring(self)
             elif self.flags & (S_ABORT | S_OUT | S_OUT_CANCEL) == S_ABORT | S_OUT:
@@ -302,6 +325,31 @@ cdef class Stream:
             self.finish()
         return 0
 
+    cdef int look_at_peer(self) except -1:
+        """Nothing is read, so that the end of the peer has to be looked for."""
+        cdef ring_sqe *sqe
+        if self.flags & S_GONE:
+            return self.fail(ECONNRESET)
+        if self.flags & S_EOF_HELD or self.flags & (S_HANGUP | S_EOF) == S_HANGUP:
+            if not self.flags & S_HANGUP_TOLD:
+                self.flags |= S_HANGUP_TOLD
+                try:
+                    self.on_hangup()
+                except BaseException:
+                    self.loop.guard(self, "on_hangup failed")
+        if self.loop.core.kind == RING_CORE and not self.flags & S_WATCHED and not self.closing:
+            # Multishot and edge-triggered: told of the FIN, and once more of a reset behind it.
+            # It stays armed when reading goes on: then recv tells the same.
+            sqe = ring_entry(self.loop.core)
+            sqe.opcode = RING_OP_POLL_ADD
+            sqe.fd = self.fd
+            sqe.len = RING_POLL_MULTISHOT
+            sqe.op_flags = EPOLLRDHUP
+            sqe.user_data = <uint64_t><uintptr_t><PyObject *>self | TAG_WATCH
+            self.flags |= S_WATCHED
+            self.pending += 1
+        return 0
+
     cdef int finish(self) except -1:
         cdef Stream alive = self
         cdef int fd = self.fd
@@ -310,7 +358,7 @@ cdef class Stream:
         free_outbox(self)
         self.backlog = 0
         self.inbox = None
-        if loop.core.kind == EPOLL_CORE and self.flags & (S_EPOLL_IN | S_EPOLL_OUT):
+        if loop.core.kind == EPOLL_CORE and self.flags & S_EPOLL_ANY:
             ember_epoll_set(loop.core.epoll, EPOLL_CTL_DEL, fd, 0, NULL)
         try:
             self.on_lost(self.error)
@@ -323,19 +371,24 @@ cdef class Stream:
 
     cdef int interest(self) except -1:
         """epoll: ask for what is wanted now, and only for that."""
-        cdef uint32_t now = 0, before = self.flags & (S_EPOLL_IN | S_EPOLL_OUT)
+        cdef uint32_t now = 0, before = self.flags & S_EPOLL_ANY
         cdef uint32_t events = 0
         cdef int op
         if self.flags & S_WANT_READ and not self.flags & S_EOF and not self.closing:
             now |= S_EPOLL_IN
             events |= EPOLLIN
+        elif self.flags & S_WATCHES and not self.closing:
+            now |= S_EPOLL_HUP
+            if not self.flags & (S_HANGUP | S_EOF):
+                now |= S_EPOLL_RDHUP
+                events |= EPOLLRDHUP
         if self.outbox != NULL and not self.flags & S_ABORT:
             now |= S_EPOLL_OUT
             events |= EPOLLOUT
         if now == before:
             return 0
         op = EPOLL_CTL_DEL if now == 0 else (EPOLL_CTL_MOD if before else EPOLL_CTL_ADD)
-        self.flags = (self.flags & ~<uint32_t>(S_EPOLL_IN | S_EPOLL_OUT)) | now
+        self.flags = (self.flags & ~<uint32_t>S_EPOLL_ANY) | now
         if ember_epoll_set(self.loop.core.epoll, op, self.fd, events, <void *>self) < 0:
             if errno != ENOENT or op != EPOLL_CTL_DEL:
                 return self.fail(errno)
@@ -561,10 +614,10 @@ cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1
         send_outbox_on_epoll(stream)
     elif stream.outbox != NULL and events & (EPOLLERR | EPOLLHUP):
         send_outbox_on_epoll(stream)
-    if not events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+    if not events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP):
         return 0
     if stream.closing or not stream.flags & S_WANT_READ or stream.flags & S_EOF:
-        return 0
+        return peer_hung_up(stream, events)
     n = sys_recv(stream.fd, loop.core.read_buffer, READ_SIZE, MSG_DONTWAIT)
     if n > 0:
         return stream.received(loop.core.read_buffer, n)
@@ -575,11 +628,35 @@ cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1
     return 0
 
 
+cdef int watched_by_ring(Stream stream, int res, uint32_t flags) except -1:
+    if not flags & RING_CQE_F_MORE:
+        stream.flags &= ~<uint32_t>(S_WATCHED | S_WATCH_CANCEL)
+        stream.pending -= 1
+        if stream.flags & S_LOST:
+            unhold(stream)
+            return 0
+        if res < 0 and res != -ECANCELED:
+            stream.flags &= ~<uint32_t>S_WATCHES    # cannot be had: not asked for again
+        stream.want()
+    return peer_hung_up(stream, <uint32_t>res) if res > 0 else 0
+
+
+cdef int peer_hung_up(Stream stream, uint32_t events) except -1:
+    """Noted only: attend() tells the owner, unless recv does because reading goes on."""
+    if stream.closing or not stream.flags & S_WATCHES:
+        return 0
+    if events & (EPOLLERR | EPOLLHUP):
+        stream.flags |= S_GONE
+    if events & EPOLLRDHUP:
+        stream.flags |= S_HANGUP
+    return stream.want()
+
+
 cdef int forget_stream(Stream stream, bint inherited) except -1:
     """The ring or epoll is gone, and with it all that was armed there."""
     cdef bint in_flight = stream.flags & S_OUT and not is_file_first(stream)
     stream.flags &= ~<uint32_t>(
-        S_ARMED | S_CANCEL | S_OUT | S_OUT_CANCEL | S_EPOLL_IN | S_EPOLL_OUT
+        S_ARMED | S_CANCEL | S_OUT | S_OUT_CANCEL | S_WATCHED | S_WATCH_CANCEL | S_EPOLL_ANY
     )
     stream.pending = 0
     if inherited:
@@ -598,7 +675,7 @@ cdef int settle_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
     """A completion while the loop closes: only who owned what matters."""
     cdef int kind = cqe.user_data & TAG_MASK
     cdef object what
-    if cqe.flags & RING_CQE_F_MORE or kind not in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT):
+    if cqe.flags & RING_CQE_F_MORE or kind not in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT, TAG_WATCH):
         if kind == TAG_ACCEPT and cqe.res >= 0:
             sys_close(cqe.res)
         return 0
@@ -609,6 +686,6 @@ cdef int settle_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
         accepted_by_ring(<Listener>what, -ECANCELED, 0)
     else:
         (<Stream>what).pending -= 1
-        (<Stream>what).flags &= ~<uint32_t>(S_ARMED | S_OUT)
+        (<Stream>what).flags &= ~<uint32_t>(S_ARMED | S_OUT | S_WATCHED)
         unhold(<Stream>what)
     return 0

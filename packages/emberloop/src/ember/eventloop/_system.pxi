@@ -97,7 +97,7 @@ cdef extern from *:
     int epoll_create1(int) nogil
     int sys_close "close"(int) nogil
     enum:
-        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLEXCLUSIVE, EPOLLET, EPOLL_CLOEXEC
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLEXCLUSIVE, EPOLLET, EPOLL_CLOEXEC
         EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EFD_CLOEXEC, EFD_NONBLOCK
 
 cdef extern from "<sys/mman.h>" nogil:
