@@ -52,6 +52,10 @@ class ServerLimits(_Limits):
     - `header_timeout`: from the first byte of a request (or from accept) to the end of its head;
       then 408.
     - `body_timeout`: between two pieces of a request body; then 408.
+    - `min_body_rate`: bytes a second that a request body has to arrive with on average (default
+      240), once it has had `body_rate_grace`; below is 408. Time in which the server does not read,
+      because the handler does not, is not counted. None: no limit.
+    - `body_rate_grace`: seconds that a body has beyond those of the rate (default 5).
     - `write_timeout`: how long a peer may take nothing of an answer; then the connection is reset.
     - `request_timeout`: how long a handler may take until its answer starts; then 503 and the
       handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
@@ -82,6 +86,7 @@ class ServerLimits(_Limits):
     """
 
     __slots__ = (
+        "body_rate_grace",
         "body_timeout",
         "drain_delay",
         "handshake_timeout",
@@ -95,6 +100,7 @@ class ServerLimits(_Limits):
         "max_pipelined",
         "max_queued_requests",
         "max_target_size",
+        "min_body_rate",
         "request_timeout",
         "shutdown_timeout",
         "worker_max_age",
@@ -103,6 +109,7 @@ class ServerLimits(_Limits):
         "write_timeout",
     )
 
+    body_rate_grace: float
     body_timeout: float
     handshake_timeout: float
     drain_delay: float
@@ -116,6 +123,7 @@ class ServerLimits(_Limits):
     max_pipelined: int
     max_queued_requests: int
     max_target_size: int
+    min_body_rate: int | None
     request_timeout: float | None
     shutdown_timeout: float
     worker_max_age: float | None
@@ -145,6 +153,8 @@ class ServerLimits(_Limits):
         worker_max_age: float | None = None,
         worker_max_memory: int | None = None,
         max_chunk_overhead: int = 16384,
+        min_body_rate: int | None = 240,
+        body_rate_grace: float = 5.0,
     ) -> None:
         for name, seconds in (
             ("keep_alive_timeout", keep_alive_timeout),
@@ -153,6 +163,7 @@ class ServerLimits(_Limits):
             ("write_timeout", write_timeout),
             ("shutdown_timeout", shutdown_timeout),
             ("handshake_timeout", handshake_timeout),
+            ("body_rate_grace", body_rate_grace),
         ):
             setattr(self, name, _seconds("ServerLimits", name, seconds, optional=False))
         if isinstance(drain_delay, bool) or drain_delay != 0:
@@ -166,6 +177,9 @@ class ServerLimits(_Limits):
             setattr(self, name, _seconds("ServerLimits", name, maybe, optional=True))
         self.worker_max_memory = _count(
             "ServerLimits", "worker_max_memory", worker_max_memory, least=1, optional=True
+        )
+        self.min_body_rate = _count(
+            "ServerLimits", "min_body_rate", min_body_rate, least=1, optional=True
         )
         for name, count, least in (
             ("max_target_size", max_target_size, 1),

@@ -25,10 +25,13 @@ cdef class Channel:
     cdef public bint closing, is_lost, ended, draining, retiring
     cdef bint strict, processing, paused
     # deadlines: seconds of the loop's clock, never is infinity
-    cdef double read_until, handler_until, moved_at
-    cdef long long progress               # of the peer, at the last look
+    cdef double read_until, handler_until, ask_at, moved_at
+    cdef double look_within                 # how long a backlog may stand unlooked at, seconds
+    cdef public double slot                 # when the wheel looks at this; the wheel's to change
+    cdef const double *clock                # the time of the loop's turn; NULL: ask the loop
+    cdef long long progress                 # of the peer, at the last look
     cdef int phase
-    cdef Sweep sweep
+    cdef object wheel
 
     cdef int attach(self, object loop) except -1
     cdef int pause_writing(self) except -1
@@ -38,18 +41,14 @@ cdef class Channel:
     cdef int answered(self, bint keep_alive) except -1
     cdef int stop(self, bint linger) except -1
     cdef int abort_now(self) except -1
+    cdef int end_unanswered(self) except -1
+    cdef double now(self) except -1
     cdef int expect_within(self, int phase, double seconds) except -1
-    cdef int check(self, double now) except -1
+    cdef int handler_within(self, double seconds) except -1
+    cdef int ask_within(self, double seconds) except -1
+    cdef int watch_backlog(self) except -1
+    cdef bint is_busy(self) noexcept
+    cdef double check(self, double now) except -1
     cdef int handler_is_late(self) except -1
+    cdef int ask_peer(self) except -1
     cdef int peer_is_late(self) except -1
-
-
-cdef class Sweep:
-    cdef object loop, timer, __weakref__
-    cdef set channels
-    cdef double interval
-    cdef readonly double now                # the loop's clock at the last look, seconds
-    cdef int add(self, Channel channel) except -1
-    cdef int discard(self, Channel channel) except -1
-    cdef int want(self, double seconds) except -1
-    cdef int schedule(self) except -1

@@ -5,9 +5,9 @@ It knows no request. `Exchange` answers through it, `Connection` adds what is re
 
 import contextvars
 import logging
-from weakref import WeakKeyDictionary
 
 from libc.math cimport INFINITY
+from libc.stdint cimport uintptr_t
 
 from ember.protocol._observer cimport make_peer
 from ember.protocol._sink cimport FILE_BUSY, FILE_CANNOT, FILE_SENT
@@ -16,70 +16,12 @@ from ember.protocol._request cimport H1_CLOSE, H1_KEEP_ALIVE
 
 from ember.exceptions import ClientDisconnected
 from ember.protocol.openfile import FileShortened
+from ember.protocol.wheel import Wheel
 
 log = logging.getLogger("ember.protocol")
 
-cdef double COARSE = 0.25       # seconds between two sweeps, at most
-cdef double FINE = 0.01
+cdef double AGAIN = 0.01        # seconds until a peer whose bytes wait to be read is judged
 cdef dict PHASES = {"head": HEAD, "body": BODY, "idle": IDLE, "": NOTHING}
-
-
-# ---- deadlines ------------------------------------------------------------------------------
-
-_sweeps = WeakKeyDictionary()
-
-
-cdef class Sweep:
-    """Looks at every connection of one loop now and then. Sleeps while there is none."""
-
-    def __init__(self, loop):
-        self.loop = loop
-        self.channels = set()
-        self.interval = COARSE
-        self.now = loop.time()
-
-    cdef int add(self, Channel channel) except -1:
-        if self.timer is None:
-            self.now = self.loop.time()
-            self.schedule()
-        self.channels.add(channel)
-        return 0
-
-    cdef int discard(self, Channel channel) except -1:
-        self.channels.discard(channel)
-        if not self.channels and self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-            self.interval = COARSE
-        return 0
-
-    cdef int want(self, double seconds) except -1:
-        """A limit of so many seconds is to be kept."""
-        cdef double interval = max(FINE, seconds / 4)
-        if interval < self.interval:
-            self.interval = interval
-            if self.timer is not None:
-                self.timer.cancel()
-                self.now = self.loop.time()
-                self.schedule()
-        return 0
-
-    cdef int schedule(self) except -1:
-        self.timer = self.loop.call_later(self.interval, self._run)
-        return 0
-
-    def _run(self):
-        self.now = self.loop.time()
-        self.schedule()
-        for channel in tuple(self.channels):
-            (<Channel>channel).check(self.now)
-
-
-cdef Sweep sweep_of(object loop):
-    sweep = _sweeps.get(loop)
-    if sweep is None:
-        sweep = _sweeps[loop] = Sweep(loop)
-    return sweep
 
 
 # ---- the channel ----------------------------------------------------------------------------
@@ -102,22 +44,21 @@ cdef class Channel:
         # What every request starts from, so that none sees what another one has set.
         self.context = contextvars.copy_context()
         self.buffer = bytearray()
-        self.read_until = self.handler_until = self.moved_at = INFINITY
+        self.read_until = self.handler_until = self.ask_at = INFINITY
+        self.moved_at = self.slot = INFINITY
+        self.look_within = self.limits.write_timeout / 4
         self.phase = HEAD
 
     cdef int attach(self, object loop) except -1:
         """Deadlines hold, and handlers may wait, from now on."""
-        limits = self.limits
         self.loop = loop
         if self.observer is not None:
             self.observer.attach(loop)
             self.observer.opened()
-        self.sweep = sweep_of(loop)
-        self.sweep.add(self)
-        self.sweep.want(min(limits.header_timeout, limits.body_timeout, limits.keep_alive_timeout,
-                            limits.write_timeout))
-        self.moved_at = self.sweep.now
-        self.expect_within(HEAD, limits.header_timeout)
+        self.wheel = Wheel.of(loop)
+        self.clock = <const double *><uintptr_t>self.wheel.clock
+        self.moved_at = self.now()
+        self.expect_within(HEAD, self.limits.header_timeout)
         return 0
 
     cdef bint persists(self, h1_head *head) noexcept:
@@ -216,6 +157,7 @@ cdef class Channel:
             self.buffer.clear()
             self.sink.flush()
             self.sink.close(linger)
+            self.watch_backlog()
         return 0
 
     def abort(self):
@@ -228,18 +170,23 @@ cdef class Channel:
         self.buffer.clear()
         return self.sink.abort()
 
+    cdef int end_unanswered(self) except -1:
+        """A request will have no answer."""
+        return self.abort_now()
+
     def close_broken(self):
         """End the connection after what was written, in the middle of a message."""
         self.closing = True
         self.sink.flush()
         self.sink.close(False)
+        self.watch_backlog()
 
     # ---- backpressure ----------------------------------------------------------------------
 
     cdef int pause_writing(self) except -1:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self.paused = True
-        return 0
+        return self.watch_backlog()
 
     cdef int wake(self) except -1:
         if self.resumed is not None and not self.resumed.done():
@@ -258,22 +205,73 @@ cdef class Channel:
         self.expect_within(PHASES[phase], seconds)
 
     cdef int expect_within(self, int phase, double seconds) except -1:
+        cdef double now
         self.phase = phase
-        if self.sweep is not None:
-            # The sweep's clock is late by up to one interval: never close too early.
-            self.read_until = self.sweep.now + self.sweep.interval + seconds
+        if self.wheel is not None:
+            now = self.now()
+            self.read_until = now + seconds
+            # What was answered until now may lie here, too.
+            if seconds > self.look_within:
+                seconds = self.look_within
+            if now + seconds < self.slot:
+                self.wheel.place(self, now + seconds)
         return 0
 
-    cdef int check(self, double now) except -1:
-        """Called by the sweep."""
+    cdef double now(self) except -1:
+        """The time of this turn, on the loop's clock."""
+        return self.clock[0] if self.clock != NULL else self.loop.time()
+
+    cdef int handler_within(self, double seconds) except -1:
+        """The handler has so many seconds."""
+        if self.wheel is not None:
+            self.handler_until = self.loop.time() + seconds
+            if self.handler_until < self.slot:
+                self.wheel.place(self, self.handler_until)
+        return 0
+
+    cdef int ask_within(self, double seconds) except -1:
+        """The peer is to be asked whether it is still there, so many seconds from now."""
+        self.ask_at = self.loop.time() + seconds
+        if self.ask_at < self.slot:
+            self.wheel.place(self, self.ask_at)
+        return 0
+
+    cdef int watch_backlog(self) except -1:
+        """Something was written, or may be, that the peer has to take in time."""
+        cdef double soon
+        if self.wheel is not None and not self.is_lost:
+            soon = self.now() + self.look_within
+            if soon < self.slot:
+                self.wheel.place(self, soon)
+        return 0
+
+    cdef bint is_busy(self) noexcept:
+        """Whether something may be written without `expect_within` being called again."""
+        return self.closing or self.paused
+
+    def look_at(self, double now):
+        """For the wheel: judge what is late. Gives the time of the next look."""
+        return INFINITY if self.is_lost else self.check(now)
+
+    cdef double check(self, double now) except -1:
+        cdef double again
         cdef Py_ssize_t backlog
         cdef long long progress
         if now >= self.handler_until:
             self.handler_until = INFINITY
             self.handler_is_late()
+        if now >= self.ask_at:
+            self.ask_at = INFINITY
+            self.ask_peer()
         if now >= self.read_until:
-            self.read_until = INFINITY
-            self.peer_is_late()
+            if self.sink.unread():
+                # It is the loop that is late. What came in time is read before it is judged.
+                self.read_until = now + AGAIN
+            else:
+                self.read_until = INFINITY
+                self.peer_is_late()
+        if self.is_lost:
+            return INFINITY
         backlog = self.sink.backlog()
         progress = self.sink.progress() if backlog else 0
         if backlog == 0 or progress != self.progress:
@@ -282,6 +280,15 @@ cdef class Channel:
         elif now - self.moved_at >= self.limits.write_timeout:
             log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
             self.abort_now()
+        again = min(self.read_until, self.handler_until, self.ask_at)
+        if backlog:
+            again = min(again, now + self.look_within, self.moved_at + self.limits.write_timeout)
+        elif self.is_busy():
+            again = min(again, now + self.look_within)
+        return again
+
+    cdef int ask_peer(self) except -1:
+        """See `ask_within`."""
         return 0
 
     cdef int handler_is_late(self) except -1:

@@ -1,24 +1,18 @@
 # The compiled connection: see _connection.pyx.
-from ember.protocol._channel cimport Channel
-from ember.protocol._exchange cimport Exchange
+from ember.protocol._ending cimport EndingChannel
 from ember.protocol._kept cimport KeptAnswers
 from ember.protocol._request cimport h1_head, h1_limits
 
 
-cdef class Connection(Channel):
-    cdef Exchange exchange
+cdef class Connection(EndingChannel):
     cdef KeptAnswers kept               # what is answered without a request; None: nothing is
     cdef h1_head head
     cdef h1_limits bounds
-    cdef readonly Py_ssize_t requests
     cdef bint reading, head_only
 
     cdef int feed(self, char *data, Py_ssize_t size) except -1
-    cdef int eof(self) except -1
-    cdef int lost(self) except -1
     cdef int resume_writing(self) except -1
     cpdef int drain_and_close(self) except -1
-    cdef int process(self) except -1
     cdef int go_on(self) except -1
     cdef Py_ssize_t serve(self, char *data, Py_ssize_t size, bint buffered) except -1
     cdef bint give_kept(self, char *data) except -1

@@ -13,7 +13,8 @@ from libc.math cimport INFINITY
 from libc.string cimport memcmp, memcpy
 
 from ember.protocol._answer cimport write_kept
-from ember.protocol._channel cimport BODY, HEAD, IDLE, NOTHING, Channel
+from ember.protocol._channel cimport BODY, HEAD, IDLE, NOTHING
+from ember.protocol._ending cimport EndingChannel
 from ember.protocol._exchange cimport TIMEOUT, Exchange
 from ember.protocol._kept cimport Kept, KeptAnswers, monotonic
 from ember.protocol._request cimport (
@@ -33,7 +34,6 @@ from ember.protocol._request cimport (
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
-from ember.protocol._exchange import disconnected
 from ember.protocol.pure.framing import Framing
 from ember.protocol.pure.intake import DRAIN_LIMIT as _DRAIN_LIMIT, Intake
 from ember.protocol.pure.refusal import identify, log_refusal, render_error
@@ -51,18 +51,19 @@ cdef enum:
     NOT_KEPT = H1_PARTICULAR | H1_ABSOLUTE | H1_CHUNKED | H1_CONTINUE | H1_UPGRADE
 
 
-cdef class Connection(Channel):
+cdef class Connection(EndingChannel):
     """The server's side of a connection.
 
-    The owner calls `feed`, `eof`, `lost`, `pause_writing` and `resume_writing`; the connection
-    calls the application and writes to its sink. One request is in the application at a time;
-    bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits.
+    The owner calls `feed`, `eof`, `hangup`, `lost`, `pause_writing` and `resume_writing`; the
+    connection calls the application and writes to its sink. One request is in the application at a
+    time; bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits. Those
+    that need no waiting are answered at once, until the connection has had its share of the turn.
     """
 
     def __init__(self, app, Sink sink, *, limits=None, client=None, scheme="http",
                  bint strict_tasks=False):
-        Channel.__init__(self, app, sink, limits=limits, client=client, scheme=scheme,
-                         strict_tasks=strict_tasks)
+        EndingChannel.__init__(self, app, sink, limits=limits, client=client,
+                               scheme=scheme, strict_tasks=strict_tasks)
         kept = getattr(app, "kept_answers", None)
         self.kept = kept if isinstance(kept, KeptAnswers) else None
         self.reading = True
@@ -78,6 +79,8 @@ cdef class Connection(Channel):
         cdef Py_ssize_t used, kept
         if self.closing:
             return 0    # what still comes is only read so that the answer is not lost to a reset
+        if self.clock == NULL and not self.yielded:
+            self.working_since = 0      # a callback of its own: what else would tell the turns apart?
         kept = PyByteArray_GET_SIZE(self.buffer)
         if kept or self.exchange is not None or self.processing or self.paused or self.draining:
             PyByteArray_Resize(self.buffer, kept + size)
@@ -98,49 +101,6 @@ cdef class Connection(Channel):
             self.processing = False
             self.sink.flush()
         return self.look()
-
-    cdef int eof(self) except -1:
-        """The peer will send no more. Most often it has gone. What is answered without waiting is
-        still answered; a handler that waits is cancelled."""
-        cdef Exchange exchange = self.exchange
-        self.ended = True
-        if exchange is None or exchange.answered:
-            return self.stop_cleanly()
-        if exchange.intake is not None and exchange.intake.decoder is not None:
-            exchange.intake.body.fail(disconnected())
-        self._check_end(self.requests, 0)
-        return 0
-
-    def _check_end(self, Py_ssize_t request, int turns):
-        cdef Exchange exchange = self.exchange
-        if self.closing or exchange is None:
-            return
-        if self.requests != request or not exchange.began:
-            turns = 0   # pipelined requests: each gets the turns that it needs if it does not wait
-        if turns >= 2 or self.loop is None:
-            exchange.client_left()
-        else:
-            self.loop.call_soon(self._check_end, self.requests, turns + 1,
-                                context=PyContext_Copy(self.context))
-
-    cdef int lost(self) except -1:
-        """The connection is gone; the last call from below."""
-        if self.is_lost:
-            return 0
-        self.is_lost = self.closing = True
-        self.buffer.clear()
-        if self.sweep is not None:
-            self.sweep.discard(self)
-        self.read_until = self.handler_until = INFINITY
-        self.wake()
-        if self.exchange is not None:
-            self.exchange.client_left()
-        if self.observer is not None:
-            if self.exchange is not None:
-                self.exchange.tell(True)
-            if self.loop is not None:
-                self.observer.closed()
-        return 0
 
     cdef int resume_writing(self) except -1:
         """The peer has caught up."""
@@ -163,8 +123,8 @@ cdef class Connection(Channel):
 
     cdef int process(self) except -1:
         """Go on with what is in the buffer, as far as that is possible now."""
-        if self.processing:
-            return 0
+        if self.processing or self.yielded:
+            return 0 if self.processing else self.look()
         self.processing = True
         try:
             self.go_on()
@@ -191,19 +151,20 @@ cdef class Connection(Channel):
                         self.stop_cleanly()     # the rest of the request's body will never come
                     return 0
                 self.exchange = None
-            elif self.draining:
+            elif self.draining or (self.ended and not PyByteArray_GET_SIZE(self.buffer)):
                 self.stop_cleanly()
-            elif self.paused:
+            elif self.paused or self.yielded:
                 return 0
             else:
                 used = 0
                 if PyByteArray_GET_SIZE(self.buffer):
                     used = self.serve(PyByteArray_AS_STRING(self.buffer),
                                       PyByteArray_GET_SIZE(self.buffer), True)
-                if self.closing or used == MOVED:
-                    continue
-                if used:
+                if used > 0:
                     del self.buffer[:used]
+                if self.exchange is not None and (self.ended or self.hung_up):
+                    self.peer_ended()
+                if used or self.closing:
                     continue
                 if self.ended:
                     self.stop_cleanly()
@@ -233,7 +194,8 @@ cdef class Connection(Channel):
             at += used
             if self.closing:
                 return MOVED
-            if self.exchange is not None or self.paused or self.draining:
+            if self.exchange is not None or self.paused or self.draining \
+                    or (at < size and self.over_budget()):
                 break
         return at
 
@@ -385,8 +347,8 @@ cdef class Connection(Channel):
             return 0
         kept = PyByteArray_GET_SIZE(self.buffer)
         if exchange is None:
-            wanted = not self.paused or kept < self.limits.max_pipelined
-            if self.paused:
+            wanted = not (self.paused or self.yielded) or kept < self.limits.max_pipelined
+            if self.paused or self.yielded:
                 self.read_until = INFINITY
                 self.phase = NOTHING
             elif kept:
@@ -395,18 +357,21 @@ cdef class Connection(Channel):
             elif self.requests and self.phase != IDLE:
                 self.expect_within(IDLE, self.limits.keep_alive_timeout)
         elif exchange.intake is not None and exchange.intake.decoder is not None:
-            wanted = exchange.intake.wanted
+            wanted = exchange.intake.wanted \
+                and not (self.yielded and kept >= self.limits.max_pipelined)
             if not wanted:
+                exchange.intake.hold()
                 self.read_until = INFINITY
                 self.phase = NOTHING
             elif self.phase != BODY:
-                self.expect_within(BODY, self.limits.body_timeout)
+                self.expect_within(BODY, exchange.intake.patience())
         else:
             # A body over its limit leaves a rest that nobody will take.
             wanted = (exchange.intake is None or exchange.intake.body.complete) \
                 and kept < self.limits.max_pipelined
             self.read_until = INFINITY
             self.phase = NOTHING
+            self.watch_backlog()
         if wanted != self.reading:
             self.reading = wanted
             if wanted:
@@ -424,7 +389,7 @@ cdef class Connection(Channel):
 
     cdef int peer_is_late(self) except -1:
         if self.phase == BODY:
-            return self.refuse_with(ProtocolError(408, "the request body did not arrive in time"))
+            return self.refuse_with(ProtocolError(408, self.exchange.intake.verdict()))
         if PyByteArray_GET_SIZE(self.buffer):
             return self.refuse_with(ProtocolError(408, "the request head did not arrive in time"))
         return self.stop_cleanly()

@@ -12,6 +12,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
+from ember.protocol.hangups import PeerWatch, unread
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
 
@@ -143,8 +144,12 @@ cdef class TransportSink(Sink):
     cdef Py_ssize_t backlog(self) except -1:
         return unsent(self.transport, 0 if self.files is None else self.files.unsent())
 
+    cdef bint unread(self) except -1:
+        return unread(self.transport)
+
     cdef int pause_reading(self) except -1:
         self.transport.pause_reading()
+        self.owner._watching().start()
         return 0
 
     cdef int resume_reading(self) except -1:
@@ -172,6 +177,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         self._transport = None
         self._connection = None
         self._linger = None
+        self._watch = None
         self._aborted = False
         buffer = _buffers.get(self._loop)
         if buffer is None:
@@ -223,6 +229,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._linger is not None or not self._transport.can_write_eof():
             return False    # over asyncio's TLS there is no half of a connection
         connection.eof()
+        if not connection.closing:
+            self._watching().start(ended=True)
         # The connection closes when it has answered what it can.
         return not connection.closing
 
@@ -230,6 +238,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef Connection connection = self._connection
         if self._linger is not None:
             self._linger.cancel()
+        if self._watch is not None:
+            self._watch.stop()
         if self._server is not None:
             self._server._closed(self, connection.requests)
         connection.lost()
@@ -241,6 +251,15 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def resume_writing(self):
         cdef Connection connection = self._connection
         connection.resume_writing()
+
+    def _watching(self):
+        if self._watch is None:
+            self._watch = PeerWatch(self._loop, self._transport, self._hangup)
+        return self._watch
+
+    def _hangup(self):
+        cdef Connection connection = self._connection
+        connection.hangup()
 
     # ---- from the connection ---------------------------------------------------------------
 

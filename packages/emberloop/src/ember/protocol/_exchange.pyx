@@ -104,9 +104,8 @@ cdef class Exchange(Task):
             seconds = limits.timeout
             if seconds is None:
                 seconds = self.channel.limits.request_timeout
-            if seconds is not None and self.channel.loop is not None:
-                self.channel.handler_until = self.channel.loop.time() + seconds
-                self.channel.sweep.want(seconds)
+            if seconds is not None:
+                self.channel.handler_within(seconds)
         if PyCoro_CheckExact(awaitable):
             return self.start_coroutine(awaitable)
         # What is driven like a coroutine is driven as it is; anything else needs one around it.
@@ -208,7 +207,7 @@ cdef class Exchange(Task):
     cdef int give_up(self) except -1:
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self.channel.closing:
-            self.channel.abort_now()
+            self.channel.end_unanswered()
         return 0
 
     cdef object into_response(self, object value):

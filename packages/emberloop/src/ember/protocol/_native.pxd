@@ -4,6 +4,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 cdef long long stream_progress(Stream stream) noexcept
+cdef bint stream_unread(Stream stream) noexcept
 
 
 cdef class HttpStream(Stream):

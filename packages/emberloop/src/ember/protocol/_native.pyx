@@ -68,6 +68,13 @@ cdef extern from *:
         return queued;
     }
 
+    /* Bytes that were received and not read. */
+    static int ember_unread(int fd)
+    {
+        int waiting = 0;
+        return fd >= 0 && ioctl(fd, FIONREAD, &waiting) == 0 && waiting > 0;
+    }
+
     static void ember_no_delay(int fd)
     {
         int one = 1;
@@ -78,6 +85,7 @@ cdef extern from *:
     void ember_reset_on_close(int fd)
     void ember_no_delay(int fd)
     long long ember_progress(int fd)
+    bint ember_unread(int fd)
 
 log = logging.getLogger("ember.protocol")
 
@@ -89,6 +97,10 @@ LINGER = 2.0
 cdef long long stream_progress(Stream stream) noexcept:
     # The backlog alone stands still while the kernel works on one long send.
     return ember_progress(stream.fd) + stream.backlog
+
+
+cdef bint stream_unread(Stream stream) noexcept:
+    return stream.inbox is not None or ember_unread(stream.fd)
 
 
 cdef class StreamSink(Sink):
@@ -118,6 +130,9 @@ cdef class StreamSink(Sink):
 
     cdef long long progress(self) except -1:
         return stream_progress(self.stream)
+
+    cdef bint unread(self) except -1:
+        return stream_unread(self.stream)
 
     cdef int pause_reading(self) except -1:
         return self.stream.pause_reading()
@@ -162,6 +177,7 @@ cdef class HttpStream(Stream):
         # Handlers see what was set where the server was made, as with any asyncio server.
         connection.context = listener.context
         connection.attach(self.loop)
+        self.watch_peer()
         listener.server._opened(connection)
         if crowded:
             connection.retire()
@@ -176,6 +192,11 @@ cdef class HttpStream(Stream):
         if self.linger is not None:
             return self.close()
         return self.connection.eof()
+
+    cdef int on_hangup(self) except -1:
+        if self.connection is not None and self.linger is None:
+            self.connection.hangup()
+        return 0
 
     cdef int on_lost(self, object error) except -1:
         cdef Connection connection = self.connection

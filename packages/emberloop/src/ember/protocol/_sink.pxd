@@ -28,6 +28,8 @@ cdef class Sink:
     cdef Py_ssize_t backlog(self) except -1
     # A number that changes whenever the peer takes something; looked at while there is a backlog.
     cdef long long progress(self) except -1
+    # Whether bytes of the peer wait in the kernel, or behind it, although reading is wanted.
+    cdef bint unread(self) except -1
     cdef int pause_reading(self) except -1
     cdef int resume_reading(self) except -1
     cdef int close(self, bint linger) except -1

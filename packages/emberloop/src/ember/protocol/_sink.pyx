@@ -73,6 +73,9 @@ cdef class Sink:
     cdef long long progress(self) except -1:
         return self.backlog()
 
+    cdef bint unread(self) except -1:
+        return False
+
     cdef int pause_reading(self) except -1:
         return 0
 

@@ -11,7 +11,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from ember.eventloop._stream cimport CoreLoop, Stream
-from ember.protocol._native cimport HttpListener, HttpStream, stream_progress
+from ember.protocol._native cimport HttpListener, HttpStream, stream_progress, stream_unread
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
@@ -46,6 +46,9 @@ cdef class TlsSink(Sink):
     cdef long long progress(self) except -1:
         return stream_progress(self.stream) + self.stream.waiting
 
+    cdef bint unread(self) except -1:
+        return stream_unread(self.stream)
+
     cdef int pause_reading(self) except -1:
         return self.stream.pause_reading()
 
@@ -79,7 +82,6 @@ cdef class TlsStream(HttpStream):
         return sink
 
     cdef int on_connect(self) except -1:
-        cdef double seconds
         self.incoming = MemoryBIO()
         self.outgoing = MemoryBIO()
         self.ssl_object = (<TlsListener>self.listener).ssl_context.wrap_bio(
@@ -87,9 +89,7 @@ cdef class TlsStream(HttpStream):
         )
         self.tls = self.ssl_object._sslobj
         HttpStream.on_connect(self)
-        seconds = self.connection.limits.handshake_timeout
-        self.connection.expect("head", seconds)
-        self.connection.sweep.want(seconds)
+        self.connection.expect("head", self.connection.limits.handshake_timeout)
         return 0
 
     # ---- receiving -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
+from ember.protocol.hangups import PeerWatch, unread
 from ember.protocol.pure.connection import Connection
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
@@ -47,6 +48,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._watch: PeerWatch | None = None
         self._aborted = False
         self._files: TransportFiles | None = None
         buffer = _buffers.get(self._loop)
@@ -98,6 +100,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._linger is not None or not self._transport.can_write_eof():
             return False  # over asyncio's TLS there is no half of a connection
         self._connection.eof()
+        if not self._connection.closing:
+            self._watching().start(ended=True)
         # The connection closes when it has answered what it can.
         return not self._connection.closing
 
@@ -105,6 +109,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         assert self._connection is not None
         if self._linger is not None:
             self._linger.cancel()
+        if self._watch is not None:
+            self._watch.stop()
         if self._server is not None:
             self._server._closed(self, self._connection.requests)
         self._connection.lost()
@@ -142,6 +148,21 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             # Close with a reset: the peer must not take it for the end of a message.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
+
+    def _watching(self) -> PeerWatch:
+        if self._watch is None:
+            assert self._transport is not None
+            assert self._connection is not None
+            self._watch = PeerWatch(self._loop, self._transport, self._connection.hangup)
+        return self._watch
+
+    def watch_peer(self) -> None:
+        """Reading was paused: the peer's leaving is to be told all the same."""
+        self._watching().start()
+
+    def unread(self) -> bool:
+        """Whether bytes of the peer wait in the kernel."""
+        return unread(self._transport)
 
     def unsent(self) -> int:
         """Bytes that the peer has not taken."""

@@ -7,6 +7,7 @@ import logging
 
 from ember.exceptions import ClientDisconnected, ProtocolError
 from ember.protocol.pure.deadlines import NEVER, Deadlines
+from ember.protocol.pure.ending import Ending
 from ember.protocol.pure.exchange import Exchange
 from ember.protocol.pure.parser import Head, HeadParser
 from ember.protocol.pure.refusal import identify, log_refusal, render_error
@@ -28,13 +29,14 @@ log = logging.getLogger("ember.protocol")
 BATCH = 65536
 
 
-class Connection:
+class Connection(Ending):
     """The server's side of a connection.
 
-    The owner calls `feed`, `eof`, `lost`, `pause_writing`, `resume_writing` and `check_deadlines`;
-    the connection calls the application and writes to `transport`. One request is in the
-    application at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the
-    client waits.
+    The owner calls `feed`, `eof`, `hangup`, `lost`, `pause_writing` and `resume_writing`; the
+    connection calls the application and writes to `transport`. One request is in the application
+    at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits.
+    Those that need no waiting are answered at once, until the connection has had its share of the
+    turn.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Connection:
         self.loop: asyncio.AbstractEventLoop | None = None
         #: what every request starts from, so that none sees what another one has set
         self.context = contextvars.copy_context()
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(self)
         self.buffer = bytearray()
         self.requests = 0
         #: nothing more is read or answered
@@ -66,6 +68,11 @@ class Connection:
         self.is_lost = False
         #: the peer has said that it will send no more
         self.ended = False
+        #: it has said so, or has gone; what it sent before may still wait in the kernel
+        self.hung_up = False
+        #: has had its share of this turn; goes on in the next one
+        self.yielded = False
+        self.working_since = 0.0
         #: the server is going down: the answer in flight is the last one
         self.draining = False
         #: the next answer is the last one
@@ -90,7 +97,7 @@ class Connection:
         if self.observer is not None:
             self.observer.attach(loop)
             self.observer.opened()
-        self.deadlines.attach(loop, self, self.limits)
+        self.deadlines.attach(loop, self.limits)
         self.deadlines.expect("head", self.limits.header_timeout)
 
     # -- from below ---------------------------------------------------------------------------
@@ -100,31 +107,9 @@ class Connection:
         if self.closing:
             return  # what still comes is only read so that the answer is not lost to a reset
         self.buffer += data
+        if not self.yielded:
+            self.working_since = 0.0  # a callback of its own
         self.process()
-
-    def eof(self) -> None:
-        """The peer will send no more. Most often it has gone. What is answered without waiting is
-        still answered; a handler that waits is cancelled."""
-        self.ended = True
-        exchange = self._exchange
-        if exchange is None or (exchange.answered and not self.buffer):
-            self.close()
-        elif not exchange.answered:
-            self._check_left(exchange, 0)
-
-    def _check_left(self, exchange: Exchange, turns: int) -> None:
-        """The peer has ended: give the handler the turns that it needs if it does not wait."""
-        if self.closing or exchange.answered:
-            return
-        if turns >= 2 or self.loop is None:
-            exchange.client_left()
-        else:
-            self.loop.call_soon(
-                self._check_left,
-                exchange,
-                turns + 1 if exchange.began else 0,
-                context=self.context.copy(),
-            )
 
     def lost(self) -> None:
         """The connection is gone; the last call from below."""
@@ -132,7 +117,7 @@ class Connection:
             return
         self.is_lost = self.closing = True
         self.buffer.clear()
-        self.deadlines.detach(self)
+        self.deadlines.detach()
         self._wake()
         if self._exchange is not None:
             self._exchange.client_left()
@@ -143,6 +128,7 @@ class Connection:
     def pause_writing(self) -> None:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self._paused = True
+        self.deadlines.watch_backlog()
 
     def resume_writing(self) -> None:
         """The peer caught up."""
@@ -160,6 +146,9 @@ class Connection:
         """Go on with what is in the buffer, as far as that is possible now."""
         if self._processing:
             return
+        if self.yielded:
+            self.after_input()
+            return
         self._processing = True
         try:
             while not self.closing:
@@ -172,9 +161,9 @@ class Connection:
                             self.close()  # the rest of the request's body will never come
                         break
                     self._exchange = None
-                elif self.draining:
+                elif self.draining or (self.ended and not self.buffer):
                     self.close()
-                elif self._paused:
+                elif self._paused or (self.buffer and self.exhausted()):
                     break
                 else:
                     head = self._parser.feed(self.buffer)
@@ -197,8 +186,8 @@ class Connection:
         self.deadlines.phase = ""
         exchange = self._exchange = Exchange(self, head)
         exchange.begin()
-        if self.ended:
-            self._check_left(exchange, 0)
+        if self.ended or self.hung_up:
+            self.peer_ended()
 
     def answered(self, keep_alive: bool) -> None:
         """The answer of the current exchange is complete."""
@@ -329,6 +318,7 @@ class Connection:
             self.buffer.clear()
             self.flush()
             self._owner.close_connection(linger)
+            self.deadlines.watch_backlog()
 
     def abort(self) -> None:
         """End the connection now, so that the peer does not take it for the end of a message."""
@@ -351,9 +341,10 @@ class Connection:
             return
         exchange = self._exchange
         deadlines = self.deadlines
+        most = self.limits.max_pipelined
         if exchange is None:
-            wanted = not self._paused or len(self.buffer) < self.limits.max_pipelined
-            if self._paused:
+            wanted = not (self._paused or self.yielded) or len(self.buffer) < most
+            if self._paused or self.yielded:
                 deadlines.read = NEVER
                 deadlines.phase = ""
             elif self._parser.started or self.buffer:
@@ -362,40 +353,61 @@ class Connection:
             elif self.requests and deadlines.phase != "idle":
                 deadlines.expect("idle", self.limits.keep_alive_timeout)
         elif exchange.intake.decoder is not None:
-            wanted = exchange.intake.wanted
+            wanted = exchange.intake.wanted and not (self.yielded and len(self.buffer) >= most)
             if not wanted:
+                exchange.intake.hold()
                 deadlines.read = NEVER
                 deadlines.phase = ""
             elif deadlines.phase != "body":
-                deadlines.expect("body", self.limits.body_timeout)
+                deadlines.expect("body", exchange.intake.patience())
         else:
             # A body over its limit leaves a rest that nobody will take.
-            wanted = exchange.intake.body.complete and len(self.buffer) < self.limits.max_pipelined
+            wanted = exchange.intake.body.complete and len(self.buffer) < most
             deadlines.read = NEVER
             deadlines.phase = ""
+            deadlines.watch_backlog()
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+                self._owner.watch_peer()
 
-    def check_deadlines(self, now: float) -> None:
-        """Called by the sweep."""
-        deadlines = self.deadlines
-        if now >= deadlines.handler:
-            deadlines.handler = NEVER
-            if self._exchange is not None:
-                self._exchange.time_out()
-        if now >= deadlines.read:
-            deadlines.read = NEVER
-            if deadlines.phase == "body":
-                self.refuse(ProtocolError(408, "the request body did not arrive in time"))
-            elif self._parser.started:
-                self.refuse(ProtocolError(408, "the request head did not arrive in time"))
-            else:
-                self.close()
-        backlog = self._owner.unsent()
-        if deadlines.stuck(now, self._written, backlog):
-            log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
-            self.abort()
+    # -- for the deadlines --------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether something may be written without a new deadline."""
+        return self.closing or self._paused or self._exchange is not None
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes of the peer wait to be read."""
+        return self._owner.unread()
+
+    @property
+    def backlog(self) -> tuple[int, int]:
+        """Bytes that the peer has not taken, and those that it has."""
+        unsent = self._owner.unsent()
+        return unsent, self._written - unsent
+
+    def handler_is_late(self) -> None:
+        """The handler had its time."""
+        if self._exchange is not None:
+            self._exchange.time_out()
+
+    def peer_is_late(self) -> None:
+        """The peer did not send in time what was expected of it."""
+        if self.deadlines.phase == "body":
+            assert self._exchange is not None
+            self.refuse(ProtocolError(408, self._exchange.intake.verdict()))
+        elif self._parser.started:
+            self.refuse(ProtocolError(408, "the request head did not arrive in time"))
+        else:
+            self.close()
+
+    def is_stuck(self, backlog: int) -> None:
+        """The peer took nothing of the backlog for longer than it may."""
+        log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
+        self.abort()

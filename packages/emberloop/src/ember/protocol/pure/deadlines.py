@@ -1,8 +1,8 @@
-"""Deadlines of connections: one coarse sweep per loop, never a timer per request."""
+"""Deadlines of one connection: what it waits for, and until when."""
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from ember.protocol.wheel import NEVER, Wheel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,134 +11,120 @@ if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.pure.connection import Connection
 
-NEVER = float("inf")
-#: Seconds between two sweeps, at most; less where a limit is short, so that each is kept within a
-#: quarter of itself.
-COARSE = 0.5
-FINE = 0.01
+__all__ = ["NEVER", "Deadlines"]
 
-
-class Sweep:
-    """Looks at every connection of one loop now and then. Sleeps while there is none."""
-
-    __slots__ = ("__weakref__", "_connections", "_interval", "_loop", "_timer")
-
-    _of: WeakKeyDictionary[asyncio.AbstractEventLoop, Sweep] = WeakKeyDictionary()
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._connections: set[Connection] = set()
-        self._interval = COARSE
-        self._timer: asyncio.TimerHandle | None = None
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> Sweep:
-        """The sweep of `loop`."""
-        sweep = cls._of.get(loop)
-        if sweep is None:
-            sweep = cls._of[loop] = cls(loop)
-        return sweep
-
-    def add(self, connection: Connection) -> None:
-        """Look after `connection` until it is discarded."""
-        self._connections.add(connection)
-        if self._timer is None:
-            self._schedule()
-
-    def discard(self, connection: Connection) -> None:
-        """Forget `connection`."""
-        self._connections.discard(connection)
-        if not self._connections and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._interval = COARSE
-
-    def want(self, seconds: float) -> None:
-        """A limit of so many seconds is to be kept."""
-        interval = max(FINE, seconds / 4)
-        if interval < self._interval:
-            self._interval = interval
-            if self._timer is not None:
-                self._timer.cancel()
-                self._schedule()
-
-    def _schedule(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._run)
-
-    def _run(self) -> None:
-        self._schedule()
-        now = self._loop.time()
-        for connection in tuple(self._connections):
-            connection.check_deadlines(now)
+#: Seconds until a peer whose bytes wait to be read is judged.
+AGAIN = 0.01
 
 
 class Deadlines:
     """What one connection waits for, and until when. Without a loop nothing is ever late."""
 
     __slots__ = (
+        "_ask",
+        "_connection",
+        "_look_within",
         "_loop",
         "_since",
-        "_sweep",
         "_taken",
+        "_wheel",
         "_write_timeout",
         "handler",
         "phase",
         "read",
+        "slot",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sweep: Sweep | None = None
+        self._wheel: Wheel | None = None
         self._taken = 0
         self._since = NEVER
-        self._write_timeout = NEVER
+        self._write_timeout = self._look_within = NEVER
         #: "head", "body" or "idle": what is awaited from the peer until `read`
         self.phase = "head"
         self.read = NEVER
         #: until when the answer has to start
-        self.handler = NEVER
+        self.handler = self._ask = NEVER
+        #: when the wheel looks at this; the wheel's to change
+        self.slot = NEVER
 
-    def attach(
-        self, loop: asyncio.AbstractEventLoop, connection: Connection, limits: ServerLimits
-    ) -> None:
-        """Let the sweep of `loop` look after `connection`."""
+    def attach(self, loop: asyncio.AbstractEventLoop, limits: ServerLimits) -> None:
+        """Let the wheel of `loop` look after the connection."""
         self._loop = loop
-        self._sweep = Sweep.of(loop)
-        self._sweep.add(connection)
+        self._wheel = Wheel.of(loop)
         self._write_timeout = limits.write_timeout
-        self._sweep.want(
-            min(
-                limits.header_timeout,
-                limits.body_timeout,
-                limits.keep_alive_timeout,
-                limits.write_timeout,
-            )
-        )
+        #: how long a backlog may stand unlooked at
+        self._look_within = limits.write_timeout / 4
         self._since = loop.time()
 
-    def detach(self, connection: Connection) -> None:
+    def detach(self) -> None:
         """The connection is gone."""
-        if self._sweep is not None:
-            self._sweep.discard(connection)
-        self.read = self.handler = NEVER
+        if self._wheel is not None:
+            self._wheel.remove(self)
+        self._wheel = self._connection = None
+        self.read = self.handler = self._ask = NEVER
 
     def expect(self, phase: str, seconds: float) -> None:
         """The peer has so many seconds."""
         self.phase = phase
         if self._loop is not None:
-            self.read = self._loop.time() + seconds
+            now = self._loop.time()
+            self.read = now + seconds
+            # What was answered until now may lie here, too.
+            self._look_before(now + min(seconds, self._look_within))
 
     def handler_within(self, seconds: float) -> None:
         """The handler has so many seconds."""
-        if self._loop is not None and self._sweep is not None:
+        if self._loop is not None:
             self.handler = self._loop.time() + seconds
-            self._sweep.want(seconds)
+            self._look_before(self.handler)
 
-    def stuck(self, now: float, written: int, backlog: int) -> bool:
-        """Whether the peer has taken nothing of a backlog for longer than it may."""
-        taken = written - backlog
+    def ask_within(self, seconds: float) -> None:
+        """The peer is to be asked whether it is still there, so many seconds from now."""
+        if self._loop is not None:
+            self._ask = self._loop.time() + seconds
+            self._look_before(self._ask)
+
+    def watch_backlog(self) -> None:
+        """Something was written, or may be, that the peer has to take in time."""
+        if self._loop is not None:
+            self._look_before(self._loop.time() + self._look_within)
+
+    def _look_before(self, when: float) -> None:
+        if when < self.slot and self._wheel is not None:
+            self._wheel.place(self, when)
+
+    def look_at(self, now: float) -> float:
+        """For the wheel: judge what is late. Gives the time of the next look."""
+        connection = self._connection
+        if connection is None:
+            return NEVER
+        if now >= self.handler:
+            self.handler = NEVER
+            connection.handler_is_late()
+        if now >= self._ask:
+            self._ask = NEVER
+            connection.ask_peer()
+        if now >= self.read:
+            if connection.unread:
+                # It is the loop that is late. What came in time is read before it is judged.
+                self.read = now + AGAIN
+            else:
+                self.read = NEVER
+                connection.peer_is_late()
+        if connection.is_lost:
+            return NEVER
+        backlog, taken = connection.backlog
         if backlog == 0 or taken > self._taken:
             self._taken = taken
             self._since = now
-            return False
-        return now - self._since >= self._write_timeout
+        elif now - self._since >= self._write_timeout:
+            connection.is_stuck(backlog)
+        again = min(self.read, self.handler, self._ask)
+        if backlog:
+            again = min(again, now + self._look_within, self._since + self._write_timeout)
+        elif connection.busy:
+            again = min(again, now + self._look_within)
+        return again

@@ -90,6 +90,16 @@ class Exchange:
         return self._head.method
 
     @property
+    def minor(self) -> int:
+        """Of the request's version, HTTP/1.x."""
+        return self._head.minor
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the connection has cancelled the handler."""
+        return bool(self._cancelled_for)
+
+    @property
     def over(self) -> bool:
         """Whether the next request may begin."""
         return self.answered and self.intake.decoder is None
@@ -265,7 +275,7 @@ class Exchange:
                 log.error("answering %r failed", self.request, exc_info=error)
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self._connection.closing:
-            self._connection.abort()
+            self._connection.end_unanswered()
 
     def _cancel(self, why: str) -> None:
         if self._task is not None and not self._task.done() and not self._cancelled_for:

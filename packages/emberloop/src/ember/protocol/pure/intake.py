@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ember.exceptions import ProtocolError
+from ember.exceptions import ClientDisconnected, ProtocolError
 from ember.protocol.pure.body import HIGH_WATER, LOW_WATER, Body
 from ember.protocol.pure.chunked import ChunkedDecoder, LengthDecoder
 from ember.protocol.pure.render import CONTINUE
@@ -23,7 +23,18 @@ PIECE = 65536
 class Intake:
     """Decodes the body of one exchange, as fast as it is read."""
 
-    __slots__ = ("_connection", "_dropped", "_exchange", "_framing", "_received", "body", "decoder")
+    __slots__ = (
+        "_connection",
+        "_credit",
+        "_cut",
+        "_dropped",
+        "_exchange",
+        "_framing",
+        "_received",
+        "_since",
+        "body",
+        "decoder",
+    )
 
     def __init__(self, connection: Connection, exchange: Exchange, framing: Framing) -> None:
         self._connection = connection
@@ -31,6 +42,12 @@ class Intake:
         self._framing = framing
         self._received = 0
         self._dropped = 0
+        #: the peer ended before the end of the body
+        self._cut = False
+        # Seconds that the peer may still take, and since when it is taking them (None: it is not
+        # waited for).
+        self._credit = connection.limits.body_rate_grace
+        self._since: float | None = None
         #: None when the end has come, or will never be looked for
         self.decoder: LengthDecoder | ChunkedDecoder | None = None
         if framing.chunked:
@@ -70,7 +87,7 @@ class Intake:
         Raises `ProtocolError` (400, 431).
         """
         decoder, connection = self.decoder, self._connection
-        if decoder is None or not self.wanted:
+        if decoder is None or not self.wanted or connection.exhausted():
             return False
         data = decoder.read(connection.buffer, PIECE)
         if self._exchange.answered:
@@ -85,8 +102,50 @@ class Intake:
             self.body.finish()
             return True
         if data:
-            connection.deadlines.expect("body", connection.limits.body_timeout)
+            self._earn(len(data))
+            connection.deadlines.expect("body", self.patience())
+        elif connection.ended and not self._cut:
+            self._cut = True
+            self.body.fail(ClientDisconnected("the client left before the body was complete"))
+            connection.cut_short()
         return bool(data)
+
+    # -- the least rate -----------------------------------------------------------------------
+
+    def patience(self) -> float:
+        """Seconds that the peer has from now on for its next bytes."""
+        limits, loop = self._connection.limits, self._connection.loop
+        if loop is None or limits.min_body_rate is None:
+            return limits.body_timeout
+        now = loop.time()
+        if self._since is not None:
+            self._credit -= now - self._since
+        self._since = now
+        return min(limits.body_timeout, max(self._credit, 0.0))
+
+    def hold(self) -> None:
+        """The peer is not to send now: this time is not its own."""
+        if self._since is not None:
+            self.patience()
+            self._since = None
+
+    def _earn(self, size: int) -> None:
+        # At the least rate a byte earns the time that it takes. What came fast is no right to be
+        # slow for ever: there is never more to spend than may pass between two pieces.
+        limits = self._connection.limits
+        if limits.min_body_rate is not None:
+            self.patience()
+            most = max(limits.body_rate_grace, limits.body_timeout)
+            self._credit = min(self._credit + size / limits.min_body_rate, most)
+
+    def verdict(self) -> str:
+        """Why the peer was too slow, in the words of a 408."""
+        loop, rate = self._connection.loop, self._connection.limits.min_body_rate
+        if loop is not None and rate is not None and self._since is not None:
+            self.patience()
+            if self._credit <= 0:
+                return f"the request body arrives too slowly: at least {rate} bytes a second"
+        return "the request body did not arrive in time"
 
     def _deliver(self, data: bytes) -> bool:
         self._received += len(data)

@@ -86,6 +86,12 @@ class MemoryConnection:
     def unsent(self) -> int:
         return 0 if self._writable else sum(map(len, self._out))
 
+    def unread(self) -> bool:
+        return False
+
+    def watch_peer(self) -> None:
+        pass
+
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
         return False
 
