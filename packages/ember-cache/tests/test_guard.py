@@ -373,3 +373,37 @@ def test_a_question_asked_while_its_batch_is_out_is_asked_again() -> None:
 
     assert batch.AT_ONCE > 1
     run(main)
+
+
+@pytest.mark.parametrize("missing", [-2, -1, 1])
+def test_a_store_with_too_few_or_too_many_answers_hangs_nobody(missing: int) -> None:
+    """Which question each of them belongs to, nobody knows: all have failed."""
+
+    async def main() -> None:
+        async def op(questions: Sequence[int]) -> Sequence[str]:
+            return ["answer"] * (len(questions) + missing)
+
+        batcher = Batcher(op)
+        answers = await asyncio.gather(*(batcher.ask(n, n) for n in range(5)))
+        assert answers == [FAILED] * 5
+        assert await batcher.ask(1, 1) is FAILED  # and it goes on
+
+    run(main)
+
+
+def test_when_its_tasks_are_cancelled_nobody_is_left_waiting() -> None:
+    async def main() -> None:
+        async def op(questions: Sequence[int]) -> Sequence[str]:
+            await asyncio.Event().wait()
+            return []
+
+        batcher = Batcher(op)
+        mine = asyncio.current_task()
+        asked = [asyncio.create_task(batcher.ask(n, n)) for n in range(AT_ONCE * LARGEST + 5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {mine, *asked}:
+            task.cancel()
+        assert set(await asyncio.gather(*asked)) == {FAILED}
+
+    run(main)

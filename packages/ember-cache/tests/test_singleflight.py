@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -106,6 +107,90 @@ def test_a_failure_reaches_every_waiter_at_once_and_the_next_call_starts_anew() 
         assert await flights.do("k", gate) == "result 2"
 
     run(main)
+
+
+def frames(error: BaseException) -> list[str]:
+    names, traceback = [], error.__traceback__
+    while traceback is not None:
+        names.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    return names
+
+
+def test_each_waiter_gets_the_error_with_the_frames_of_the_work_and_its_own() -> None:
+    async def main() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+        cause = KeyError("the reason")
+        seen: list[list[str]] = []
+        causes: list[tuple[BaseException | None, BaseException | None]] = []
+
+        async def fails(flight: Flight | None) -> None:
+            await gate.wait()
+            try:
+                raise cause
+            except KeyError as error:
+                raise ValueError("broken") from error
+
+        async def wait() -> None:
+            try:
+                raise LookupError("the waiter's own trouble")
+            except LookupError:
+                try:
+                    await flights.do("k", fails)
+                except ValueError as error:
+                    seen.append(frames(error))
+                    causes.append((error.__cause__, error.__context__))
+
+        waiters = [asyncio.create_task(wait()) for _ in range(20)]
+        await turns()
+        gate.set()
+        await asyncio.gather(*waiters)
+        assert len(seen) == 20
+        # The work's own, not what one of those who wait was handling just then.
+        assert causes == [(cause, cause)] * 20
+        assert all(one == seen[0] for one in seen), "the frames of one are in the error of another"
+        assert (seen[0][0], seen[0][-1]) == ("wait", "fails")
+
+    run(main)
+
+
+@pytest.mark.parametrize("waiters", [1, 7])
+def test_an_error_keeps_nothing_alive_when_all_have_been_told(waiters: int) -> None:
+    class Large:
+        pass
+
+    async def main() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+        held: list[weakref.ref[Large]] = []
+
+        async def fails(flight: Flight | None) -> None:
+            large = Large()
+            held.append(weakref.ref(large))
+            await gate.wait()
+            raise ValueError("broken")
+
+        async def wait() -> None:
+            try:
+                await flights.do("k", fails)
+            except ValueError:  # `pytest.raises` would keep it
+                told.append(1)
+
+        told: list[int] = []
+        tasks = [asyncio.create_task(wait()) for _ in range(waiters)]
+        tasks.append(asyncio.create_task(wait()))
+        await turns()
+        tasks[0].cancel()  # one that is not told
+        gate.set()
+        await asyncio.wait(tasks)
+        del tasks
+        assert (len(held), len(told)) == (1, waiters)
+        assert held[0]() is None, "only the garbage collector would free it"
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_when_the_first_caller_is_cancelled_the_others_are_served() -> None:

@@ -53,10 +53,8 @@ class Work:
         request = copy(self._request)
         try:
             response = await in_task(route, request, self._values)
-        except Exception as error:
+        except Exception:
             route.counters.errors += 1
-            # Every request that waits raises it again, and each would add its frames.
-            error.__dict__.setdefault("ember_traceback", error.__traceback__)
             raise
         decision = route.decide(request, response)
         if decision is None:
@@ -97,7 +95,7 @@ async def in_task(route: CachedRoute, request: Request, values: list[Any]) -> Re
             value = await value
         return value if isinstance(value, Response) else convert(value, 0, route.owner)
 
-    async def work() -> None:
+    async def work(outcome: asyncio.Future[Response]) -> None:
         seconds = request.limits.timeout
         if seconds is None:
             seconds = route.app.limits.request_timeout
@@ -114,9 +112,10 @@ async def in_task(route: CachedRoute, request: Request, values: list[Any]) -> Re
                 outcome.set_result(response)
         finally:
             outcome.cancel()
+            del outcome  # it refers to the error, whose traceback leads here
             await _after(request)
 
-    task = loop.create_task(work(), name=f"ember.cache {route.owner}")
+    task = loop.create_task(work(outcome), name=f"ember.cache {route.owner}")
     _running.add(task)
     task.add_done_callback(_running.discard)
     try:
@@ -124,6 +123,7 @@ async def in_task(route: CachedRoute, request: Request, values: list[Any]) -> Re
     finally:
         if not outcome.done() or outcome.cancelled():
             task.cancel()
+        del outcome
 
 
 async def _within(seconds: float, handle: Callable[[], Awaitable[Response]]) -> Response:

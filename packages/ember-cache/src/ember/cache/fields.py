@@ -3,9 +3,9 @@ otherwise."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 __all__ = [
@@ -23,6 +23,27 @@ Fields = Iterable[tuple[str, str]]
 
 # 1.2.2: what a delta-seconds that is too large to be represented is taken for.
 FOREVER: Final = 2**31
+
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
+    )
+}
+_TIME: Final = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
+_MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})"
+# RFC 9110, 5.6.7: IMF-fixdate, rfc850-date, asctime-date.
+_DATES: Final = tuple(
+    re.compile(form, re.IGNORECASE | re.ASCII).fullmatch
+    for form in (
+        rf"(?:mon|tue|wed|thu|fri|sat|sun), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) "
+        rf"{_TIME} (?:GMT|UTC)",
+        rf"(?:mon|tues|wednes|thurs|fri|satur|sun)day, (?P<day>[0-9]{{2}})-{_MONTH}-"
+        rf"(?P<year>[0-9]{{2}}) {_TIME} (?:GMT|UTC)",
+        rf"(?:mon|tue|wed|thu|fri|sat|sun) {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} "
+        rf"(?P<year>[0-9]{{4}})",
+    )
+)
 
 
 def index(fields: Fields) -> dict[str, list[str]]:
@@ -65,17 +86,28 @@ def delta_seconds(value: str | None) -> int | None:
 
 
 def http_date(value: str) -> float | None:
-    """RFC 9110, 5.6.7: an HTTP-date in any of its three forms, as seconds since the epoch."""
-    try:
-        date = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
+    """RFC 9110, 5.6.7: an HTTP-date in any of its three forms, as seconds since the epoch; None for
+    anything else. As 4.2 has a cache read it: in any case, and of zones GMT and UTC only."""
+    found = next(filter(None, (form(value.strip(" \t")) for form in _DATES)), None)
+    if found is None:
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)  # asctime-date has no zone, and means UTC
+    day, month, year, *clock = found.group("day", "month", "year", "hour", "minute", "second")
+    hour, minute, second = map(int, clock)
+    number = int(year)
+    if len(year) == 2:
+        # What is more than 50 years ahead is the latest year in the past with these digits.
+        this = datetime.now(UTC).year
+        number += this - this % 100
+        if number > this + 50:
+            number -= 100
     try:
-        return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-    except OverflowError:
+        # A leap second has no number of its own.
+        date = datetime(
+            number, _MONTHS[month.lower()], int(day), hour, minute, min(second, 59), tzinfo=UTC
+        )
+    except ValueError:
         return None
+    return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
 
 
 def _split(text: str) -> list[str]:

@@ -5,7 +5,8 @@ What is decided here, and tested:
 - The work runs in a task of its own, in a copy of the first caller's context. A caller that is
   cancelled leaves; the work goes on for the others. When the last one leaves, the work is
   cancelled and forgotten at once: the next call starts anew.
-- The work fails: every waiter gets that error at once, the next call starts anew.
+- The work fails: every waiter gets that error at once, with the traceback and context that the work
+  gave it and its own frames, not those of the waiters before it; the next call starts anew.
 - The work is cancelled by somebody else: every waiter gets `WorkCancelled`. Not `CancelledError`,
   which would look as if the waiter itself had been cancelled.
 - The work waits, directly or through others, for itself: that caller works on its own, as it would
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Alone", "Flight", "SingleFlight", "Work", "WorkCancelled"]
@@ -45,7 +47,10 @@ class Flight:
     """One piece of work and those who wait for it."""
 
     __slots__ = (
+        "_error",
         "_leader",
+        "_raised",
+        "_untold",
         "_waiters",
         "blocked_on",
         "detached",
@@ -75,6 +80,9 @@ class Flight:
         """The flights that this one's work is waiting for; only to find circles."""
         self._waiters: dict[asyncio.Future[Any], None] = {}
         self._leader: asyncio.Future[Any] | None = None
+        self._error: BaseException | None = None
+        self._raised: tuple[TracebackType | None, BaseException | None] = (None, None)
+        self._untold = 0
 
     @property
     def waiters(self) -> int:
@@ -100,11 +108,17 @@ class Flight:
         if leader:
             self._leader = waiter
         try:
-            return await waiter
+            result = await waiter
+            if result is _FAILED:
+                self._raise()
+            return result
         finally:
             self._waiters.pop(waiter, None)
-            if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # seen, even if this caller was cancelled in the same moment
+            if self._untold:
+                self._untold -= 1
+                if not self._untold:
+                    # Their frames lead here: that would be a circle.
+                    self._error, self._raised = None, (None, None)
 
     def land(self, task: asyncio.Task[Any]) -> None:
         waiters, self._waiters = self._waiters, {}
@@ -113,18 +127,35 @@ class Flight:
             error = WorkCancelled(f"the work for {self.key!r} was cancelled")
         else:
             error = task.exception()
-        if error is not None:
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
-            return
-        result = task.result()
+        self.task = None  # it refers to its error for ever
+        if error is not None and waiters:
+            # Not as the exception of the waiters' futures: each of them would add its frames to it,
+            # and the error that its caller is handling just then.
+            self._error = error
+            self._raised = error.__traceback__, error.__context__
+            self._untold = len(waiters)
+        result = task.result() if error is None else _FAILED
+        del error
         alone = isinstance(result, Alone)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(_NOT_SHARED if alone and waiter is not self._leader else result)
 
+    def _raise(self) -> None:
+        """Raise the error as the work did, without what those who waited have added to it."""
+        error = self._error
+        assert error is not None
+        traceback, context = self._raised
+        try:
+            raise error.with_traceback(traceback)
+        except BaseException:
+            error.__context__ = context
+            raise
+        finally:
+            del error, traceback, context  # this frame is part of the traceback
 
+
+_FAILED: Final = object()
 _NOT_SHARED: Final = object()
 _current: ContextVar[Flight | None] = ContextVar("ember.cache.flight", default=None)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 from ember.cache.backends.guard import FAILED, Failed
 
@@ -17,16 +18,19 @@ __all__ = ["Batcher"]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+_Asked = tuple[Q, list["asyncio.Future[A | Failed]"]]
+
 AT_ONCE = 4
 LARGEST = 256
 
 
 class Batcher(Generic[Q, A]):
-    """`await batcher.ask(key, question)`. `op` answers a list of questions, or gives FAILED."""
+    """`await batcher.ask(key, question)`. `op` answers a list of questions, each in its place, or
+    gives FAILED; when it has more or fewer answers than questions, all of them failed."""
 
     def __init__(self, op: Callable[[Sequence[Q]], Awaitable[Sequence[A] | Failed]]) -> None:
         self._op = op
-        self._waiting: dict[Hashable, tuple[Q, list[asyncio.Future[A | Failed]]]] = {}
+        self._waiting: dict[Hashable, _Asked[Q, A]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
@@ -48,9 +52,7 @@ class Batcher(Generic[Q, A]):
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        waiting, self._waiting = self._waiting, {}
-        for _, answers in waiting.values():
-            _give(answers, FAILED)
+        self._fail_waiting()
         if tasks:
             await asyncio.wait(tasks)
 
@@ -61,20 +63,31 @@ class Batcher(Generic[Q, A]):
             batch = [self._waiting.pop(key) for key in keys]
             task = asyncio.get_running_loop().create_task(self._ask(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._sent)
+            task.add_done_callback(partial(self._sent, batch))
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
+    def _sent(self, batch: list[_Asked[Q, A]], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._waiting and not task.cancelled():
+        if task.cancelled():  # perhaps before it began; nobody is left waiting
+            for _, futures in batch:
+                _give(futures, FAILED)
+            self._fail_waiting()
+        elif self._waiting:
             self._send()
 
-    async def _ask(self, batch: list[tuple[Q, list[asyncio.Future[A | Failed]]]]) -> None:
+    def _fail_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, answers in waiting.values():
+            _give(answers, FAILED)
+
+    async def _ask(self, batch: list[_Asked[Q, A]]) -> None:
         answers: Sequence[A] | Failed = FAILED
         try:
             answers = await self._op([question for question, _ in batch])
-        finally:  # also when this task is cancelled: nobody is left waiting
-            for index, (_, futures) in enumerate(batch):
-                _give(futures, FAILED if isinstance(answers, Failed) else answers[index])
+        finally:  # also when this task is cancelled, or answers are missing: nobody is left waiting
+            if isinstance(answers, Failed) or len(answers) != len(batch):
+                answers = cast("Sequence[A]", [FAILED] * len(batch))
+            for (_, futures), answer in zip(batch, answers, strict=True):
+                _give(futures, answer)
 
 
 def _give(futures: list[asyncio.Future[Any]], answer: Any) -> None:
