@@ -4,6 +4,7 @@ sent and however it is cut."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import re
 import time
@@ -20,6 +21,7 @@ from ember.response import Response
 from fuzz.engine import Finding, settle
 
 BODIES = {"/kept": b"what is kept", "/kept?b=c": b"", "/long": b"z" * 20_000}
+HOSTS = (b"x", b"a", b"y", b"", b"localhost")
 #: Whether the connection was closed, and what was sent.
 Result = tuple[bool, bytes]
 
@@ -34,16 +36,19 @@ class Keeper:
         self.limits = ServerLimits()
         self.tally = Tally()
         self.kept_answers = KeptAnswers()
-        for target, body in BODIES.items() if keep else ():
+        kept = itertools.product(BODIES, HOSTS) if keep else ()
+        for target, host in kept:
             now = time.monotonic()
-            kept = self.kept_answers.keep(
+            one = self.kept_answers.keep(
                 f"GET {target}".encode(),
-                self.answer(body),
+                self.answer(BODIES[target] + host),
+                host=host,
+                scheme="http",
                 stored_at=now,
                 fresh_until=math.inf,
                 tally=self.tally,
             )
-            assert PURE or kept is not None
+            assert PURE or one is not None
 
     def answer(self, body: bytes) -> Any:
         return Response(body, 200, {"X-Cache": "HIT", "Age": "0"}, "text/plain")
@@ -52,7 +57,8 @@ class Keeper:
         query = f"?{request.query_string}" if request.query_string else ""
         target = request.raw_path.decode("latin-1") + query
         if request.method in ("GET", "HEAD") and target in BODIES:
-            return self.answer(BODIES[target])
+            # As an answer with absolute URLs would, it says by which host it was asked for.
+            return self.answer(BODIES[target] + request.host.encode("latin-1"))
         return Response(f"{request.method} {target}".encode("latin-1"), 200, None, "text/plain")
 
     def into_response(self, request: Any, value: object) -> Any:

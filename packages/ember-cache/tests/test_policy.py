@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from ember.cache import policy
+from ember.cache.fields import http_date
 from ember.cache.policy import Decision, decide
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -140,6 +141,24 @@ REFUSED: list[tuple[str, Case, str]] = [
     ("max-age twice, different", {"response": cc("max-age=10, max-age=20")}, "4.2"),
     ("Expires: 0", {"response": {"Expires": "0"}}, "4.2"),
     ("Expires in the past", {"response": {"Expires": HALF_A_MINUTE_AGO, "Date": DATE}}, "4.2"),
+    *(
+        (f"Expires that is no date: {value}", {"response": {"Expires": value}}, "4.2")
+        for value in (
+            "",
+            "-1",
+            "tomorrow",
+            "1700000060",
+            "Tue, 14 Nov 2099 22:14:20",  # no zone
+            "Tue, 14 Nov 2099 22:14:20 +0200",
+            "Tue, 14 Nov 2099 22:14:20 EST",
+            "Tue, 14 Nov 2099 22:14:20 GMT and more",
+            "Tue, 14 Nov 2099 25:14:20 GMT",
+            "Tue, 31 Feb 2099 22:14:20 GMT",
+            "14 Nov 2099 22:14:20 GMT",
+            "2099-11-14T22:14:20Z",
+            "Tue, 1\u0664 Nov 2099 22:14:20 GMT",  # a digit of another script
+        )
+    ),
     ("as old as it may get", {"response": {**cc("max-age=30"), "Age": "30"}}, "4.2"),
     ("no freshness and no ttl", {"ttl": None}, "4.2.1"),
 ]
@@ -244,10 +263,31 @@ def test_an_unsafe_method_that_succeeded_invalidates(
     assert policy.invalidates(method, status) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0),
+        ("sun, 06 NOV 1994 08:49:37 utc", 784111777.0),  # RFC 9111, 4.2: in any case
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 784111777.0),
+        ("Sun Nov  6 08:49:37 1994", 784111777.0),
+        ("Wednesday, 06-Nov-30 08:49:37 GMT", 1920185377.0),  # less than 50 years ahead
+        ("Sat, 31 Dec 2016 23:59:60 GMT", 1483228799.0),  # a leap second
+        ("Sun, 06 Nov 1994 08:49:37 CET", None),
+        ("Sun, 6 Nov 1994 08:49:37 GMT", None),
+        ("0", None),
+    ],
+)
+def test_a_date_is_read_in_its_three_forms_and_in_no_other(
+    text: str, seconds: float | None
+) -> None:
+    assert http_date(text) == seconds
+
+
 def test_a_key_is_method_host_path_query_and_the_varying_fields() -> None:
     assert policy.key("GET", "/a") == "GET /a"
     assert policy.key("GET", "/a", "b=1&c") == "GET /a?b=1&c"
     assert policy.key("GET", "/a", host="Example.ORG:80") == "GET //example.org:80/a"
+    assert policy.key("GET", "/a", host="a", scheme="https") == "GET https://a/a"
     request = [("Accept", "text/html"), ("X", "1"), ("accept", " text/plain ")]
     vary = ["Accept", "Accept-Language"]
     assert policy.key("GET", "/", vary=vary, request=request) == (

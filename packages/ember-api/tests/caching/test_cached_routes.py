@@ -52,7 +52,7 @@ def test_hits_on_one_connection_and_in_one_segment_come_in_order(serve: ServeFix
     counting(app, "/y", TTLCache(ttl=60))
     server = serve(app)
     for path in ("/x", "/y", "/x", "/y"):
-        server.get(path)
+        server.get(path, {"Host": "a"})
     with server.connect() as client:
         one = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n".format
         client.send(one("/x") + one("/y") + one("/x?q") + one("/x"))
@@ -120,10 +120,10 @@ def test_http_1_0_and_close_end_the_connection_after_a_hit(serve: ServeFixture) 
     app = Ember()
     counting(app, "/x", TTLCache(ttl=60))
     server = serve(app)
-    server.get("/x")
-    server.get("/x")
+    server.get("/x", {"Host": "a"})
+    server.get("/x", {"Host": "a"})
     for request in (
-        "GET /x HTTP/1.0\r\n\r\n",
+        "GET /x HTTP/1.0\r\nHost: a\r\n\r\n",
         "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     ):
         with server.connect() as client:
@@ -133,7 +133,7 @@ def test_http_1_0_and_close_end_the_connection_after_a_hit(serve: ServeFixture) 
             assert answer.header("connection") == "close"
             assert client.recv_until_close() == b""
     with server.connect() as client:
-        client.send("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2)
+        client.send("GET /x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n" * 2)
         for _ in range(2):
             assert client.recv_response().header("connection") == "keep-alive"
 

@@ -15,6 +15,7 @@ from tests.support.server import Client, Running, ServeFixture
 from tests.support.waiting import eventually
 
 GET = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+HOST = {"Host": "a"}
 
 
 class Held:
@@ -119,7 +120,7 @@ def test_when_the_first_client_leaves_the_work_goes_on_for_the_others(serve: Ser
     held.end(0, "answer")
     assert [client.recv_response().body for client in others] == [b"answer"] * 3
     assert (len(held.calls), held.cancelled) == (1, 0)
-    assert held.server.get("/x").header("x-cache") == "HIT"
+    assert held.server.get("/x", HOST).header("x-cache") == "HIT"
 
 
 def test_when_all_clients_leave_the_work_is_cancelled_and_the_next_begins_anew(
@@ -187,7 +188,7 @@ def test_the_ttl_counts_from_when_the_answer_is_there(serve: ServeFixture) -> No
     held.end(0, "answer")
     assert [client.recv_response().body for client in clients] == [b"answer"] * 2
     now[0] += 9
-    hit = held.server.get("/x")
+    hit = held.server.get("/x", HOST)
     assert (hit.header("x-cache"), hit.header("age")) == ("HIT", "9")
 
 
@@ -196,7 +197,7 @@ def test_what_is_invalidated_in_flight_is_given_to_those_who_wait_and_not_kept(
 ) -> None:
     held = Held(serve)
     before = held.ask(2)
-    held.server.call(held.cache.invalidate(key="GET /x"))
+    held.server.call(held.cache.invalidate(key="GET http://a/x"))
     after = [held.server.connect() for _ in range(2)]
     for client in after:
         client.send(GET)
@@ -205,7 +206,7 @@ def test_what_is_invalidated_in_flight_is_given_to_those_who_wait_and_not_kept(
     assert [client.recv_response().body for client in before] == [b"old"] * 2
     held.end(1, "new")
     assert [client.recv_response().body for client in after] == [b"new"] * 2
-    assert held.server.get("/x").body == b"new"
+    assert held.server.get("/x", HOST).body == b"new"
 
 
 def test_an_answer_for_one_alone_is_not_shared(serve: ServeFixture) -> None:
@@ -266,11 +267,11 @@ def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(serve: ServeFixtu
     first.recv_response()
     now[0] += 15
     for _ in range(3):
-        stale = held.server.get("/x")
+        stale = held.server.get("/x", HOST)
         assert (stale.header("x-cache"), stale.header("age"), stale.body) == ("STALE", "15", b"old")
     eventually(lambda: len(held.calls) == 2)
     held.end(1, "new")
-    eventually(lambda: held.server.get("/x").body == b"new")
+    eventually(lambda: held.server.get("/x", HOST).body == b"new")
     assert len(held.calls) == 2
     now[0] += 31  # past the window: nothing may be given
     last = held.ask(1)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -14,11 +15,91 @@ from ember import (
     Response,
 )
 from ember.cache import TTLCache
+from ember.protocol.tls import ServerTLS
 
 from tests.support.cached import counting, state
 from tests.support.server import ServeFixture
+from tests.support.tls import Authority
 
 Next = Callable[[Request], Awaitable[Response]]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_host_is_given_what_was_made_for_another(serve: ServeFixture, method: str) -> None:
+    """An answer with absolute URLs names the host that it was asked by: one made-up Host, kept,
+    would send everybody there."""
+    app = Ember()
+    calls: list[str] = []
+
+    @app.get("/x", cache=TTLCache(ttl=60))
+    async def links(request: Request) -> Response:
+        calls.append(request.host)
+        return Response(b"", headers={"Link": f"<{request.url}>; rel=canonical"})
+
+    server = serve(app)
+    hosts = ["evil.test", "a.test", "a.test:81", "[::1]:80", "", "A.test"]
+    links_ = {}
+    for _ in range(3):
+        for host in hosts:
+            answer = server.request(method, "/x", headers={"Host": host})
+            links_[host] = answer.header("link")
+    # A host is the same in any case (RFC 3986 section 3.2.2), so A.test shares with a.test.
+    made_for = {host: host for host in hosts} | ({"A.test": "a.test"} if method == "GET" else {})
+    assert links_ == {h: f"<http://{made_for[h]}/x>; rel=canonical" for h in hosts}
+    if method == "GET":
+        assert sorted(calls) == sorted(hosts[:-1])
+
+
+def test_the_authority_of_an_absolute_target_counts_for_its_host(serve: ServeFixture) -> None:
+    app = Ember()
+    calls = counting(app, "/x", TTLCache(ttl=60))
+    server = serve(app)
+
+    def ask(target: str, host: str) -> tuple[str | None, bytes]:
+        with server.connect() as client:
+            client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+            return state(client.recv_response())
+
+    assert ask("http://a/x", "b") == ("MISS", b"answer 1")  # RFC 9112 section 3.2.2
+    assert ask("/x", "b") == ("MISS", b"answer 2")
+    for _ in range(2):
+        assert ask("/x", "a") == ("HIT", b"answer 1")
+        assert ask("/x", "b") == ("HIT", b"answer 2")
+        assert ask("http://a/x", "b") == ("HIT", b"answer 1")
+    assert len(calls) == 2
+
+
+def test_what_was_asked_by_http_is_not_given_by_https(serve: ServeFixture, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    app = Ember()
+
+    @app.get("/x", cache=TTLCache(ttl=60))
+    async def url(request: Request) -> str:
+        return request.url
+
+    name = {"Host": "localhost"}
+    plain = serve(app)
+    secure = serve(app, ssl=ServerTLS(*authority.pair("localhost")))
+    trust = authority.client()
+    for expected in ("MISS", "HIT", "HIT"):
+        assert state(plain.get("/x", name)) == (expected, b"http://localhost/x")
+        answer = secure.request("GET", "/x", headers=name, context=trust)
+        assert state(answer) == (expected, b"https://localhost/x")
+
+
+def test_with_vary_headers_host_and_scheme_are_in_the_key_too(serve: ServeFixture) -> None:
+    app = Ember()
+
+    @app.get("/x", cache=TTLCache(ttl=60, vary_headers=["X-Kind"]))
+    async def url(request: Request) -> str:
+        return f"{request.url} {request.headers.get('x-kind')}"
+
+    server = serve(app)
+    for expected in ("MISS", "HIT", "HIT"):
+        for host in ("a", "b"):
+            for kind in ("1", "2"):
+                answer = server.get("/x?q", {"Host": host, "X-Kind": kind})
+                assert state(answer) == (expected, f"http://{host}/x?q {kind}".encode())
 
 
 def test_vary_headers_are_part_of_the_key_and_are_told(serve: ServeFixture) -> None:

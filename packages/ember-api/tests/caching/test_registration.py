@@ -9,6 +9,7 @@ import pytest
 from ember import (
     Depends,
     Ember,
+    Header,
     Request,
     Response,
     RouteError,
@@ -59,6 +60,70 @@ def test_a_dependency_that_sees_the_request_is_refused_unless_the_key_is_made_by
     with pytest.raises(RouteError, match=r"without calling .*user\(request\)"):
         app_with(TTLCache()).freeze()
     app_with(TTLCache(key_fn=lambda request: request.headers["x-user"])).freeze()
+
+
+class Session:
+    """A component of one request."""
+
+    def __init__(self, request: Request) -> None:
+        self.who = request.headers["x-user"]
+
+
+class Callable_:
+    def __call__(self, r: Request) -> str:
+        return r.client_ip or ""
+
+
+def optional(r: Request | None = None) -> str:
+    return ""
+
+
+def annotated(r: Annotated[Request, "whole"]) -> str:
+    return r.host
+
+
+def below(session: Session) -> str:
+    return session.who
+
+
+def harmless(x_user: Annotated[str, Header()] = "") -> str:
+    return x_user
+
+
+@pytest.mark.parametrize(
+    ("dependency", "refused"),
+    [
+        *((d, True) for d in (Callable_(), optional, annotated, below, Session)),
+        (harmless, False),
+    ],
+)
+def test_however_a_dependency_asks_for_the_request_it_is_seen(
+    dependency: Any, refused: bool
+) -> None:
+    app = Ember()
+    app.add_component(Session, per_request=True)
+
+    async def handler(what: Annotated[Any, Depends(dependency)]) -> str:
+        return "x"
+
+    app.get("/x", cache=TTLCache())(handler)
+    if refused:
+        with pytest.raises(RouteError, match="a hit is given without calling"):
+            app.freeze()
+    else:
+        app.freeze()
+
+
+def test_a_component_that_sees_the_request_is_refused() -> None:
+    app = Ember()
+    app.add_component(Session, per_request=True)
+
+    @app.get("/x", cache=TTLCache())
+    async def handler(session: Session) -> str:
+        return session.who
+
+    with pytest.raises(RouteError, match=r"without calling Session\(request\)"):
+        app.freeze()
 
 
 def test_a_json_serializer_keeps_whole_answers_too() -> None:

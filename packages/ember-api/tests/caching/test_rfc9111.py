@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from email.utils import formatdate
 
 import pytest
@@ -65,6 +67,7 @@ CASES = [
     Case("4.2.1", "longer than the ttl", NOT, says("max-age=900"), wait=60),
     Case("5.3", "Expires in the past", NOT, {"Expires": formatdate(0, usegmt=True)}),
     Case("5.3", "Expires 0", NOT, {"Expires": "0"}),
+    Case("5.3", "Expires that is no date", NOT, {"Expires": "Tue, 14 Nov 2099 22:14:20 +0200"}),
     Case("5.2.2.2", "must-revalidate while it is fresh", KEPT, says("must-revalidate"), wait=59),
     Case("4.2.3", "aged already", NOT, {**says("max-age=10"), "Age": "9"}, wait=1),
     # what the request says
@@ -202,3 +205,59 @@ def test_a_request_with_a_body_goes_by_the_cache(serve: ServeFixture) -> None:
     for body in (b"one", b"two"):
         assert server.request("GET", "/x", body).body == body
     assert server.get("/x").body == b"empty"
+
+
+@pytest.mark.parametrize(
+    ("fields", "ages"),
+    [
+        ({"Age": "7"}, ("7", "9")),
+        ({"Date": formatdate(time.time() - 500, usegmt=True)}, ("50", "50")),
+        ({"Age": "0"}, (None, "2")),
+        ({"Age": "-5"}, (None, "2")),
+        ({}, (None, "2")),
+    ],
+)
+@pytest.mark.parametrize("condition", [{}, {"If-None-Match": '"a"'}])
+def test_the_age_that_a_handler_gives_is_told_from_the_first_answer_on(
+    serve: ServeFixture,
+    fields: dict[str, str],
+    ages: tuple[str | None, str],
+    condition: dict[str, str],
+) -> None:
+    """4.2.3: what the answer that is stored says, the answers from the store go on with."""
+    now = [1000.0]
+    app = Ember()
+
+    @app.get("/x", cache=TTLCache(ttl=60, clock=lambda: now[0]))
+    async def handler(request: Request) -> Response:
+        return Response("x", headers={"Cache-Control": "max-age=9999", "ETag": '"a"', **fields})
+
+    server = serve(app)
+    for expected, state in zip(ages, ("MISS", "HIT"), strict=True):
+        answer = server.get("/x", condition)
+        assert (answer.status, answer.header("x-cache")) == (304 if condition else 200, state)
+        age = answer.header("age")
+        assert age == expected if "Date" not in fields else (age or "").startswith("50")
+        now[0] += 2
+
+
+def test_the_age_is_told_to_all_who_waited_for_the_answer() -> None:
+    async def scenario() -> None:
+        app = Ember()
+        begun, gate = [], asyncio.Event()
+
+        @app.get("/x", cache=TTLCache(ttl=60))
+        async def handler(request: Request) -> Response:
+            begun.append(1)
+            await gate.wait()
+            return Response("x", headers={"Age": "30"})
+
+        async with app.test_client() as client:
+            asked = [asyncio.create_task(client.get("/x")) for _ in range(3)]
+            while not begun:
+                await asyncio.sleep(0)
+            gate.set()
+            assert [(await one).headers["age"] for one in asked] == ["30"] * 3
+            assert len(begun) == 1
+
+    asyncio.run(scenario())

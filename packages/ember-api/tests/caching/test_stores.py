@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tests.support.stores import Service, memcached, redis, remote, running
 from tests.support.waiting import eventually
 
 _prefixes = itertools.count()
+#: what servers on ports of their own are asked by
+HOST = {"Host": "shop.test"}
 STORES: dict[str, Callable[[Path], Service]] = {"redis": redis, "memcached": lambda _: memcached()}
 
 
@@ -30,6 +34,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def store(kind: str, tmp_path: Path) -> Iterator[Service]:
     yield from running(STORES[kind](tmp_path))
+
+
+@pytest.fixture
+def redis_store(tmp_path: Path) -> Iterator[Service]:
+    yield from running(redis(tmp_path))
 
 
 def app_with(cache: Cache, **options: Any) -> tuple[Ember, list[str]]:
@@ -74,21 +83,21 @@ def test_two_servers_share_hits_and_an_invalidation(
     caches = [remote(kind, store.port, key_prefix=name) for _ in range(2)]
     apps = [app_with(cache) for cache in caches]
     one, other = (start(app) for app, _ in apps)
-    first = one.get("/x")
+    first = one.get("/x", HOST)
     assert (first.header("x-cache"), first.body) == ("MISS", b"answer 1 \xff")
     for server in (other, one):
-        hit = server.get("/x")
+        hit = server.get("/x", HOST)
         assert (hit.header("x-cache"), hit.body) == ("HIT", b"answer 1 \xff")
         assert hit.header("etag") == first.header("etag")
         assert hit.header("x-one") == "1"
         assert hit.header("age") is not None
-        head = server.request("HEAD", "/x")
+        head = server.request("HEAD", "/x", headers=HOST)
         assert (head.header("x-cache"), head.header("content-length")) == ("HIT", "10")
-        same = server.get("/x", {"If-None-Match": first.header("etag") or ""})
+        same = server.get("/x", {**HOST, "If-None-Match": first.header("etag") or ""})
         assert same.status == 304
-    one.call(caches[0].invalidate(key="GET /x"))
-    assert other.get("/x").header("x-cache") == "MISS"
-    assert one.get("/x").header("x-cache") == "HIT"
+    one.call(caches[0].invalidate(key="GET http://shop.test/x"))
+    assert other.get("/x", HOST).header("x-cache") == "MISS"
+    assert one.get("/x", HOST).header("x-cache") == "HIT"
     assert [len(calls) for _, calls in apps] == [1, 1]
 
 
@@ -205,13 +214,55 @@ def test_answers_are_the_same_bytes_through_every_serializer(
 
 
 def test_what_lies_in_the_store_and_is_no_answer_is_replaced_by_one(
-    tmp_path: Path, start: Start
+    kind: str, store: Service, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for service in running(redis(tmp_path)):
-        cache = RedisCache(f"redis://127.0.0.1:{service.port}", deadline=5.0)
-        app, _ = app_with(cache)
-        server = start(app)
-        for strange in ("text", 7, b"E1nonsense", b"E100000002[]"):
-            server.call(cache.set("GET /x", strange))
-            assert server.get("/x").status == 200
-        server.call(cache.close())
+    cache = remote(kind, store.port, key_prefix=prefix())
+    app, calls = app_with(cache)
+    server = start(app)
+    key = "GET http://shop.test/x"
+    strange: list[Any] = ["text", 7, None, b"", b"E1nonsense", b"E100000002[]", [[]] * 50]
+    for status in ("101", "1e2", "999", "null"):
+        head = f'[" /x",{status},null,[["A","b"]],true,99,1700000000]'
+        strange.append(f"E1{len(head):08x}{head}".encode())
+    for number, value in enumerate(strange, 1):
+        server.call(cache.set(key, value))
+        for expected in ("MISS", "HIT"):
+            answer = server.get("/x", HOST)
+            assert (answer.status, answer.header("x-cache")) == (200, expected), value
+            assert answer.body == b"answer %d \xff" % number
+    assert len(calls) == len(strange)
+    assert not caplog.records
+    server.call(cache.close())
+
+
+def spoiled() -> list[bytes]:
+    """Records that no cache has written; TOKEN and REST stand for those of a good one."""
+    times = ((math.nan, 2e9), (1e9, math.nan), (-math.inf, 2e9), (1e308, 1e308))
+    return [
+        *(b"", b"V", b"P", b"V" * 17, b"V" * 42, b"x" * 5000, b"\x80\x04."),
+        *(b"TOKEN" + struct.pack("<dd", *pair) + b"REST" for pair in times),
+        b"TOKEN" + struct.pack("<ddB", 1e9, 2e9, 200),
+    ]
+
+
+def test_a_record_that_no_cache_has_written_is_replaced(redis_store: Service, start: Start) -> None:
+    name = prefix()
+    cache = RedisCache(f"redis://127.0.0.1:{redis_store.port}", deadline=5.0, key_prefix=name)
+    app, calls = app_with(cache)
+    server = start(app)
+
+    async def plant(record: bytes) -> None:
+        client: Any = cache.backend._redis()  # type: ignore[attr-defined]
+        at = f"{name}v:GET http://shop.test/x"
+        there = await client.get(at)
+        await client.set(at, record.replace(b"TOKEN", there[:17]).replace(b"REST", there[33:]))
+
+    server.get("/x", HOST)
+    for number, record in enumerate(spoiled(), 2):
+        server.call(plant(record))
+        for expected in ("MISS", "HIT"):
+            answer = server.get("/x", HOST)
+            assert (answer.status, answer.header("x-cache")) == (200, expected), record
+            assert answer.body == b"answer %d \xff" % number
+    assert len(calls) == len(spoiled()) + 1
+    server.call(cache.close())

@@ -43,16 +43,20 @@ class KeepingApp(App):
         *,
         age: float = 0.0,
         seconds: float = math.inf,
-        **fields: str,
+        host: bytes = b"a",
+        scheme: str = "http",
+        fields: dict[str, str] | None = None,
     ) -> Kept | None:
         response = Response(body, content_type="text/plain")
-        for name, value in fields.items():
-            response.headers[name.replace("_", "-")] = value
+        for name, value in (fields or {}).items():
+            response.headers[name] = value
         response.headers["Age"] = "0"
         now = time.monotonic()
         return self.kept_answers.keep(
             target,
             response,
+            host=host,
+            scheme=scheme,
             stored_at=now - age,
             fresh_until=now + seconds,
             tally=self.tally,
@@ -72,7 +76,7 @@ def get(target: str, *fields: str, version: str = "1.1", method: str = "GET") ->
 
 def test_a_kept_answer_is_given_with_its_age_and_counted() -> None:
     app = KeepingApp()
-    app.keep(age=7.5, X_One="1")
+    app.keep(age=7.5, fields={"X-One": "1"})
     out = ask(app, get("/x") * 2)
     assert re.sub(rb"Date: [^\r]*", b"Date: now", out) == 2 * (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-One: 1\r\nAge: 7\r\n"
@@ -157,6 +161,60 @@ def test_other_targets_methods_and_forms_are_left_to_the_application() -> None:
     assert ask(app, get("/x?a=1")).endswith(KEPT)
 
 
+def test_a_host_gets_what_was_kept_for_it_and_nothing_else() -> None:
+    app = KeepingApp()
+    app.keep(body=b"for a")
+    app.keep(body=b"for b", host=b"b:8000")
+    assert len(app.kept_answers) == 2
+
+    def ask_host(field: str, version: str = "1.1") -> bytes:
+        return ask(app, f"GET /x HTTP/{version}\r\n{field}\r\n").rpartition(b"\r\n\r\n")[2]
+
+    fresh = b"from the application"
+    assert ask_host("Host: a\r\n") == ask_host("host:  a \r\n") == b"for a"
+    assert ask_host("Host: b:8000\r\n") == b"for b"
+    for other in ("A", "a:80", "aa", "b", "b:80", "b:8001", ""):
+        assert ask_host(f"Host: {other}\r\n") == fresh, other
+    assert ask_host("", "1.0") == fresh  # no Host at all
+    app.keep(body=b"for none", host=b"")
+    assert ask_host("", "1.0") == ask_host("Host:\r\n") == b"for none"
+
+
+def test_what_was_kept_for_one_scheme_is_not_given_to_the_other() -> None:
+    app = KeepingApp()
+    app.keep(scheme="https")
+    assert ask(app, get("/x")).endswith(FRESH)
+    app.keep()
+    assert ask(app, get("/x")).endswith(KEPT)
+
+
+def test_of_one_target_the_eight_latest_are_kept_and_each_can_be_taken_back() -> None:
+    app = KeepingApp()
+    kept = [app.keep(host=b"h%d" % n, body=b"%d" % n) for n in range(20)]
+    assert [one.alive for one in kept if one is not None] == [False] * 12 + [True] * 8
+    assert len(app.kept_answers) == 8
+
+    def given() -> list[int]:
+        answers = [ask(app, f"GET /x HTTP/1.1\r\nHost: h{n}\r\n\r\n") for n in range(20)]
+        return [n for n, out in enumerate(answers) if out.endswith(b"\r\n\r\n%d" % n)]
+
+    assert given() == list(range(12, 20))
+    for n in (19, 12, 15):  # the first, the last and one between
+        one = kept[n]
+        assert one is not None
+        one.forget()
+        one.forget()
+    assert given() == [13, 14, 16, 17, 18]
+    again = app.keep(host=b"h16", body=b"16")
+    assert again is not None
+    assert [one.alive for one in kept if one is not None].count(True) == 4
+    assert len(app.kept_answers) == 5
+    app.kept_answers.clear(Tally())  # of somebody else
+    assert len(app.kept_answers) == 5
+    app.kept_answers.clear(app.tally)
+    assert (len(app.kept_answers), given()) == (0, [])
+
+
 def test_a_broken_head_is_refused_though_its_target_is_kept() -> None:
     app = KeepingApp()
     app.keep()
@@ -234,7 +292,7 @@ def test_one_that_is_taken_back_is_not_given_again() -> None:
 )
 def test_what_cannot_be_kept_is_not(fields: dict[str, str]) -> None:
     app = KeepingApp()
-    assert app.keep(**fields) is None
+    assert app.keep(fields=fields) is None
     assert len(app.kept_answers) == 0
 
 
@@ -247,9 +305,15 @@ def test_an_answer_that_does_not_end_with_its_age_is_not_kept() -> None:
         lambda r: setattr(r, "stream", [b""]),
     ):
         response = Response(b"x", headers={"Age": "0"})
-        change(response)  # type: ignore[no-untyped-call]
+        change(response)
         kept = app.kept_answers.keep(
-            b"GET /x", response, stored_at=0.0, fresh_until=math.inf, tally=app.tally
+            b"GET /x",
+            response,
+            host=b"a",
+            scheme="http",
+            stored_at=0.0,
+            fresh_until=math.inf,
+            tally=app.tally,
         )
         assert kept is None
     assert app.keep(b"POST /x") is None

@@ -10,7 +10,7 @@ from ember.headers import MutableHeaders
 from ember.response import Response
 
 #: Fields that belong to one connection or one moment, and are not kept.
-_NOT_KEPT = frozenset(
+NOT_KEPT = frozenset(
     {
         "age",
         "connection",
@@ -83,7 +83,7 @@ class Answer:
     ) -> Answer:
         """What is kept of `response`; `vary`: request fields that its key was made of."""
         headers = response.headers
-        fields = [(n, v) for n, v in headers.items() if n.lower() not in _NOT_KEPT]
+        fields = [(n, v) for n, v in headers.items() if n.lower() not in NOT_KEPT]
         if "etag" not in headers and response.status_code == 200:
             fields.append(("ETag", policy.entity_tag(response.body)))
         told = policy.vary_names(headers.get_all("vary")) or ()
@@ -103,8 +103,8 @@ class Answer:
         )
 
     def response(self, state: str, age: float) -> Response:
-        """A new response, for this request alone to change. `age`: seconds, told unless `state` is
-        MISS."""
+        """A new response, for this request alone to change. `age`: seconds; an answer that was just
+        made tells it only where its handler gave it one."""
         if state == "HIT":
             # Most hits have the fields of the one before.
             second = int(age)
@@ -121,13 +121,18 @@ class Answer:
     def not_modified(self, state: str, age: float) -> Response:
         """304 with the fields that RFC 9110 section 15.4.5 asks for."""
         response = Response(b"", 304, policy.not_modified_fields(self.fields))
-        response.headers.add("X-Cache", state)
-        if state != "MISS":
-            response.headers.add("Age", policy.age_value(age))
+        for name, value in _told(state, age):
+            response.headers.add(name, value)
         return response
 
     def _fields(self, state: str, age: float) -> MutableHeaders:
-        fields = [*self.fields, ("X-Cache", state)]
-        if state != "MISS":
-            fields.append(("Age", policy.age_value(age)))
-        return MutableHeaders(fields)
+        return MutableHeaders([*self.fields, *_told(state, age)])
+
+
+def _told(state: str, age: float) -> list[tuple[str, str]]:
+    """The fields that say where an answer comes from; Age is the last, as `KeptAnswers` has it."""
+    fields = [("X-Cache", state)]
+    if state != "MISS" or age >= 1.0:
+        # RFC 9111 section 4.2.3: what the handler's own Age, or an old Date, said counts on.
+        fields.append(("Age", policy.age_value(age)))
+    return fields

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, ForwardRef, get_args, get_origin
 
 from ember.cache import Cache
 from ember.caching.wire import Wire
+from ember.request import Request
 from ember.router import RouteError
 
 if TYPE_CHECKING:
@@ -65,7 +67,17 @@ def _sees_request(function: Any) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    return any(
-        p.name == "request" or getattr(p.annotation, "__name__", p.annotation) == "Request"
-        for p in parameters
+    return any(p.name == "request" or _is_request(p.annotation) for p in parameters)
+
+
+def _is_request(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        # As it is written: `Request`, `ember.Request`, `Annotated[Request, ...]`.
+        return re.search(r"\bRequest\b", annotation) is not None
+    if isinstance(annotation, ForwardRef):
+        return _is_request(annotation.__forward_arg__)
+    if get_origin(annotation) is not None:  # Annotated, a union
+        return any(map(_is_request, get_args(annotation)))
+    return isinstance(annotation, type) and (
+        issubclass(annotation, Request) or annotation.__name__ == "Request"
     )

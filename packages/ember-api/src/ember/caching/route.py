@@ -6,16 +6,17 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ember.cache import Found, StaticCache, WorkCancelled, policy
 from ember.cache.fields import cache_control, index
+from ember.cache.shared import SharedCache
 from ember.caching.answer import Answer
-from ember.caching.wire import Wire
+from ember.caching.wire import STATUSES, Wire
 from ember.caching.work import ASK_AGAIN, Work
 from ember.exceptions import GatewayTimeout, ServiceUnavailable
 from ember.into_response import convert
-from ember.mounting import host_name
 from ember.request import Request
 from ember.response import Response
 
@@ -73,8 +74,13 @@ class CachedRoute:
         #: hits may be left to the connection; `Ember` says so where nothing stands around the route
         self.quick = False
         self._hit = cache.hit
+        # What other processes can write to is looked at before it counts as a hit.
+        self._fetch = (
+            partial(cache.fetch, read=self.wire.unpack)
+            if isinstance(cache, SharedCache)
+            else cache.fetch
+        )
         self._key_fn = cache.key_fn
-        self._bound = bool(route.hosts)
         self._tags = cache.tags
         self._tagged = tagged
         #: seconds; None: answers have to bring their own freshness
@@ -97,7 +103,7 @@ class CachedRoute:
         if entry is not None:
             answer = entry.value
             if type(answer) is Answer and answer.label == self.label:
-                return self._give(key, entry, answer)
+                return self._give(request, entry, answer)
         if method == "HEAD":
             return self._head(request, values, key)
         return self._plain(request, values, key)
@@ -109,30 +115,37 @@ class CachedRoute:
             if type(key) is not str:
                 raise TypeError(f"{self.owner}: key_fn gave {type(key).__name__}, expected str")
             return key
-        if self.vary or self._bound:
+        # The whole URI: a handler that sees the request may say its host and scheme in the answer.
+        if self.vary:
             return policy.key(
                 "GET",
                 request.raw_path.decode("latin-1"),
                 request.query_string,
-                host=host_name(request.host) if self._bound else None,
+                host=request.host,
+                scheme=request.scheme,
                 vary=self.vary,
-                request=request.headers.items() if self.vary else (),
+                request=request.headers.items(),
             )
+        # The same without looking at fields: this is every hit that the connection leaves to us.
         key = request.route_key
-        if not key.startswith("GET"):
-            key = f"GET{key[key.index(' ') :]}"
         query = request.query_string
-        return f"{key}?{query}" if query else key
+        path = key[4:] if key.startswith("GET ") else key[key.index(" ") + 1 :]
+        authority = f"{request.scheme}://{request.host.lower()}"
+        return f"GET {authority}{path}?{query}" if query else f"GET {authority}{path}"
 
-    def _give(self, key: str, entry: Any, answer: Answer) -> Response:
+    def _give(self, request: Request, entry: Any, answer: Answer) -> Response:
         """A hit in this process."""
         self.counters.hits += 1
         age = self.cache.store.clock() - entry.stored_at  # type: ignore[attr-defined]
         response = answer.response("HIT", age)
         if self.quick and (entry.copy is None or not entry.copy.alive):
+            query = f"?{request.query_string}" if request.query_string else ""
+            target = f"GET {request.raw_path.decode('latin-1')}{query}"
             kept = self.app.kept_answers.keep(
-                key.encode("latin-1"),
+                target.encode("latin-1"),
                 response,
+                host=request.host.lower().encode("latin-1"),
+                scheme=request.scheme,
                 stored_at=entry.stored_at,
                 fresh_until=entry.fresh_until,
                 tally=self.counters.tally,
@@ -218,16 +231,15 @@ class CachedRoute:
         while True:
             work = Work(self, request, values)
             try:
-                found = await self.cache.fetch(
+                found = await self._fetch(
                     key, work.run, tags=self._tags_of(request), admit=work.admit
                 )
             except WorkCancelled:
                 self._count(None, work)
                 raise ServiceUnavailable("the work for this answer was cancelled") from None
-            except Exception as error:  # noqa: BLE001 - whatever it is, it goes on
+            except Exception:
                 self._count(None, work)
-                # Without the frames of those who have raised it before.
-                raise error.with_traceback(error.__dict__.get("ember_traceback")) from None
+                raise
             if found.value is ASK_AGAIN:
                 key = self.key(request)
                 continue
@@ -272,6 +284,8 @@ class CachedRoute:
     def decide(self, request: Request, response: Response) -> policy.Decision | None:
         """Whether and for how long `response` is kept; None: it is not."""
         if response.stream is not None or (self._static and response.status_code != 200):
+            return None
+        if self.wire.packs and response.status_code not in STATUSES:
             return None
         decision = policy.decide(
             "GET",

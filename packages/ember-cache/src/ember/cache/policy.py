@@ -67,6 +67,7 @@ KEPT_IN_304: Final = frozenset(
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"').findall
 _WIRE_PATH: Final = re.compile(r"[^\s\x00?#]*").fullmatch
 _WIRE_QUERY: Final = re.compile(r"[^\s\x00#]*").fullmatch
+_SCHEMES: Final = {None: "", "http": "http:", "https": "https:"}
 _WIRE_HOST: Final = re.compile(r"[^\s\x00/?#@]*").fullmatch
 
 
@@ -243,20 +244,25 @@ def key(
     query: str = "",
     *,
     host: str | None = None,
+    scheme: str | None = None,
     vary: Iterable[str] = (),
     request: Fields = (),
 ) -> str:
     """2 and 4.1: the key of a request, first part and (for `vary`) second.
 
-    `path` and `query` as they came, not decoded. A HEAD may be answered from what is stored for
-    GET: look under that first. Credentials are in the key as a digest: keys get into logs and into
-    other people's stores. Raises ValueError for what cannot have been in a request line.
+    `path` and `query` as they came, not decoded. With `host`, and `scheme`, the first part has the
+    whole URI. A HEAD may be answered from what is stored for GET: look under that first.
+    Credentials are in the key as a digest: keys get into logs and into other people's stores.
+    Raises ValueError for what cannot have been in a request line.
     """
     if not _WIRE_PATH(path) or not _WIRE_QUERY(query):
         raise ValueError(f"key({path=}, {query=}): hand them in as they came, not decoded")
     if host is not None and not _WIRE_HOST(host):
         raise ValueError(f"key({host=}): not a host")
-    parts = [f"{method} {'' if host is None else '//' + host.lower()}{path}"]
+    if scheme not in _SCHEMES:
+        raise ValueError(f"key({scheme=}): expected http or https")
+    authority = "" if host is None else f"{_SCHEMES[scheme]}//{host.lower()}"
+    parts = [f"{method} {authority}{path}"]
     if query:
         parts[0] += "?" + query
     asked = index(request)

@@ -39,6 +39,8 @@ PENDING = 1000
 # How often somebody looks whether the holder of the lock is done: seconds, doubled each time.
 LOCK_POLL = (0.005, 0.1)
 
+Read = Callable[[Any], Any]
+
 
 class SharedCache(Cache):
     """Values in a store that other processes share; single flight in each process.
@@ -82,6 +84,7 @@ class SharedCache(Cache):
         self._writes = Batcher[Write, bool](partial(self._guarded, backend.write))
         self._pending: list[tuple[str, str]] = []
         self._unwritable: set[type] = set()
+        self._unreadable_until = -math.inf
         self._hits = self._misses = self._failed = self._stored = self._refused = 0
         self._invalidations = self._alone = 0
 
@@ -92,14 +95,18 @@ class SharedCache(Cache):
         *,
         tags: Iterable[str] = (),
         admit: Admit | None = None,
+        read: Read | None = None,
     ) -> Found:
+        """As for every cache. `read` gets each value that comes from the store and gives what the
+        caller is to have; None, or an error, is for a value that is not as it should be: it counts
+        as missing, and what is computed takes its place."""
         self._bind()
         want = Want(key, tag_set(tags, self._me) if tags else frozenset())
         seen = await self._look(self._reads, want)
-        found = self._found(seen)
+        found = self._found(seen, read)
         if found is None and seen is None:
             seen = await self._look(self._begins, want)
-            found = self._found(seen)  # another process has been faster
+            found = self._found(seen, read)  # another process has been faster
         if found is not None:
             self._hits += 1
             return found
@@ -109,7 +116,7 @@ class SharedCache(Cache):
         stamp = seen.stamp if isinstance(seen, Seen) else None
 
         async def work(flight: Flight | None) -> Any:
-            return await self._work(flight, want, stamp, compute, admit)
+            return await self._work(flight, want, stamp, compute, admit, read)
 
         result: Found = await self.flights.do((key, stamp), work, tags=want.tags)
         return result
@@ -212,14 +219,20 @@ class SharedCache(Cache):
         self._loop = loop
 
     async def _guarded(self, op: Callable[[Any], Awaitable[Any]], batch: Sequence[Any]) -> Any:
-        return await self.guard.run(lambda: op(batch))
+        async def ask() -> Any:
+            answers = await op(batch)
+            if len(answers) != len(batch):
+                raise ConnectionError(f"{len(answers)} answers to {len(batch)} questions")
+            return answers
+
+        return await self.guard.run(ask)
 
     async def _look(self, batcher: Batcher[Want, Any], want: Want) -> Seen | Failed | None:
         if self.guard.shut:
             return FAILED
         return cast("Seen | Failed | None", await batcher.ask(want, want))
 
-    def _found(self, seen: Seen | Failed | None) -> Found | None:
+    def _found(self, seen: Seen | Failed | None, read: Read | None = None) -> Found | None:
         if not isinstance(seen, Seen) or seen.record is None:
             return None
         record = Record.decode(seen.record)
@@ -228,8 +241,15 @@ class SharedCache(Cache):
             return None
         try:
             value = self.serializer.loads(record.payload)
+            if read is not None:
+                value = read(value)
         except Exception:
-            log.warning("%s: a kept value cannot be read", self.guard.name, exc_info=True)
+            # Whatever it raises, the value is none; one line a minute, not one for each request.
+            if time.monotonic() >= self._unreadable_until:
+                self._unreadable_until = time.monotonic() + 60.0
+                log.warning("%s: a kept value cannot be read", self.guard.name, exc_info=True)
+            return None
+        if read is not None and value is None:
             return None
         return Found(value, "HIT", max(0.0, now - record.created))
 
@@ -240,12 +260,13 @@ class SharedCache(Cache):
         stamp: Any,
         compute: Callable[[], Awaitable[Any]],
         admit: Admit | None,
+        read: Read | None,
     ) -> Any:
         if flight is None:
             self._alone += 1
         if flight is None or stamp is None or self.lock is None:
             return await self._compute(flight, want, stamp, compute, admit)
-        token = await self._take_lock(want)
+        token = await self._take_lock(want, read)
         if isinstance(token, Found):
             return token
         try:
@@ -314,7 +335,7 @@ class SharedCache(Cache):
         record = Record(now - lifetime.age, now + ttl, self.serializer.name, payload)
         return Write(key, tags, stamp, record.encode(), ttl)
 
-    async def _take_lock(self, want: Want) -> bytes | Found | None:
+    async def _take_lock(self, want: Want, read: Read | None) -> bytes | Found | None:
         """The lock's token; or the value that its holder has stored meanwhile; or None, when the
         store is away or the lock's time is over: then everybody computes."""
         if self.lock is None:
@@ -330,7 +351,7 @@ class SharedCache(Cache):
                 return None
             await asyncio.sleep(pause)
             pause = min(longest, pause * 2)
-            found = self._found(await self._look(self._reads, want))
+            found = self._found(await self._look(self._reads, want), read)
             if found is not None:
                 return found
 

@@ -210,7 +210,8 @@ cdef class Connection(EndingChannel):
         if head.flags & NOT_KEPT or head.content_length > 0:
             return False
         now = monotonic()
-        kept = self.kept.find(data + head.start, head.method_len, head.target_len, now)
+        kept = self.kept.find(data + head.start, head.method_len, head.target_len,
+                              data + head.host, head.host_len, <str>self.scheme, now)
         if kept is None:
             return False
         http10 = head.minor == 0

@@ -9,16 +9,20 @@ cdef class Tally:
 
 cdef class Kept:
     cdef KeptAnswers home               # None once it was forgotten
-    cdef bytes target, head, tail, body
+    cdef Kept other                     # the same target of another host or scheme
+    cdef bytes target, host, head, tail, body
+    cdef str scheme
     cdef double stored_at, fresh_until  # seconds of the monotonic clock
     cdef long long hits
     cdef Tally tally
 
 
 cdef class KeptAnswers:
-    cdef dict answers                   # "GET /path?query" as bytes, to Kept
-    # The fresh answer for the method and target at `line`, or None; one that is over is forgotten.
-    cdef Kept find(self, const char *line, uint32_t method_len, uint32_t target_len, double now)
+    cdef dict answers                   # "GET /path?query" as bytes, to the first Kept of them
+    # The fresh answer for the method and target at `line`, asked of `host` by `scheme`, or None; one
+    # that is over is forgotten.
+    cdef Kept find(self, const char *line, uint32_t method_len, uint32_t target_len,
+                   const char *host, uint32_t host_len, str scheme, double now)
 
 # The clock that answers are kept by.
 cdef double monotonic() noexcept

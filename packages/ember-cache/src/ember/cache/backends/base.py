@@ -24,6 +24,8 @@ LEASE = 300.0
 STAMP_SIZE = 17  # the kind and the token
 _HEAD = struct.Struct("<dd B")
 _TOKEN_SIZE = 16
+# Seconds since the epoch; no clock of a machine that is set right says more (year 5138).
+_LATEST = 1e11
 
 
 class Want(NamedTuple):
@@ -65,11 +67,15 @@ class Record(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Record | None:
-        """None for what no Ember cache of this version has written."""
+        """None for what no Ember cache of this version has written: a store is shared, and whatever
+        else writes there must not reach a caller."""
         if data[:1] != b"V" or len(data) < STAMP_SIZE + _HEAD.size:
             return None
         created, expires, size = _HEAD.unpack_from(data, STAMP_SIZE)
         at = STAMP_SIZE + _HEAD.size
+        # Not a number is outside too.
+        if not (0 <= created <= _LATEST and 0 <= expires <= _LATEST) or len(data) < at + size:
+            return None
         codec = data[at : at + size].decode("utf-8", "replace")
         return cls(created, expires, codec, data[at + size :])
 

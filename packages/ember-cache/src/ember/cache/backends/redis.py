@@ -43,7 +43,7 @@ _BEGIN = (
     _TAG
     + """
 local there = redis.call('GET', KEYS[1])
-if there then return there end
+if there and there ~= '' then return there end
 tag(2, ARGV[2])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
@@ -104,7 +104,7 @@ class RedisBackend(Backend):
 
     async def read(self, wants: Sequence[Want]) -> list[Seen | None]:
         values: Any = await self._redis().mget([self._at(want.key) for want in wants])
-        return [None if value is None else _seen(value) for value in values]
+        return [_seen(value) if value else None for value in values]
 
     async def begin(self, wants: Sequence[Want]) -> list[Seen | None]:
         lease = int(LEASE * 1000)

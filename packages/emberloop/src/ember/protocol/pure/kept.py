@@ -82,15 +82,20 @@ class KeptAnswers:
         target: bytes,
         response: Response,
         *,
+        host: bytes,
+        scheme: str,
         stored_at: float,
         fresh_until: float,
         tally: Tally,
     ) -> Kept | None:
         """Give `response`, whose last field is Age, to GET and HEAD of `target`.
 
-        `target`: `b"GET /path?query"`. Until `fresh_until`; Age counts from `stored_at`; both in
-        seconds of `time.monotonic()`. Gives a `Kept`; None for an answer that cannot be kept: a
-        stream, a Date of its own, `Connection: close`, a head of more than 4 KiB.
+        `target`: `b"GET /path?query"`. `host`: the Host field that it is for, in lower case; who
+        spells it in another way is left to the application. `scheme`: `"http"` or `"https"`, the
+        object that `request.scheme` gives. Until `fresh_until`; Age counts from `stored_at`; both
+        in seconds of `time.monotonic()`. Gives a `Kept`; None for an answer that cannot be kept: a
+        stream, a Date of its own, `Connection: close`, a head of more than 4 KiB. Of one target
+        eight are kept, each for a host and scheme of its own; the oldest is forgotten first.
         """
         return None
 
