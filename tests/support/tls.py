@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -87,6 +88,12 @@ class Wire:
     def sealed(self, data: bytes) -> bytes:
         """`data` in records of TLS, not yet sent."""
         self.tls.write(data)
+        return self._outgoing.read()
+
+    def goodbye(self) -> bytes:
+        """Our close_notify, not yet sent."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
         return self._outgoing.read()
 
     def handshake(self, piece: int = 1 << 20) -> None:

@@ -16,7 +16,7 @@ from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol._native import NativeListener
-from ember.protocol.tls import TLSInfo, fault
+from ember.protocol.tls import TLSInfo, fault, shake_hands
 
 log = logging.getLogger("ember.protocol")
 
@@ -97,8 +97,10 @@ cdef class TlsStream(HttpStream):
     cdef int on_data(self, char *data, Py_ssize_t size) except -1:
         cdef TlsListener listener = self.listener
         cdef Py_ssize_t ready, n
-        if self.finished:
-            return 0    # what still comes is only read so that our last words are not lost
+        if self.finished or self.told:
+            # What still comes is only read so that our last words are not lost. What follows a
+            # close_notify means nothing (RFC 8446 section 6.1) and must not be kept.
+            return 0
         if not self.begun:
             self.begun = True
             if data[0] != HANDSHAKE:
@@ -156,7 +158,7 @@ cdef class TlsStream(HttpStream):
     cdef int handshake(self) except -1:
         """Go on with the handshake. Whether it is done."""
         try:
-            self.tls.do_handshake()
+            shake_hands(self.tls)
         except SSLWantReadError:
             self.ship()
             return 0

@@ -229,7 +229,7 @@ async def serve(
     server = Server(limits, share)
     context: Any = ssl
     if ssl is not None and not hasattr(ssl, "wrap_bio"):
-        context = ssl.context
+        context = ssl.current
         server._watch(ssl)
     app = server.overload.guard(app)
 

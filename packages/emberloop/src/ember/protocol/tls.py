@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,41 @@ def fault(error: ssl.SSLError) -> str:
     return text.replace("_", " ").lower()
 
 
+class CurrentContext:
+    """Wraps a connection in the context of the moment."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *, server_side: bool
+    ) -> ssl.SSLObject:
+        """See `ssl.SSLContext.wrap_bio`."""
+        return self.context.wrap_bio(incoming, outgoing, server_side=server_side)
+
+
+def shake_hands(connection: Any) -> None:
+    """`connection.do_handshake()`, which may be called again when more has arrived.
+
+    A host name that is not ASCII fails the handshake inside Python's SNI callback, which prints a
+    traceback past `logging` each time: not for what any client may send.
+    """
+    hook = sys.unraisablehook
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        if not (isinstance(what.exc_value, UnicodeDecodeError) and type(what.object) is bytes):
+            hook(what)
+
+    sys.unraisablehook = unraisable
+    try:
+        connection.do_handshake()
+    finally:
+        if sys.unraisablehook is unraisable:
+            sys.unraisablehook = hook
+
+
 class ServerTLS:
     """The certificates of a server; `serve(ssl=ServerTLS(...))`.
 
@@ -119,10 +155,13 @@ class ServerTLS:
         for name, pair in (certs or {}).items():
             self._pairs[_host(name)] = pair if isinstance(pair, tuple) else (pair, None)
         self._seen = self._look()
+        self._trusted = self._trust()
         self._contexts = self._load()
-        #: what `asyncio` and others take; it stays the same when certificates change
-        self.context = self._new_context(certfile, keyfile)
-        self.context.sni_callback = self._choose
+        #: what `asyncio` and others take; it stays the same when certificates change, and so do its
+        #: sessions
+        self.context = self._first_context()
+        #: what Ember's own listeners take: its context is another one when `ca_certs` changes
+        self.current = CurrentContext(self.context)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -132,13 +171,21 @@ class ServerTLS:
 
     def reload(self) -> bool:
         """Read the files again. False, and one line in the log, when they cannot be used: then what
-        was read before stays in use."""
+        was read before stays in use.
+
+        When `ca_certs` has other content, no TLS session of before is resumed: a session stands for
+        a certificate that was verified then."""
         self._seen = self._look()
+        trusted = self._trust()
         try:
-            self._contexts = self._load()
+            contexts = self._load()
+            if trusted != self._trusted:
+                # The keys of tickets, and the sessions that are kept, belong to this context.
+                self.current.context = self._first_context()
         except TLSError as error:
             log.error("the certificates before stay in use: %s", error)
             return False
+        self._contexts, self._trusted = contexts, trusted
         log.info("certificates were read again")
         return True
 
@@ -151,6 +198,24 @@ class ServerTLS:
 
     def _load(self) -> dict[str, ssl.SSLContext]:
         return {name: self._new_context(*pair) for name, pair in self._pairs.items()}
+
+    def _trust(self) -> bytes:
+        """A digest of whom clients may be signed by."""
+        import hashlib
+
+        if self._ca_certs is None:
+            return b""
+        try:
+            with open(self._ca_certs, "rb") as content:
+                return hashlib.sha256(content.read()).digest()
+        except OSError:
+            return b""  # `_load` says what is wrong with it
+
+    def _first_context(self) -> ssl.SSLContext:
+        """The context that a handshake begins with, before it is known which host is meant."""
+        context = self._new_context(*self._pairs[""])
+        context.sni_callback = self._choose
+        return context
 
     def _new_context(self, certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
         for file in (certfile, keyfile, self._ca_certs):

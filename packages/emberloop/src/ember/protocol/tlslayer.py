@@ -15,7 +15,7 @@ from collections import deque
 
 from ember._build import PURE
 from ember.exceptions import ProtocolError
-from ember.protocol.tls import fault
+from ember.protocol.tls import fault, shake_hands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or PURE:
@@ -24,6 +24,8 @@ else:
     from ember.protocol._endpoints import HTTPProtocol
 if TYPE_CHECKING:
     from typing import Any
+
+    from ember.protocol.tls import CurrentContext
 
 __all__ = ["TLSLayer"]
 
@@ -43,10 +45,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     """A protocol to the transport below, a transport to the protocol above. What the peer does not
     take waits as plain text."""
 
-    def __init__(self, above: HTTPProtocol, context: ssl.SSLContext) -> None:
+    def __init__(self, above: HTTPProtocol, context: ssl.SSLContext | CurrentContext) -> None:
         super().__init__()
         self._above = above
-        self._context = context
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._below: asyncio.Transport
@@ -78,8 +79,10 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._finished:
-            return  # what still comes is only read so that our last words are not lost
+        if self._finished or self._told:
+            # What still comes is only read so that our last words are not lost. What follows a
+            # close_notify means nothing (RFC 8446 section 6.1) and must not be kept.
+            return
         if not self._begun:
             self._begun = True
             if self._buffer[0] != HANDSHAKE:
@@ -113,7 +116,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         """Go on with the handshake. Whether it is done."""
         connection = self._above.connection
         try:
-            self._tls.do_handshake()
+            shake_hands(self._tls)
         except ssl.SSLWantReadError:
             self._ship()
             return False
@@ -298,5 +301,5 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if name == "ssl_object":
             return self._tls
         if name == "sslcontext":
-            return self._context
+            return self._tls.context
         return self._below.get_extra_info(name, default)
