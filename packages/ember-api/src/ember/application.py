@@ -56,8 +56,8 @@ class Ember(Observed, Serving, Blueprint):
       "json" or "color" for one of these; anything else is the path of a file, as JSON.
     - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
     - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
-    - `trusted_proxies`: addresses and networks (`10.0.0.0/8`) whose `X-Forwarded-For` and
-      `Forwarded` are believed; "unix": of who comes by a unix socket.
+    - `trusted_proxies`: addresses and networks (`10.0.0.0/8`), or "unix", that are believed who the
+      client is; `proxy_header`: the one field that they write it to. Clients write the others.
     - `compression`: compress the answers as clients like it; True, or CompressionMiddleware(...).
 
     Raises TypeError for an argument of the wrong type, ValueError for a proxy that is none.
@@ -78,6 +78,7 @@ class Ember(Observed, Serving, Blueprint):
         debug: bool = False,
         redirect_slashes: bool = False,
         trusted_proxies: tuple[str, ...] | list[str] = (),
+        proxy_header: str = "X-Forwarded-For",
         compression: bool | CompressionMiddleware = False,
     ) -> None:
         super().__init__()
@@ -86,13 +87,12 @@ class Ember(Observed, Serving, Blueprint):
                 f"server_limits={server_limits!r}: expected ServerLimits(keep_alive_timeout=...)"
             )
         self.limits = server_limits or ServerLimits()
-        self.title = title
-        self.version = version
+        self.title, self.version = title, version
         self.openapi_url = openapi_url
         self.docs_url = docs_url
         self.debug = debug
         self.redirect_slashes = redirect_slashes
-        self.trusted_proxies: tuple[str, ...] = TrustedProxies(trusted_proxies)
+        self.trusted_proxies: tuple[str, ...] = TrustedProxies(trusted_proxies, proxy_header)
         self.components = Components()
         self.lifecycle = Lifecycle(self, self.components)
         self.thread_pool_workers: int | None = None
