@@ -30,7 +30,11 @@ cdef class Exchange(Task):
     cdef int call(self) except -1
     cdef int start_coroutine(self, object coro) except -1
     cdef int start_waiting(self, object awaitable) except -1
+    cdef object answer(self, object value)
+    cdef object answer_error(self, object error)
     cdef object last(self, object error)
+    cdef object conclude(self, object error, bint broken)
+    cdef int log_end(self, object error) except -1
     cdef bint head_only(self) noexcept
     cdef int send_text(self, str text) except -1
     cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, bytes fields,

@@ -7,7 +7,7 @@ own and answers in pieces go on with the modules that the pure build uses too: `
 
 import logging
 import sys
-from asyncio import CancelledError, Task as AsyncioTask
+from asyncio import CancelledError, Task as AsyncioTask, current_task
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
@@ -18,6 +18,7 @@ from ember.protocol._request cimport DEFAULT_LIMITS
 from ember.protocol._response cimport Response
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
+from ember.protocol.interrupts import from_signal
 from ember.protocol.pure.render import STATUS_LINES as _STATUS_LINES, render_head
 from ember.protocol.pure.request import too_large
 from ember.protocol.pure.streaming import send_stream
@@ -57,10 +58,20 @@ async def await_it(awaitable):
 
 cdef int close_unused(object awaitable) except -1:
     """What a handler gave will not be awaited after all."""
-    close = getattr(awaitable, "close", None)
-    if close is not None:
-        close()
+    try:
+        close = getattr(awaitable, "close", None)
+        if close is not None:
+            close()
+    except BaseException as error:
+        if from_signal(error):
+            raise
+        log.exception("%r could not be closed", awaitable)
     return 0
+
+
+def cancels_of(task):
+    """How often `task` was asked to end; 0 where it is not a task."""
+    return 0 if task is None else task.cancelling()
 
 
 cdef class Exchange(Task):
@@ -78,15 +89,17 @@ cdef class Exchange(Task):
     cdef int call(self) except -1:
         """Call the application. Raises `ProtocolError` (413)."""
         cdef object value
+        cdef bint waits
         self.context = PyContext_Copy(self.channel.context)
         PyContext_Enter(self.context)
         try:
             try:
                 value = self.channel.dispatch(self.request)
-            except Exception as error:
+                waits = ember_is_steppable(value) or hasattr(value, "__await__")
+            except BaseException as error:
                 self.start_coroutine(self.ended(None, error))
                 return 0
-            if ember_is_steppable(value) or hasattr(value, "__await__"):
+            if waits:
                 self.start_waiting(value)
             else:
                 self.start_coroutine(self.ended(value, None))
@@ -136,11 +149,14 @@ cdef class Exchange(Task):
     async def drive(self, coro):
         """The same in a genuine asyncio task."""
         self.began = True
+        task = current_task()
         while coro is not None:
             value = error = None
             try:
                 value = await coro
             except BaseException as caught:
+                if isinstance(caught, GeneratorExit) and current_task(self._loop) is not task:
+                    raise   # nobody drives this any more: the loop was closed under it
                 error = caught
             coro = self.coro = self.ended(value, error)
 
@@ -156,28 +172,43 @@ cdef class Exchange(Task):
     # ---- the outcome -----------------------------------------------------------------------
 
     cdef object ended(self, object value, object error):
-        """The handler has ended, or what came after it. Returns the coroutine to go on with."""
-        cdef object response
+        """The handler has ended, or what came after it. Returns the coroutine to go on with.
+
+        Whatever happens in here ends in an answer, or with the connection aborted and a line in the
+        log. Raises only what came from a signal.
+        """
         if self.finishing:
-            if error is not None and not isinstance(error, CancelledError):
-                log.error("answering %r failed", self.request, exc_info=error)
-            self.give_up()
-            return Task.ended(self, value, error)
+            return self.conclude(error, False)
         self.finishing = True
-        if error is None:
-            if self.abandoned:
-                return self.last(None)
-            if type(value) is str and self.request._after is None:
-                self.send_text(value)
-                return Task.ended(self, None, None)
-            try:
-                response = self.into_response(value)
-                if response.stream is not None:
-                    return self.finish_with(response)
-                self.send(response)
-                return self.last(None)
-            except Exception as failure:
-                error = failure
+        try:
+            if error is None:
+                if type(value) is str and self.request._after is None and not self.abandoned:
+                    self.send_text(value)
+                    self.finish(None, None)
+                    return None
+                return self.answer(value)
+        except BaseException as failure:
+            error = failure
+        if self.started:
+            return self.conclude(error, True)
+        try:
+            return self.answer_error(error)
+        except BaseException as failure:
+            return self.conclude(failure, True)
+
+    cdef object answer(self, object value):
+        """Send what the handler gave."""
+        cdef Response response
+        if self.abandoned:
+            return self.last(None)
+        response = self.into_response(value)
+        if response.stream is not None:
+            return self.finish_with(response)
+        self.send(response)
+        return self.last(None)
+
+    cdef object answer_error(self, object error):
+        """Send what the application makes of an error."""
         if isinstance(error, CancelledError):
             if self.cancelled_for == TIMEOUT:
                 (self if self.genuine is None else self.genuine).uncancel()
@@ -185,15 +216,19 @@ cdef class Exchange(Task):
                 error = ServiceUnavailable("the request took too long")
             elif self.cancelled_for:
                 return self.last(error)     # the client left, or broke its request
-        elif not isinstance(error, Exception):
-            self.channel.abort_now()
-            return self.last(error)
+        elif not isinstance(error, Exception) and from_signal(error):
+            return self.conclude(error, True)
         elif self.abandoned or (isinstance(error, ClientDisconnected)
                                 and (self.channel.is_lost or self.channel.ended)):
             return self.last(error)
         response = self.on_error(error)
-        if isinstance(response, Response) and response.stream is None:
-            self.send(response)
+        if isinstance(response, Response) and (<Response>response).stream is None:
+            try:
+                self.send(response)
+            except BaseException as failure:
+                if self.started or from_signal(failure):
+                    raise
+                self.send(self.on_error_failed())
             return self.last(None)
         return self.finish_with(response)
 
@@ -202,7 +237,32 @@ cdef class Exchange(Task):
         if self.request._after is not None:
             return self.run_after()
         self.give_up()
-        return Task.ended(self, None, error)
+        self.finish(None, error)
+        return None
+
+    cdef object conclude(self, object error, bint broken):
+        """The end of the task. `broken`: what was being sent is not whole, or cannot be."""
+        cdef bint interrupt = error is not None and from_signal(error)
+        self.finish(None, error)
+        try:
+            if broken or interrupt:
+                self.channel.abort_now()
+            else:
+                self.give_up()
+        finally:
+            if error is not None and not interrupt:
+                self.log_end(error)
+        if interrupt:
+            self.coro = None
+            raise error
+        return None
+
+    cdef int log_end(self, object error) except -1:
+        if not isinstance(error, CancelledError):
+            log.error("answering %r failed", self.request, exc_info=error)
+        elif not self.answered and not self.cancelled_for:
+            log.warning("%r was cancelled before it was answered", self.request)
+        return 0
 
     cdef int give_up(self) except -1:
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
@@ -229,72 +289,118 @@ cdef class Exchange(Task):
     cdef object on_error(self, object error):
         try:
             return self.channel.app.on_error(self.request, error)
-        except Exception:
+        except BaseException as failure:
+            if from_signal(failure):
+                raise
             return self.on_error_failed()
 
-    def on_error_failed(self):
-        log.exception("the error handler failed while answering %r", self.request)
+    def on_error_failed(self, error=True):
+        log.error("the error handler failed while answering %r", self.request, exc_info=error)
         return Response("Internal Server Error", 500)
 
     async def settle(self, result):
+        """The response that `on_error` gave, maybe after a wait."""
+        before = cancels_of(self.driver())
         try:
             if hasattr(result, "__await__"):
                 result = await result
             if isinstance(result, Response):
                 return result
             raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
-        except Exception:
+        except BaseException as error:
+            if self.ends_task(error, before):
+                raise
             return self.on_error_failed()
+
+    def driver(self):
+        """The task that the handler sees."""
+        return self if self.genuine is None else self.genuine
+
+    def ends_task(self, error, before):
+        """Whether `error`, caught in this task, is a request to end it: from a signal, or a
+        cancellation after it had been asked `before` times."""
+        if isinstance(error, CancelledError):
+            return self.must_cancel or cancels_of(self.driver()) > before
+        return from_signal(error)
 
     async def run_after(self):
         """What was asked for with `request.after_response`; still the task of the handler, so that
         what was entered there (a task group, a context variable) can be left here."""
         self.channel.flush()     # what follows may take long
         callbacks = self.request._after or []
+        before = cancels_of(self.driver())
         while callbacks:
             try:
                 await callbacks.pop(0)()
-            except Exception:
+            except BaseException as error:
+                if self.ends_task(error, before):
+                    raise
                 log.exception("what was to follow the answer to %r failed", self.request)
 
     async def finish_with(self, result):
         """Send what the application made of an error, or an answer in pieces."""
-        channel = self.channel
+        cdef int attempt = 0
         try:
             response = await self.settle(result)
-            if self.abandoned:
-                return
-            if response.stream is None:
-                self.send(response)
-                return
-            channel.handler_until = INFINITY
-            self.status = response.status_code
-            rendered = render_head(response, self.request.method, self.request.head.minor,
-                                   self.keep_alive())
-            self.started = True
-            try:
-                await send_stream(channel, response.stream, rendered)
-            except CancelledError:
-                if not self.cancelled_for:
-                    channel.abort_now()
-                    raise
-            except ClientDisconnected:
-                channel.abort_now()
-            except Exception:
-                log.exception("the answer to %r broke in the middle", self.request)
-                self.answered = True
-                if channel.observer is not None:
-                    self.tell(True)
-                if rendered.chunked or rendered.length is not None:
-                    # The last chunk, or the rest of the length, is missing: the client sees that.
-                    channel.close_broken()
-                else:
-                    channel.abort_now()  # the end of the connection would be that of the body
-            else:
-                self.complete(rendered.keep_alive)
+            while not self.abandoned:
+                try:
+                    await self.deliver(response)
+                    return
+                except BaseException as error:
+                    if isinstance(error, CancelledError) or from_signal(error):
+                        raise
+                    if self.started or attempt == 2:
+                        self.answered = True
+                        self.channel.abort_now()
+                        raise
+                    failure = error
+                # There are no bytes for it: a status, a field or a text that HTTP cannot carry.
+                attempt += 1
+                response = self.on_error_failed(failure) if attempt == 2 else \
+                    await self.settle(self.on_error(failure))
+                failure = None
         finally:
             if self.request._after is not None:
                 await self.run_after()
+
+    async def deliver(self, response):
+        """Send `response`, whole or piece by piece. Raises before its first byte, if it does."""
+        channel = self.channel
+        if response.stream is None:
+            self.send(response)
+            return
+        rendered = render_head(response, self.request.method, self.request.head.minor,
+                               self.keep_alive())
+        channel.handler_until = INFINITY
+        self.status = response.status_code
+        self.started = True
+        try:
+            await send_stream(channel, response.stream, rendered)
+        except CancelledError:
+            self.answered = True    # or the abort would cancel what follows the answer
+            if not self.cancelled_for:
+                log.warning("%r was cancelled in the middle of its answer", self.request)
+            channel.abort_now()
+            if not self.cancelled_for:
+                raise
+        except ClientDisconnected:
+            self.answered = True
+            channel.abort_now()
+        except BaseException as error:
+            self.answered = True
+            if channel.observer is not None:
+                self.tell(True)
+            if from_signal(error):
+                channel.abort_now()
+                raise
+            log.exception("the answer to %r broke in the middle", self.request)
+            if rendered.chunked or rendered.length is not None:
+                # The last chunk, or the rest of the length, is missing: the client sees that.
+                channel.close_broken()
+            else:
+                channel.abort_now()  # the end of the connection would be that of the body
+        else:
+            self.complete(rendered.keep_alive)
 
     # ---- the answer ------------------------------------------------------------------------
 
@@ -347,6 +453,7 @@ cdef class Exchange(Task):
                                        -1 if status == 304 else PyBytes_GET_SIZE(body), body)
         request = self.request
         rendered = render_head(response, request.method, request.head.minor, self.keep_alive())
+        self.started = True
         self.channel.write(rendered.head)
         if rendered.has_body:
             self.channel.write(response.body)
@@ -360,6 +467,7 @@ cdef class Exchange(Task):
             return 0
         if self.channel.is_lost:
             return self.complete(False)
+        self.started = True
         write_whole(self.channel, line, kind, kind_size, fields, data, size, body, keep,
                     self.request.head.minor == 0, self.head_only())
         return self.complete(keep)
@@ -380,8 +488,13 @@ cdef class Exchange(Task):
             if not self.status:
                 # Nobody is there to answer to; or it is our own fault that there is no answer.
                 self.status = 499 if channel.is_lost and self.cancelled_for != TIMEOUT else 500
-            channel.observer.done(self.request, channel.peer_told, self.status,
-                                  channel.written - self.mark, self.began_at, aborted)
+            try:
+                channel.observer.done(self.request, channel.peer_told, self.status,
+                                      channel.written - self.mark, self.began_at, aborted)
+            except BaseException as error:
+                if from_signal(error):
+                    raise
+                log.exception("the observer failed")
         return 0
 
     # ---- the end from outside --------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import logging
 
+from ember.protocol.interrupts import from_signal
+
 cdef extern from *:
     """
     #include <time.h>
@@ -53,7 +55,9 @@ cdef class Observer:
                   bint aborted) except -1:
         try:
             self.finished(request, peer.client, status, sent, began, ember_now(), aborted)
-        except Exception:
+        except BaseException as error:
+            if from_signal(error):
+                raise
             log.exception("the observer failed")
         return 0
 
@@ -61,6 +65,8 @@ cdef class Observer:
         cdef double now = ember_now()
         try:
             self.finished(None, peer.client, status, sent, now, now, False)
-        except Exception:
+        except BaseException as error:
+            if from_signal(error):
+                raise
             log.exception("the observer failed")
         return 0

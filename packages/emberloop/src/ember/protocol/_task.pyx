@@ -127,7 +127,15 @@ cdef class Task:
                 status = -1
             if status == 1:
                 self.running = False
-                return self.suspend(result)
+                try:
+                    return self.suspend(result)
+                except BaseException as caught:
+                    if self._loop is None:
+                        raise
+                    # What it yielded is no future, though it looked like one: its own fault.
+                    self.running = True
+                    error = caught
+                    continue
             error = None
             self.coro = self.ended(result, failure)
             failure = result = None

@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from typing import cast
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
 from ember.protocol._response import Response
+from ember.protocol.interrupts import from_signal
 from ember.protocol.pure.deadlines import NEVER
 from ember.protocol.pure.intake import Intake
 from ember.protocol.pure.render import render_head
@@ -36,9 +38,11 @@ class Exchange:
         "_cancelled_for",
         "_connection",
         "_context",
+        "_discarded",
         "_framing",
         "_head",
         "_mark",
+        "_me",
         "_status",
         "_task",
         "_told",
@@ -64,6 +68,9 @@ class Exchange:
         self._framing = framing = head.framing
         self._context = connection.context.copy()
         self._task: asyncio.Task[None] | None = None
+        # The task as its coroutine sees it; and whether nobody will drive the coroutine any more.
+        self._me: asyncio.Task[Any] | None = None
+        self._discarded = False
         self._waiting: object = None
         self._cancelled_for = ""
         #: nobody waits for the answer any more: the request was broken
@@ -116,17 +123,16 @@ class Exchange:
         request, app = self.request, self._connection.app
         try:
             value = self._context.run(app.dispatch, request)
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the application's to answer
+            waits = hasattr(value, "__await__")
+        except BaseException as error:  # noqa: BLE001 - the application answers whatever it is
             self._answer_error(error)
             return
-        if not hasattr(value, "__await__"):
+        if not waits:
             self._answer(value)
             return
         limits = request.limits
         if self._framing.length > limits.max_body_size:
-            close = getattr(value, "close", None)
-            if close is not None:
-                close()
+            self._close_unused(value)
             raise ProtocolError(413, too_large(limits.max_body_size).detail)
         seconds = limits.timeout
         if seconds is None:
@@ -134,37 +140,74 @@ class Exchange:
         if seconds is not None:
             self._connection.deadlines.handler_within(seconds)
         self._waiting = value
-        self._start(self._respond(value))
+        self._start(self._respond(cast("Awaitable[object]", value)))
 
     def _answer(self, value: object) -> None:
         """Answer with a value that is there at once."""
         try:
             response = self._context.run(self._into_response, value)
-        except Exception as error:  # noqa: BLE001 - see begin
+            if response.stream is None:
+                self._send(response)
+        except BaseException as error:  # noqa: BLE001 - see begin
             self._answer_error(error)
             return
         if response.stream is not None:
             self._start(self._respond_with(response))
+        elif self.request._after is not None:
+            self._start(self._run_after())
+
+    def _answer_error(self, error: BaseException) -> None:
+        """Answer for a dispatch that failed, or what it gave."""
+        if self.started or from_signal(error):
+            self._break_off(error)
             return
-        self._send(response)
+        result = self._context.run(self._on_error, error)
+        if not isinstance(result, Response) or result.stream is not None:
+            self._start(self._respond_with(result))
+            return
+        try:
+            self._send(result)
+        except BaseException as failure:  # noqa: BLE001 - there are no bytes for it
+            if self.started or from_signal(failure):
+                self._break_off(failure)
+                return
+            self._send(self._on_error_failed())
         if self.request._after is not None:
             self._start(self._run_after())
 
-    def _answer_error(self, error: Exception) -> None:
-        """Answer for a dispatch that failed."""
-        result = self._context.run(self._on_error, error)
-        if isinstance(result, Response) and result.stream is None:
-            self._send(result)
-        else:
-            self._start(self._respond_with(result))
+    def _break_off(self, error: BaseException) -> None:
+        """Nothing can be answered any more. Raises what came from a signal."""
+        try:
+            self._connection.abort()
+        finally:
+            if from_signal(error):
+                raise error
+            self._log_end(error)
+
+    def _log_end(self, error: BaseException) -> None:
+        if not isinstance(error, asyncio.CancelledError):
+            log.error("answering %r failed", self.request, exc_info=error)
+        elif not self.answered and not self._cancelled_for:
+            log.warning("%r was cancelled before it was answered", self.request)
 
     async def _respond(self, awaitable: Awaitable[object]) -> None:
-        self.began = True
+        self._began()
         try:
             await self._respond_to(awaitable)
         finally:
-            if self.request._after is not None:
+            if self.request._after is not None and not self._is_discarded():
                 await self._run_after()
+
+    def _began(self) -> None:
+        self.began = True
+        if asyncio._get_running_loop() is not None:
+            self._me = asyncio.current_task()
+
+    def _is_discarded(self) -> bool:
+        """Whether a GeneratorExit means that this coroutine is being closed."""
+        if self._me is None:
+            return self._discarded
+        return asyncio.current_task(self._me.get_loop()) is not self._me
 
     async def _respond_to(self, awaitable: Awaitable[object]) -> None:
         try:
@@ -172,6 +215,7 @@ class Exchange:
         except asyncio.CancelledError as error:
             if self._cancelled_for == "timeout":
                 asyncio.current_task().uncancel()  # type: ignore[union-attr]
+                self._cancelled_for = ""
                 response = await self._error_response(
                     ServiceUnavailable("the request took too long")
                 )
@@ -179,7 +223,9 @@ class Exchange:
                 return  # the client left, or broke its request
             else:
                 response = await self._error_response(error)
-        except Exception as error:  # noqa: BLE001 - see begin
+        except BaseException as error:
+            if from_signal(error) or (isinstance(error, GeneratorExit) and self._is_discarded()):
+                raise
             connection = self._connection
             gone = connection.is_lost or connection.ended
             gone = gone and isinstance(error, ClientDisconnected)
@@ -189,22 +235,32 @@ class Exchange:
         await self._finish_with(response)
 
     async def _respond_with(self, result: object) -> None:
-        self.began = True
+        self._began()
         try:
             await self._finish_with(await self._settle(result))
         finally:
-            if self.request._after is not None:
+            if self.request._after is not None and not self._is_discarded():
                 await self._run_after()
+
+    def _ends_task(self, error: BaseException, before: int) -> bool:
+        """Whether `error`, caught in this task, is a request to end it: from a signal, or a
+        cancellation after it had been asked `before` times."""
+        if isinstance(error, asyncio.CancelledError):
+            return _cancels() > before
+        return from_signal(error) or (isinstance(error, GeneratorExit) and self._is_discarded())
 
     async def _run_after(self) -> None:
         """What was asked for with `request.after_response`; still the task of the handler, so that
         what was entered there (a task group, a context variable) can be left here."""
         self._connection.flush()  # what follows may take long
         callbacks = self.request._after or []
+        before = _cancels()
         while callbacks:
             try:
                 await callbacks.pop(0)()
-            except Exception:
+            except BaseException as error:
+                if self._ends_task(error, before):
+                    raise
                 log.exception("what was to follow the answer to %r failed", self.request)
 
     async def _error_response(self, error: BaseException) -> Response:
@@ -213,21 +269,29 @@ class Exchange:
     def _on_error(self, error: BaseException) -> object:
         try:
             return self._connection.app.on_error(self.request, error)
-        except Exception:  # noqa: BLE001 - logged there
+        except BaseException as failure:
+            if from_signal(failure):
+                raise
             return self._on_error_failed()
 
     async def _settle(self, result: object) -> Response:
+        """The response that `on_error` gave, maybe after a wait."""
+        before = _cancels()
         try:
             if hasattr(result, "__await__"):
                 result = await result
             if isinstance(result, Response):
                 return result
             raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
-        except Exception:  # noqa: BLE001 - logged there
+        except BaseException as error:
+            if self._ends_task(error, before):
+                raise
             return self._on_error_failed()
 
-    def _on_error_failed(self) -> Response:
-        log.exception("the error handler failed while answering %r", self.request)
+    def _on_error_failed(self, error: BaseException | None = None) -> Response:
+        log.error(
+            "the error handler failed while answering %r", self.request, exc_info=error or True
+        )
         return Response("Internal Server Error", 500)
 
     def _into_response(self, value: object) -> Response:
@@ -254,6 +318,7 @@ class Exchange:
                 self._context.run(coroutine.send, None)
             except StopIteration:
                 return
+            self._discarded = True
             coroutine.close()
             raise RuntimeError("the handler has to wait, and no event loop is running")
         task: asyncio.Task[None] = asyncio.Task(
@@ -266,16 +331,26 @@ class Exchange:
         self._task = None
         if not self.began and self._waiting is not None:
             # Cancelled before the first step: the handler was made and never ran.
-            close = getattr(self._waiting, "close", None)
-            if close is not None:
-                close()
-        if not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                log.error("answering %r failed", self.request, exc_info=error)
+            self._close_unused(self._waiting)
+        self._waiting = None
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None and not from_signal(error):
+            self._log_end(error)
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self._connection.closing:
             self._connection.end_unanswered()
+
+    @staticmethod
+    def _close_unused(awaitable: object) -> None:
+        """What a handler gave will not be awaited after all."""
+        try:
+            close = getattr(awaitable, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            if from_signal(error):
+                raise
+            log.exception("%r could not be closed", awaitable)
 
     def _cancel(self, why: str) -> None:
         if self._task is not None and not self._task.done() and not self._cancelled_for:
@@ -319,6 +394,7 @@ class Exchange:
         self._status = response.status_code
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         data = rendered.head + response.body if rendered.has_body else rendered.head
+        self.started = True
         self._connection.collect(data)
         self._complete(rendered.keep_alive)
 
@@ -341,9 +417,14 @@ class Exchange:
             gone = connection.is_lost and self._cancelled_for != "timeout"
             self._status = 499 if gone else 500
         sent = connection.written - self._mark
-        connection.observer.done(
-            self.request, connection.client, self._status, sent, self._began_at, aborted
-        )
+        try:
+            connection.observer.done(
+                self.request, connection.client, self._status, sent, self._began_at, aborted
+            )
+        except BaseException as error:
+            if from_signal(error):
+                raise
+            log.exception("the observer failed")
 
     def refused(self, status: int) -> None:
         """It was answered without the application."""
@@ -351,29 +432,59 @@ class Exchange:
         self.tell(False)
 
     async def _finish_with(self, response: Response) -> None:
-        """Send `response`, whole or piece by piece, from inside the task."""
-        if self.abandoned:
-            return
+        """Send `response`, or what the application makes of its not having bytes."""
+        attempt = 0
+        while not self.abandoned:
+            try:
+                await self._deliver(response)
+                return
+            except BaseException as error:
+                if self._ends_task(error, -1):
+                    raise
+                if self.started or attempt == 2:
+                    self.answered = True
+                    self._connection.abort()
+                    raise
+                failure = error
+            # A status, a field or a text that HTTP cannot carry.
+            attempt += 1
+            response = (
+                self._on_error_failed(failure)
+                if attempt == 2
+                else await self._error_response(failure)
+            )
+            del failure
+
+    async def _deliver(self, response: Response) -> None:
+        """Send `response`, whole or piece by piece, from inside the task. Raises before its first
+        byte, if it does."""
         if response.stream is None:
             self._send(response)
             return
         connection, head = self._connection, self._head
+        rendered = render_head(response, head.method, head.minor, self._keep_alive())
         connection.deadlines.handler = NEVER
         self._status = response.status_code
-        rendered = render_head(response, head.method, head.minor, self._keep_alive())
         self.started = True
         try:
             await send_stream(connection, response.stream, rendered)
         except asyncio.CancelledError:
+            self.answered = True  # or the abort would cancel what follows the answer
             if not self._cancelled_for:
-                connection.abort()
+                log.warning("%r was cancelled in the middle of its answer", self.request)
+            connection.abort()
+            if not self._cancelled_for:
                 raise
         except ClientDisconnected:
+            self.answered = True
             connection.abort()
-        except Exception:
-            log.exception("the answer to %r broke in the middle", self.request)
+        except BaseException as error:
             self.answered = True
             self.tell(True)
+            if self._ends_task(error, -1):
+                connection.abort()
+                raise
+            log.exception("the answer to %r broke in the middle", self.request)
             # An eager task may break in the turn in which it began: what there is goes out.
             connection.flush()
             if rendered.chunked or rendered.length is not None:
@@ -384,3 +495,11 @@ class Exchange:
                 connection.abort()  # the end of the connection would be the end of the body
         else:
             self._complete(rendered.keep_alive)
+
+
+def _cancels() -> int:
+    """How often the current task was asked to end; 0 outside of one."""
+    if asyncio._get_running_loop() is None:
+        return 0
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

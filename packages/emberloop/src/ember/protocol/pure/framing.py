@@ -134,8 +134,9 @@ def tokens(value: bytes) -> list[bytes]:
 
 
 def response_has_body(method: str, status: int) -> bool:
-    """Whether body bytes may follow the head of an answer (RFC 9112 section 6.3, item 1)."""
-    return method != "HEAD" and status not in (204, 304) and status >= 200
+    """Whether body bytes may follow the head of an answer (RFC 9112 section 6.3, item 1; for 205,
+    RFC 9110 section 15.3.6)."""
+    return method != "HEAD" and status not in (204, 205, 304) and status >= 200
 
 
 def response_has_length(status: int) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from ember.protocol.interrupts import from_signal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -81,5 +83,7 @@ class Observer:
     ) -> None:
         try:
             self.finished(request, client, status, sent, began, time.monotonic(), aborted)
-        except Exception:
+        except BaseException as error:
+            if from_signal(error):
+                raise
             log.exception("the observer failed")

@@ -33,8 +33,13 @@ class Rendered:
 
 
 def render_head(response: Response, method: str, minor: int, keep_alive: bool) -> Rendered:
-    """The head of `response` to a request of `method` in HTTP/1.`minor`."""
+    """The head of `response` to a request of `method` in HTTP/1.`minor`. Raises `ValueError` for a
+    status or a field that HTTP has no bytes for."""
     status = response.status_code
+    if not 200 <= status <= 599:
+        # Set after the response was made. 1xx would announce another answer (RFC 9110 section
+        # 15.2).
+        raise ValueError(f"status_code={status!r}: expected a number from 200 to 599")
     result = Rendered()
     result.has_body = response_has_body(method, status)
     result.chunked = False
