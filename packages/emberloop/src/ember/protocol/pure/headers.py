@@ -245,11 +245,11 @@ class MutableHeaders(_Fields):
 
     def encoded(self) -> bytes | None:
         """The field lines as they are sent, kept until a field changes; None when there are some
-        that the connection has a say in (Content-Length, Date ...)."""
+        that the connection has a say in (Content-Length, Date, Upgrade ...)."""
         if self._encoded is None:
             lines = []
             for name, value in self._list:
-                if name.lower() in CONNECTION_FIELDS:
+                if (lower := name.lower()) in CONNECTION_FIELDS or lower == "upgrade":
                     return None
                 lines.append(f"{name}: {value}\r\n")
             self._encoded = "".join(lines).encode("latin-1")

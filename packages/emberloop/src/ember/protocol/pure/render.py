@@ -55,6 +55,7 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
         )
     announced: int | None = None
     date = None
+    upgrade = False
     headers = response._headers if response._shared is None else response._shared
     encoded = headers.encoded() if headers is not None else b""
     if encoded is not None:
@@ -70,6 +71,7 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
                 elif lower == b"date":
                     date = b"Date: " + value + b"\r\n"
             else:
+                upgrade = upgrade or lower == b"upgrade"
                 parts.append(name + b": " + value + b"\r\n")
     length: int | None
     if response.stream is not None:
@@ -98,10 +100,11 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
                 False  # HTTP/1.0: the end of the connection is the end (RFC 9112 section 6.3)
             )
     # Persistence is the default in HTTP/1.1 and said aloud in HTTP/1.0 (RFC 9112 section 9.3).
-    if not keep_alive:
-        parts.append(b"Connection: close\r\n")
-    elif not minor:
-        parts.append(b"Connection: keep-alive\r\n")
+    options = [] if keep_alive and minor else [b"keep-alive" if keep_alive else b"close"]
+    if upgrade:
+        options.append(b"upgrade")  # or a proxy would pass the field on (RFC 9110 section 7.8)
+    if options:
+        parts.append(b"Connection: " + b", ".join(options) + b"\r\n")
     parts.append(date or date_field())
     parts.append(b"\r\n")
     result.head = b"".join(parts)
