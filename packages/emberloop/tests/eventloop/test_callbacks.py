@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +136,24 @@ def test_a_callback_runs_in_its_context(run: Run[None]) -> None:
         name.set("changed")
         await asyncio.sleep(0)
         assert seen == ["here", "other"]
+
+    run(main())
+
+
+def test_handles_can_be_weakly_referenced(run: Run[None]) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for handle in loop.call_soon(int), loop.call_later(3600, int):
+            reference = weakref.ref(handle)
+            assert reference() is handle
+            handle.cancel()
+        handles = weakref.WeakSet([loop.call_soon(int)])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert not list(handles)
+        del handle
+        assert reference() is None
 
     run(main())
 

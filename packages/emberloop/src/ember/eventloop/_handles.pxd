@@ -9,6 +9,7 @@ cdef class Handle:
     cdef public object _callback, _args, _context, _loop
     cdef public object _source_traceback, _repr
     cdef public bint _cancelled
+    cdef object __weakref__
     cdef int run(self) except -1
 
 

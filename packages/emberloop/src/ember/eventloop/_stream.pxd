@@ -42,6 +42,7 @@ cdef class Stream:
     cdef int on_pause_writing(self) except -1            # backlog above `high`
     cdef int on_resume_writing(self) except -1           # backlog at or below `low` again
     cdef int on_drained(self) except -1                  # once after tell_drained(): all is sent
+    cdef int on_flushed(self) except -1                  # closing, and the outbox is empty now
     cdef int on_file_failed(self, object error) except -1   # default: abort(error)
     cdef int release(self) except -1                     # closes the descriptor; default: close(fd)
 
@@ -52,6 +53,7 @@ cdef class Stream:
     cdef int commit(self, Py_ssize_t size) except -1
     cdef int write(self, const char *data, Py_ssize_t size) except -1
     cdef int write_object(self, object data) except -1
+    cdef int send_now(self, object data) except -1          # in this call, not with the turn's spans
     # Part of a file, by the kernel; `fd` stays open until it is drained or aborted, `owner` is held
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1
     cdef int watch_peer(self) noexcept                   # its leaving is told while reading is paused

@@ -19,6 +19,7 @@ cdef enum StreamFlag:
     S_EPOLL_IN = 1 << 14        # what epoll was asked for
     S_EPOLL_OUT = 1 << 15
     S_ATTACHED = 1 << 16
+    S_OUT_FAILED = 1 << 28      # ring: a send of the outbox failed, with `error`
     S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
     S_HELD = 1 << 17            # referenced until the last completion was read
@@ -67,6 +68,9 @@ cdef class Stream:
         return 0
 
     cdef int on_drained(self) except -1:
+        return 0
+
+    cdef int on_flushed(self) except -1:
         return 0
 
     cdef int on_file_failed(self, object error) except -1:
@@ -162,6 +166,9 @@ cdef class Stream:
             PyBuffer_Release(&view)
         return 0
 
+    cdef int send_now(self, object data) except -1:
+        return send_now(self, data)
+
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1:
         return write_file(self, owner, fd, offset, size)
 
@@ -188,9 +195,14 @@ cdef class Stream:
         if self.closing or self.flags & S_WEOF:
             return 0
         self.flags |= S_WEOF
-        if self.first_span == 0 and self.outbox == NULL and not self.loop.core.sends_unseen:
+        # A borrowed socket's sends are never in spans: none can be unseen.
+        if self.first_span == 0 and self.outbox == NULL and (
+            self.flags & S_BORROWED or not self.loop.core.sends_unseen
+        ):
             self.flags |= S_WEOF_DONE
-            sys_shutdown(self.fd, SHUT_WR)
+            if sys_shutdown(self.fd, SHUT_WR) < 0 and self.flags & S_BORROWED:
+                # As from the method of the socket, which asyncio calls.
+                raise OSError(errno, os.strerror(errno))
         else:
             self.want()
         return 0
@@ -275,6 +287,8 @@ cdef class Stream:
         self.flags &= ~<uint32_t>S_TODO
         if self.flags & S_LOST or self.loop.core.kind == NO_CORE:
             return 0
+        if self.flags & (S_OUT_FAILED | S_ABORT) == S_OUT_FAILED:
+            self.abort(self.error)
         if self.flags & (S_PAUSED | S_ABORT) == S_PAUSED:
             self.check_low()
         reading = self.flags & S_WANT_READ and not self.closing
@@ -417,6 +431,8 @@ cdef class Stream:
         self.flags |= S_EOF
         if self.closing:
             return self.want()
+        if self.flags & S_OUT_FAILED and self.error.errno != EPIPE:
+            return 0        # the send was told why there is no more: this is not an orderly end
         if not self.flags & S_WANT_READ or self.inbox is not None or self.loop.core.quiet:
             self.flags |= S_EOF_HELD
             return self.want()
@@ -456,12 +472,13 @@ cdef class Stream:
         cdef uint32_t j
         cdef ssize_t n = 0
         cdef Py_ssize_t k
-        if not self.takes_writes():
-            return 0
         if core.sends_unseen:
             # An earlier send of this stream may have been short.
             self.loop.scan_sends()
-            if not self.takes_writes():
+        if not self.takes_writes():
+            # Nothing new. But what was written before the end was decided goes out before the end.
+            size = 0
+            if not self.first_span:
                 return 0
         arena = &core.arenas[core.current]
         self.backlog += size
@@ -544,7 +561,7 @@ cdef class Stream:
         # A buffer in flight is the kernel's until its completion.
         if not self.flags & S_OUT:
             free_outbox(self)
-            self.backlog = 0
+        self.backlog = 0
         return 0
 
     cdef int fail(self, int error) except -1:
@@ -609,13 +626,20 @@ cdef int received_by_ring(CoreLoop loop, Stream stream, int res, uint32_t flags)
 
 
 cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
+    # Reading first: a peer that reset the connection fails our sends, and what it had sent before
+    # is still to be had.
+    if events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP):
+        receive_on_epoll(loop, stream, events)
+    if (
+        events & (EPOLLOUT | EPOLLERR | EPOLLHUP) and stream.outbox != NULL
+        and not stream.flags & S_ABORT
+    ):
+        send_outbox_on_epoll(stream)
+    return 0
+
+
+cdef int receive_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
     cdef ssize_t n
-    if events & EPOLLOUT and stream.outbox != NULL:
-        send_outbox_on_epoll(stream)
-    elif stream.outbox != NULL and events & (EPOLLERR | EPOLLHUP):
-        send_outbox_on_epoll(stream)
-    if not events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP):
-        return 0
     if stream.closing or not stream.flags & S_WANT_READ or stream.flags & S_EOF:
         return peer_hung_up(stream, events)
     n = sys_recv(stream.fd, loop.core.read_buffer, READ_SIZE, MSG_DONTWAIT)

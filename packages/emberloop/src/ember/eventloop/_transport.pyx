@@ -8,6 +8,7 @@ from libc.string cimport memcpy
 from ember.eventloop._stream cimport CoreLoop, Listener, Stream
 
 import socket
+import sys
 import warnings
 from asyncio import base_events, constants, protocols, trsock
 from asyncio.log import logger
@@ -20,6 +21,7 @@ cdef extern from "Python.h":
 
 # From 3.13 on a server is told which transport comes and goes.
 cdef bint SERVER_KNOWS_CLIENTS = base_events.Server._attach.__code__.co_argcount == 2
+cdef int LOG_THRESHOLD = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 
 cdef class TransportStream(Stream):
@@ -27,16 +29,21 @@ cdef class TransportStream(Stream):
     cdef SocketTransport transport
 
     cdef int on_data(self, char *data, Py_ssize_t size) except -1:
-        return self.transport.feed(data, size)
+        return feed(self.transport, data, size)
 
     cdef int on_eof(self) except -1:
-        return self.transport.feed_eof()
+        return feed_eof(self.transport)
 
     cdef int on_pause_writing(self) except -1:
-        return self.transport.flow("pause_writing")
+        return flow(self.transport, "pause_writing")
 
     cdef int on_resume_writing(self) except -1:
-        return self.transport.flow("resume_writing")
+        cdef object context = self.transport.context
+        PyContext_Enter(context)
+        try:
+            return flow(self.transport, "resume_writing")
+        finally:
+            PyContext_Exit(context)
 
     cdef int on_drained(self) except -1:
         cdef object waiter = self.transport._empty_waiter
@@ -44,11 +51,12 @@ cdef class TransportStream(Stream):
             waiter.set_result(None)
         return 0
 
+    cdef int on_flushed(self) except -1:
+        return self.transport.schedule_lost(None)
+
     cdef int close(self) except -1:
         if self.closing:
             return 0
-        if self.first_span:
-            self.push(NULL, 0, None)
         Stream.close(self)
         if self.outbox == NULL:
             self.transport.schedule_lost(None)
@@ -74,8 +82,9 @@ cdef class SocketTransport:
     cdef readonly int _sock_fd
     cdef TransportStream stream
     cdef object context, waiter
-    cdef bint buffered, paused, begun, eof, lost
-    cdef int conn_lost
+    cdef bint buffered, paused, begun, eof
+    cdef int conn_lost          # connection_lost is scheduled; then counts what is written in vain
+    cdef object high, low       # as they were given: a float is as good as an int
     cdef object __weakref__
 
     _start_tls_compatible = True
@@ -106,6 +115,7 @@ cdef class SocketTransport:
         # The Python socket owns the descriptor; _call_connection_lost closes it.
         self.stream.borrow(loop, self._sock_fd)
         self.stream.transport = self
+        self.high, self.low = self.stream.high, self.stream.low
         self._server = server
         if server is not None:
             if SERVER_KNOWS_CLIENTS:
@@ -154,114 +164,13 @@ cdef class SocketTransport:
             if self._server is not None and SERVER_KNOWS_CLIENTS:
                 self._server._detach(self)
 
-    # ---- what the stream brings ------------------------------------------------------------
-
-    cdef int feed(self, char *data, Py_ssize_t size) except -1:
-        cdef CoreLoop loop = self._loop
-        if loop.unsettled:
-            loop.settled()
-        PyContext_Enter(self.context)
-        try:
-            if not self.buffered:
-                self.give(PyBytes_FromStringAndSize(data, size))
-            else:
-                self.fill(data, size)
-        finally:
-            PyContext_Exit(self.context)
-        return 0
-
-    cdef int give(self, bytes data) except -1:
-        try:
-            self._protocol.data_received(data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
-        return 0
-
-    cdef int fill(self, char *data, Py_ssize_t size) except -1:
-        cdef Py_ssize_t n
-        cdef Py_buffer view
-        cdef object buffer
-        while size > 0:
-            if self.stream.closing:
-                return 0
-            if not self.stream.is_reading() or not self.buffered:
-                # Paused, or the protocol was replaced, half-way through.
-                if self.stream.is_reading():
-                    return self.give(PyBytes_FromStringAndSize(data, size))
-                if self.stream.inbox is None:
-                    self.stream.inbox = []
-                self.stream.inbox.insert(0, PyBytes_FromStringAndSize(data, size))
-                return 0
-            try:
-                buffer = self._protocol.get_buffer(-1)
-                if not len(buffer):
-                    raise RuntimeError("get_buffer() returned an empty buffer")
-                PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
-                return 0
-            n = view.len if view.len < size else size
-            memcpy(view.buf, data, n)
-            PyBuffer_Release(&view)
-            buffer = None
-            data += n
-            size -= n
-            try:
-                self._protocol.buffer_updated(n)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
-                return 0
-        return 0
-
-    cdef int feed_eof(self) except -1:
-        cdef object keep_open
-        cdef CoreLoop loop = self._loop
-        if loop.unsettled:
-            loop.settled()
-        if loop._debug:
-            logger.debug("%r received EOF", self)
-        PyContext_Enter(self.context)
-        try:
-            keep_open = self._protocol.eof_received()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
-            return 0
-        finally:
-            PyContext_Exit(self.context)
-        if not keep_open:
-            self.close()
-        return 0
-
-    cdef int flow(self, str method) except -1:
-        cdef CoreLoop loop = self._loop
-        if loop.unsettled:
-            loop.settled()
-        try:
-            getattr(self._protocol, method)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._loop.call_exception_handler({
-                "message": f"protocol.{method}() failed",
-                "exception": exc,
-                "transport": self,
-                "protocol": self._protocol,
-            })
-        return 0
+    # ---- the end ---------------------------------------------------------------------------
 
     cdef int schedule_lost(self, object error) except -1:
         # In the order of everything else that was scheduled, connection_made included.
         cdef CoreLoop loop
-        if not self.lost:
-            self.lost = True
+        if not self.conn_lost:
+            self.conn_lost = 1
             loop = self._loop
             loop._call_soon(self._call_connection_lost, (error,), self.context)
         return 0
@@ -298,15 +207,14 @@ cdef class SocketTransport:
         return self.stream.closing
 
     def close(self):
-        self.conn_lost += not self.stream.closing and self.stream.outbox == NULL
         self.stream.close()
 
     def abort(self):
         self._force_close(None)
 
     def _force_close(self, exc):
-        self.conn_lost += 1
-        self.stream.abort(exc)
+        if not self.conn_lost:
+            self.stream.abort(exc)
 
     def _fatal_error(self, exc, message="Fatal error on transport"):
         if isinstance(exc, OSError):
@@ -349,6 +257,8 @@ cdef class SocketTransport:
             logger.debug("%r resumes reading", self)
 
     def write(self, data):
+        """As asyncio's: what the socket takes is sent before this returns, so that code which then
+        waits for the other end in the same thread gets its answer."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(
                 f"data argument must be a bytes-like object, not {type(data).__name__!r}"
@@ -357,22 +267,26 @@ cdef class SocketTransport:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
-        if not data:
-            return
-        if not self.stream.takes_writes():
-            if self.conn_lost >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
-                logger.warning("socket.send() raised exception.")
-            self.conn_lost += 1
-            return
-        self.stream.write_object(data)
+        if data:
+            self.send(data)
 
     def writelines(self, list_of_data):
+        """As asyncio's: one write of everything, with one system call."""
         if self.eof:
             raise RuntimeError("Cannot call writelines() after write_eof()")
         if self._empty_waiter is not None:
             raise RuntimeError("unable to writelines; sendfile is in progress")
-        for data in list_of_data:
-            self.stream.write_object(data)
+        data = b"".join(list_of_data)
+        if data:
+            self.send(data)
+
+    cdef int send(self, data) except -1:
+        if self.conn_lost:
+            if self.conn_lost >= LOG_THRESHOLD:
+                logger.warning("socket.send() raised exception.")
+            self.conn_lost += 1
+            return 0
+        return self.stream.send_now(data)
 
     def write_eof(self):
         if self.stream.closing or self.eof:
@@ -387,7 +301,7 @@ cdef class SocketTransport:
         return self.stream.backlog
 
     def get_write_buffer_limits(self):
-        return (self.stream.low, self.stream.high)
+        return (self.low, self.high)
 
     def set_write_buffer_limits(self, high=None, low=None):
         if high is None:
@@ -396,8 +310,9 @@ cdef class SocketTransport:
             low = high // 4
         if not high >= low >= 0:
             raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.stream.high = high
-        self.stream.low = low
+        self.high, self.low = high, low
+        self.stream.high = int(min(high, sys.maxsize))
+        self.stream.low = int(min(low, sys.maxsize))
         self.stream.check_high()
 
     # ---- what BaseEventLoop.sendfile() uses ------------------------------------------------
@@ -413,4 +328,5 @@ cdef class SocketTransport:
         self._empty_waiter = None
 
 
+include "_receiving.pxi"
 include "_accept.pxi"
