@@ -18,8 +18,9 @@ ROOT = Path(__file__).parent.parent
 #: Modules below `ember`, the lowest layer first. A module may import from its own and lower layers;
 #: what is not named is found by its package.
 LAYERS: list[set[str]] = [
-    {"_build", "_json", "constants", "exceptions", "limits"},
+    {"_build", "_json", "_logs", "constants", "exceptions", "limits"},
     {
+        "protocol.charsets",
         "protocol.cookies",
         "protocol.dates",
         "protocol.decoding",

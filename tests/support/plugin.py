@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from ember._logs import forget_floods
 from ember.protocol import MemoryConnection
 
 from tests.support.interrupts import heed_interrupts
@@ -14,6 +15,12 @@ from tests.support.server import Running, ServeFixture
 def pytest_configure() -> None:
     """Before anything is started."""
     heed_interrupts()
+
+
+@pytest.fixture(autouse=True)
+def no_floods_of_before() -> None:
+    """What other tests have logged is not counted."""
+    forget_floods()
 
 
 @pytest.fixture

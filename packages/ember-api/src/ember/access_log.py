@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ember._logs import printable
 from ember.protocol.observer import AccessLog, LogFile
 
 #: Standard output.
@@ -52,12 +53,13 @@ def colored(colours: bool | None = None) -> Callable[[bytes], bytes]:
         status: int = entry["status"]
         colour = style.good if status < 400 else style.accent if status < 500 else style.bad
         broken = style.bad(" broken off") if entry.get("aborted") else ""
-        path = "".join(c if c.isprintable() else "?" for c in entry["path"])
+        # JSON has brought every character back that a client may send.
+        path, method, client = (printable(entry[key]) for key in ("path", "method", "client"))
         return (
             f"{style.dim(entry['time'][11:23])} {colour(str(status))} "
-            f"{entry['method'] or '-':<7} {style.strong(path or '-')}{broken}  "
+            f"{method or '-':<7} {style.strong(path or '-')}{broken}  "
             f"{style.dim(_duration(entry['duration']))}  "
-            f"{style.dim(_size(entry['bytes']))}  {style.dim(entry['client'])}\n"
+            f"{style.dim(_size(entry['bytes']))}  {style.dim(client)}\n"
         )
 
     return paint

@@ -6,6 +6,7 @@ import html
 import linecache
 import traceback
 
+from ember._logs import printable, safe_str
 from ember.request import Request
 from ember.response import HTMLResponse
 
@@ -27,24 +28,29 @@ border-color:#3a2f28}h2{background:#2c241f}pre .at{background:#5b2b12}}
 def render(request: Request, error: BaseException) -> HTMLResponse:
     """The exception with its frames, innermost first, and the head of the request."""
     frames = "".join(_frame(f) for f in reversed(traceback.extract_tb(error.__traceback__)))
-    name = html.escape(f"{type(error).__name__}: {error}")
+    name = _escape(f"{type(error).__name__}: {safe_str(error)}")
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     because = ""
     if cause is not None:
-        because = f"<p>because of {html.escape(f'{type(cause).__name__}: {cause}')}</p>"
+        because = f"<p>because of {_escape(f'{type(cause).__name__}: {safe_str(cause)}')}</p>"
     fields = "".join(
-        f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>"
+        f"<tr><td>{_escape(k)}</td><td>{_escape(v)}</td></tr>"
         for k, v in request.headers.items()
         if k.lower() not in ("cookie", "authorization")
     )
-    line = html.escape(f"{request.method} {request.path}")
+    line = _escape(f"{request.method} {request.path}")
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title>"
         f"<style>{_STYLE}</style><header><h1>{name}</h1>{because}"
-        f"<p>{line} &middot; request {html.escape(request.id)}</p></header>"
+        f"<p>{line} &middot; request {_escape(request.id)}</p></header>"
         f"<main>{frames}<section><h2>Request</h2><table>{fields}</table></section></main></html>"
     )
     return HTMLResponse(page, 500)
+
+
+def _escape(text: str) -> str:
+    """`text` for HTML, its lines kept and what cannot be seen or sent in it escaped."""
+    return html.escape("\n".join(printable(line) for line in text.split("\n")))
 
 
 def _frame(frame: traceback.FrameSummary) -> str:

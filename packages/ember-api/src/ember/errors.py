@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ember._logs import get_logger
 from ember.exceptions import ClientDisconnected, HTTPError
 from ember.request import Request
 from ember.response import ProblemResponse, Response
 
-logger = logging.getLogger("ember.error")
+logger = get_logger("ember.error")
+# What else the framework logs; the modules themselves ask `logging` for these.
+for _part in ("background", "binding", "cache", "health", "hooks", "server", "threads", "workers"):
+    get_logger(f"ember.{_part}")
 
 #: Classes so general that a handler for the status is the more specific one.
 _GENERAL = (HTTPError, Exception, BaseException, object)

@@ -274,7 +274,7 @@ LINE = {
 def test_a_line_for_people() -> None:
     data = (json.dumps(LINE) + "\n").encode()
     assert colored(False)(data).decode() == (
-        "13:21:13.123 404 GET     /x?[31m  1.2 ms  123 B  127.0.0.1:5\n"
+        "13:21:13.123 404 GET     /x\\x1b[31m  1.2 ms  123 B  127.0.0.1:5\n"
     )
     painted = colored(True)((json.dumps({**LINE, "aborted": True}) + "\n").encode()).decode()
     assert "broken off" in painted

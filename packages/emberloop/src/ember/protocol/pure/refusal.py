@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ember._logs import get_logger
 from ember.constants import reason
 from ember.protocol.dates import date_field
 from ember.protocol.overload import RETRY_AFTER
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     #: The id of a request, and the name of the field that carries it in the answer, if one does.
     Identity = tuple[str, str | None]
 
-log = logging.getLogger("ember.protocol")
+# The logger of the whole package, which every build asks for here.
+log = get_logger("ember.protocol")
 
 
 def identify(app: Application, request: object) -> Identity | None:
