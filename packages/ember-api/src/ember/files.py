@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 from collections.abc import AsyncIterator
@@ -44,6 +45,8 @@ class FileResponse(Response):
       `disposition="inline"` to be shown.
     - `content_type`: guessed from the name when not given.
     - `etag`: the entity tag with its quotes; made of time and size when not given.
+    - `root`: the folder that `path` is taken from, for names that a client may choose: what is not
+      a plain path below it, or leads over a symbolic link, is a FileNotFoundError.
 
     Raises FileNotFoundError and PermissionError as `open` does, IsADirectoryError for a folder, and
     OSError for what is no regular file. The file is opened at once, so that what is sent is what
@@ -60,17 +63,28 @@ class FileResponse(Response):
         filename: str | None = None,
         disposition: str = "attachment",
         etag: str | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
         if disposition not in ("attachment", "inline"):
             raise ValueError(
                 f'FileResponse(disposition={disposition!r}): expected "attachment" or "inline"'
             )
         name = os.fspath(path)
+        folder = None if root is None else os.fspath(root)
+        if folder is not None:
+            name = _below(folder, name)
         super().__init__(b"", status_code, headers, content_type or content_type_of(name))
         self.path = name
         self._data: bytes | None = None
         self._prepared = False
-        self._file: OpenFile | None = OpenFile(name)
+        self._file: OpenFile | None
+        try:
+            self._file = OpenFile(name, folder)
+        except OSError as error:
+            # ELOOP, ENOTDIR: a link, or something below a file.
+            if folder is None or error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         self._describe(self._file.status, etag)
         if filename is not None:
             self.headers["Content-Disposition"] = content_disposition(disposition, filename)
@@ -186,6 +200,16 @@ class FileResponse(Response):
         parts.append(f"\r\n--{boundary}--\r\n".encode())
         self.content_type = f"multipart/byteranges; boundary={boundary}"
         return parts
+
+
+def _below(folder: str, name: str) -> str:
+    """`name` in `folder`. Raises FileNotFoundError for what may lead out of it."""
+    parts = name.split("/")
+    # A NUL ends a name in C; a backslash or a colon is a way out on Windows.
+    bad = "\0" if os.sep == "/" else "\0\\:"
+    if any(p in ("", ".", "..") for p in parts) or any(c in bad for c in name):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return os.path.join(folder, *parts)
 
 
 class Pieces:

@@ -178,7 +178,7 @@ class StaticFiles:
         if ready.status.st_size <= self._largest or request.conditions:
             return None
         try:
-            opened = OpenFile(file)
+            opened = OpenFile(file, self._root)
         except OSError:
             return None
         if not _same(opened.status, ready.status):
@@ -193,31 +193,24 @@ class StaticFiles:
         the same for what is not there, what is refused and what may not be read."""
         if (answer := self.hit(request, path)) is not None:
             return answer
-        found: _Found | str | None = self._known.get(path)
-        now = monotonic()
-        if found is None or now >= found.until:  # type: ignore[union-attr]
-            if isinstance(found, _Found):
-                # One looks; those who come meanwhile believe what was known.
-                found.until = now + _BELIEVED
-            # Symbolic links are followed on the way, so the disk is asked: not on the loop.
-            found = await asyncio.to_thread(self._find, path)
-            if isinstance(found, _Found):
-                self._known[path] = found
-                while len(self._known) > _REMEMBERED:
-                    del self._known[next(iter(self._known))]
-            else:
-                self._known.pop(path, None)
-        if found is None:
+        response = None
+        for believed in (True, False):
+            found = await self._lead(path, believed)
+            if found is None:
+                break
+            if isinstance(found, str):
+                return self.to_folder(request, found)
+            coding = found.choose(request.joined("accept-encoding")) if found.codings else None
+            file = found.codings[coding] if coding else found.file
+            try:
+                response = await self._open(file, found.content_type)
+            except OSError:
+                # Gone since it was found, become a link, or not readable: it is looked for anew,
+                # once, and whoever asks is told nothing about it.
+                continue
+            break
+        if response is None or not isinstance(found, _Found):
             raise NotFound(f"nothing is at {request.path}")
-        if isinstance(found, str):
-            return self.to_folder(request, found)
-        coding = found.choose(request.joined("accept-encoding")) if found.codings else None
-        file = found.codings[coding] if coding else found.file
-        try:
-            response = await self._open(file, found.content_type)
-        except OSError:
-            # Gone since it was found, or not readable: whoever asks is told nothing about it.
-            raise NotFound(f"nothing is at {request.path}") from None
         extra = []
         if coding:
             extra.append(("Content-Encoding", coding))
@@ -229,6 +222,25 @@ class StaticFiles:
         found.ready[coding] = _Ready(response if kept is None else kept.response, extra)
         response.headers.update(extra)
         return response.for_request(request)
+
+    async def _lead(self, path: str, believed: bool) -> _Found | str | None:
+        """What `path` leads to, as `_find` has it. `believed`: as it was a moment ago will do."""
+        found = self._known.get(path)
+        now = monotonic()
+        if found is not None and believed:
+            if now < found.until:
+                return found
+            # One looks; those who come meanwhile believe what was known.
+            found.until = now + _BELIEVED
+        # Symbolic links are followed on the way, so the disk is asked: not on the loop.
+        sought = await asyncio.to_thread(self._find, path)
+        if isinstance(sought, _Found):
+            self._known[path] = sought
+            while len(self._known) > _REMEMBERED:
+                del self._known[next(iter(self._known))]
+        else:
+            self._known.pop(path, None)
+        return sought
 
     def to_folder(self, request: Request, path: str) -> Response:
         """The redirect to the same path with a slash, so that links in its page fit."""
@@ -265,7 +277,11 @@ class StaticFiles:
         return _Found(file, codings) if os.path.isfile(file) else None
 
     def _has_index(self, folder: str) -> bool:
-        return self._index is not None and os.path.isfile(os.path.join(folder, self._index))
+        """Whether the folder, of which nothing is a link, has an index that may be given."""
+        if self._index is None:
+            return False
+        index = self._resolve(os.path.relpath(os.path.join(folder, self._index), self._root))
+        return index is not None and os.path.isfile(index)
 
     def _may_pass(self, segment: str) -> bool:
         """Whether a part of a path is a plain name, on every system."""
@@ -297,14 +313,20 @@ class StaticFiles:
                 return self._again(kept, content_type)
             self._forget(file)
         if status.st_size > self._largest or not stat.S_ISREG(status.st_mode):
-            return FileResponse(file, content_type=content_type)
-        response = FileResponse(file, content_type=content_type)
+            return self._response(file, content_type)
+        response = self._response(file, content_type)
         data = await asyncio.to_thread(response.read_all)
         if len(data) != response.size:  # it is being written
-            return FileResponse(file, content_type=content_type)
+            return self._response(file, content_type)
         kept = _Kept(data, response)
         self._keep(file, kept)
         return self._again(kept, content_type)
+
+    def _response(self, file: str, content_type: str) -> FileResponse:
+        """`file`, of which nothing was a link when it was found: what has become one since then
+        is not followed."""
+        name = file[len(self._inside) :]
+        return FileResponse(name, content_type=content_type, root=self._root)
 
     def _again(self, kept: _Kept, content_type: str) -> FileResponse:
         response = FileResponse.from_memory(kept.data, kept.response)

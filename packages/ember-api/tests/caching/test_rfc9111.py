@@ -211,7 +211,7 @@ def test_a_request_with_a_body_goes_by_the_cache(serve: ServeFixture) -> None:
     ("fields", "ages"),
     [
         ({"Age": "7"}, ("7", "9")),
-        ({"Date": formatdate(time.time() - 500, usegmt=True)}, ("50", "50")),
+        ({"Date": "500 seconds ago"}, ("50", "50")),
         ({"Age": "0"}, (None, "2")),
         ({"Age": "-5"}, (None, "2")),
         ({}, (None, "2")),
@@ -230,7 +230,10 @@ def test_the_age_that_a_handler_gives_is_told_from_the_first_answer_on(
 
     @app.get("/x", cache=TTLCache(ttl=60, clock=lambda: now[0]))
     async def handler(request: Request) -> Response:
-        return Response("x", headers={"Cache-Control": "max-age=9999", "ETag": '"a"', **fields})
+        given = dict(fields)
+        if "Date" in given:
+            given["Date"] = formatdate(time.time() - 500, usegmt=True)
+        return Response("x", headers={"Cache-Control": "max-age=9999", "ETag": '"a"', **given})
 
     server = serve(app)
     for expected, state in zip(ages, ("MISS", "HIT"), strict=True):

@@ -18,18 +18,29 @@ WINDOW = 1 << 22
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
+# O_NONBLOCK: a pipe in the place of a file must not hold us before it is recognized.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+# A folder that is only gone through need not be readable.
+_FOLDER = (
+    getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+
+
 class OpenFile:
     """A regular file, open for reading until `close`, or until nobody has it any more.
 
+    `root`: a folder that `path` begins with; below it no symbolic link is followed, whatever was
+    seen there before.
+
     Raises FileNotFoundError and PermissionError as `open` does, IsADirectoryError for a folder, and
-    OSError for what is no regular file.
+    OSError for a link and what is no regular file.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, root: str | None = None) -> None:
         self._fd = -1
         self._buffer: bytearray | None = None
-        # O_NONBLOCK: a pipe in the place of a file must not hold us before it is recognized.
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC)
+        self._fd = os.open(path, _READ) if root is None else _open_below(root, path)
         self.status = os.fstat(self._fd)
         if stat.S_ISDIR(self.status.st_mode):
             self.close()
@@ -102,6 +113,38 @@ class OpenFile:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _open_below(root: str, path: str) -> int:
+    """A descriptor of `path`, that begins with `root`, by a walk on which a link is an error: a
+    look before opening would be over when somebody puts a link there."""
+    if os.open not in os.supports_dir_fd or not _NO_LINK:
+        return _open_and_look(root, path)
+    names = path[len(root) :].strip(os.sep).split(os.sep)
+    folder = os.open(root, _FOLDER)
+    try:
+        for name in names[:-1]:
+            below = os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(names[-1], _READ | _NO_LINK, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _open_and_look(root: str, path: str) -> int:
+    """The same where folders have no descriptors: opened first, then looked at where that is."""
+    fd = os.open(path, _READ)
+    try:
+        real = os.path.realpath(path, strict=True)
+        if os.path.relpath(real, os.path.realpath(root)) != os.path.relpath(
+            path, root
+        ) or not os.path.samestat(os.fstat(fd), os.stat(path)):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 class FilePart:
