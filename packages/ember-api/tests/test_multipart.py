@@ -203,8 +203,8 @@ def test_a_header_field_of_a_part_has_at_most_8192_bytes(
     [
         (b"", "ends before its last boundary"),
         (field("a", b"1"), "ends before its last boundary"),
-        (b"--other\r\n\r\n", "broken"),
-        (b"\r\nnot a boundary" + END, "broken"),
+        (b"--other\r\n\r\n", "ends before its last boundary"),
+        (b"\r\nnot a boundary" + END, "ends before its last boundary"),
         (f"--{BOUNDARY}\r\nContent-Type: text/plain\r\n\r\nx\r\n".encode() + END, "part 1 of the"),
         (part("filename=x", b""), "part 1 of the form has no Content-Disposition"),
         (f"--{BOUNDARY}\r\nContent Disposition: x\r\n\r\n".encode() + END, "broken"),

@@ -370,6 +370,9 @@ class Ember(Observed, Serving, Blueprint):
             log_failure(request, error, self._owner(request))
         if found is None:
             return default_response(request, error, self.debug)
+        if found.threaded:
+            run = self._threads().run(found.call_handling, request, error)
+            return _awaited(run, error, status, found.owner)
         value = found.call(request, error)
         if inspect.isawaitable(value):
             return _awaited(value, error, status, found.owner)
@@ -396,4 +399,7 @@ async def _awaited(
         raise error
     except BaseException:  # noqa: BLE001 - it was caught already
         error.__traceback__ = traceback
-        return convert(await value, status, owner)
+        result = await value
+        if inspect.isawaitable(result):  # a plain function around an `async def`
+            result = await result
+        return convert(result, status, owner)

@@ -52,7 +52,9 @@ class Pending:
 class BackgroundTasks:
     """Functions to call after the response was sent, in order; a handler asks for it by annotation.
 
-    One that fails is logged and the next ones still run. A plain function runs in the thread pool.
+    One that fails, or is cancelled by what it waits for, is logged and the next ones still run;
+    when the whole is cancelled, as the server stops, they do not. A plain function runs in the
+    thread pool.
     """
 
     __slots__ = ("_run_in_thread", "_tasks")
@@ -84,6 +86,18 @@ class BackgroundTasks:
                     result = await self._run_in_thread(function, *args, **kwargs)
                 if hasattr(type(result), "__await__"):
                     await result
-            except Exception:
+            except BaseException as error:
+                if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or _is_stopped(error):
+                    raise
+                # SystemExit as well: a task of one request does not end the server.
                 name = getattr(function, "__qualname__", repr(function))
                 logger.exception("background task %s failed", name)
+
+
+def _is_stopped(error: BaseException) -> bool:
+    """Whether it is the one who runs the tasks that is cancelled, and not something they wait
+    for."""
+    import asyncio
+
+    task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+    return task is not None and task.cancelling() > 0

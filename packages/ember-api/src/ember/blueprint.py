@@ -197,17 +197,19 @@ class Blueprint:
         self.endpoint_hooks.append((event, (hook, check_endpoint_hook(event, hook))))
         self._changed()
 
-    def handle(self, what: int | type[BaseException]) -> Callable[[F], F]:
+    def handle(self, what: int | type[BaseException], *, inline: bool = False) -> Callable[[F], F]:
         """Decorate the handler for a status or an exception class, its subclasses included.
 
-        It takes `(request, error)` or `(request)`, `def` (on the loop) or `async def`, and returns
-        what a route handler may; the status is the error's unless it says otherwise. Those of an
+        It takes `(request, error)` or `(request)`, `def` (in the thread pool; with `inline=True` on
+        the loop) or `async def`, and returns what a route handler may; the status is the error's
+        unless it says otherwise. A handler for Exception gets what was not foreseen and no
+        HTTPError (404, 422 ...); one for HTTPError, or for a status, gets those. Those of an
         application also get the router's own 404 and 405; those of a blueprint the errors of its
         routes.
         """
 
         def register(handler: F) -> F:
-            self._errors.add(what, handler)
+            self._errors.add(what, handler, inline)
             return handler
 
         return register

@@ -22,6 +22,7 @@ from collections.abc import (
 from typing import Any, Protocol
 
 from ember.negotiation import add_vary, negotiate
+from ember.protocol.text import utf8
 from ember.request import Request
 from ember.response import Response
 
@@ -173,7 +174,10 @@ async def compress_response(
     minimum_size: int = MINIMUM_SIZE,
     encodings: Sequence[str] = ENCODINGS,
 ) -> Response:
-    """`response`, with its content compressed as `request` likes it best; the same object.
+    """`response`, with its content compressed as `request` likes it best.
+
+    The application may keep what it returned and return it again: it is left as it is, and what is
+    changed is a copy.
 
     - `minimum_size`: bytes below which a whole body is left alone. A stream never is.
     - `encodings`: what is offered, the best first; those that are not installed are left out.
@@ -187,6 +191,7 @@ async def compress_response(
         response = for_request(request)
     if not _may_compress(response, minimum_size):
         return response
+    response = response.copy()
     add_vary(response)
     accept = ", ".join(request.headers.get_all("accept-encoding"))
     coding = negotiate(accept, _installed(encodings))
@@ -271,7 +276,7 @@ class CompressedStream:
             except StopAsyncIteration:
                 self._ended = True
                 return self._compressor.finish()
-            data = piece.encode() if isinstance(piece, str) else bytes(piece)
+            data = utf8(piece) if isinstance(piece, str) else bytes(piece)
             if data:
                 return self._compressor.compress(data) + self._compressor.flush()
         raise StopAsyncIteration

@@ -4,9 +4,9 @@ if any."""
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 
 from ember.headers import Headers
+from ember.protocol.dates import parse_http_date
 
 #: Ranges of one request that are answered; more are a way to make the server work (RFC 9110 section
 #: 17.15), and get the whole file.
@@ -115,9 +115,4 @@ def _all(headers: Headers, name: str) -> str | None:
 
 def _date(value: str | None) -> int | None:
     """Seconds since the epoch; None for what is no date, which is then ignored."""
-    if value is None:
-        return None
-    try:
-        return int(parsedate_to_datetime(value).timestamp())
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return None if value is None else parse_http_date(value)

@@ -232,6 +232,7 @@ class Dispatcher:
         """The Response for what a handler returned; an UnsupportedReturn names the handler."""
         try:
             return convert(value, 0, "")
-        except UnsupportedReturn:
-            # Only now is it worth finding out whose value it is.
-            return convert(value, 0, self._owner(request))
+        except UnsupportedReturn as error:
+            # Only now is it worth finding out whose value it is. One mistake, one traceback.
+            named = UnsupportedReturn(f"{self._owner(request)}{error}")
+            raise named from error.__cause__

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ember._logs import get_logger
+from ember.constants import is_number
 from ember.exceptions import ClientDisconnected, HTTPError
 from ember.request import Request
 from ember.response import ProblemResponse, Response
+from ember.signature import is_async
 
 logger = get_logger("ember.error")
 # What else the framework logs; the modules themselves ask `logging` for these.
@@ -18,6 +20,8 @@ for _part in ("background", "binding", "cache", "health", "hooks", "server", "th
 
 #: Classes so general that a handler for the status is the more specific one.
 _GENERAL = (HTTPError, Exception, BaseException, object)
+#: A handler for one of these is there for failures. An HTTPError is an answer that somebody chose.
+_FAILURES = (Exception, BaseException)
 
 Handler = Callable[..., Any]
 
@@ -28,12 +32,18 @@ def abort(status: int, detail: str | None = None) -> NoReturn:
 
 
 class ErrorHandler:
-    """A registered handler, how it is called, and whether it is there for the unexpected."""
+    """A registered handler, how it is called, and whether it is there for the unexpected.
 
-    __slots__ = ("_count", "_handler", "general", "owner")
+    `threaded`: a plain function, which may block and so runs in the thread pool.
+    """
 
-    def __init__(self, what: int | type[BaseException], handler: Handler) -> None:
+    __slots__ = ("_count", "_handler", "general", "owner", "threaded")
+
+    def __init__(
+        self, what: int | type[BaseException], handler: Handler, inline: bool = False
+    ) -> None:
         self._handler = handler
+        self.threaded = not inline and not is_async(handler)
         name = getattr(handler, "__qualname__", repr(handler))
         self.owner = f"error handler {name}"
         #: Answers errors nobody foresaw (500, Exception), which therefore still go to the log.
@@ -43,6 +53,15 @@ class ErrorHandler:
     def call(self, request: Request, error: BaseException) -> Any:
         """Call the handler with as much as it takes."""
         return self._handler(request, error) if self._count == 2 else self._handler(request)
+
+    def call_handling(self, request: Request, error: BaseException) -> Any:
+        """`call` in a thread, where too the error is the one that is being handled."""
+        traceback = error.__traceback__
+        try:
+            raise error
+        except BaseException:  # noqa: BLE001 - it was caught already
+            error.__traceback__ = traceback
+            return self.call(request, error)
 
 
 def _count_arguments(handler: Handler, owner: str) -> int:
@@ -68,19 +87,20 @@ class ErrorHandlers:
         """Whether there are any."""
         return bool(self._by_status or self._by_type)
 
-    def add(self, what: int | type[BaseException], handler: Handler) -> None:
+    def add(self, what: int | type[BaseException], handler: Handler, inline: bool = False) -> None:
         """Register `handler` for a status (400 to 599) or an exception class and its subclasses."""
         if isinstance(what, type) and issubclass(what, Exception):
-            self._by_type[what] = ErrorHandler(what, handler)
-        elif type(what) is int and 400 <= what <= 599:
-            self._by_status[what] = ErrorHandler(what, handler)
+            self._by_type[what] = ErrorHandler(what, handler, inline)
+        elif is_number(what) and 400 <= what <= 599:
+            self._by_status[int(what)] = ErrorHandler(int(what), handler, inline)
         else:
             raise TypeError(
                 f"handle({what!r}): expected a status from 400 to 599 or a subclass of Exception"
             )
 
     def find(self, error: BaseException, status: int) -> ErrorHandler | None:
-        """The most specific handler for `error`, or None."""
+        """The most specific handler for `error`, or None. That of Exception is not asked for an
+        HTTPError, as a 404 or a 422 is no failure."""
         classes = type(error).__mro__
         specific = [cls for cls in classes if cls not in _GENERAL]
         for cls in specific:
@@ -88,6 +108,8 @@ class ErrorHandlers:
                 return self._by_type[cls]
         if status in self._by_status:
             return self._by_status[status]
+        if isinstance(error, HTTPError):
+            classes = tuple(cls for cls in classes if cls not in _FAILURES)
         return next((self._by_type[cls] for cls in classes if cls in self._by_type), None)
 
 

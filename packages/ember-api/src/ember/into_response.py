@@ -8,9 +8,12 @@ the type.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
-from ember._json import plain_encoder
+from ember._json import NoJSONForm, escaped, json_form, plain_encoder
+from ember.constants import is_number
 from ember.response import Response, StreamingResponse
 
 _JSON = "application/json"
@@ -34,7 +37,12 @@ def encode_json(value: object) -> bytes:
             return written
         except TypeError:
             pass  # something in it is not plain: the whole is msgspec's
-    result: bytes = _encode(value)
+    try:
+        result: bytes = _encode(value)
+    except UnicodeEncodeError:
+        from msgspec import to_builtins
+
+        result = escaped(value, to_builtins)
     return result
 
 
@@ -44,15 +52,7 @@ def _load() -> None:
     import msgspec
 
     _plain, _options = plain_encoder() or (None, 0)
-    _encode = msgspec.json.Encoder(enc_hook=_model).encode
-
-
-def _model(value: Any) -> Any:
-    """A pydantic model inside another value, recognized without importing pydantic."""
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        raise TypeError(f"a value of type {_type_name(value)} has no JSON form")
-    return dump(mode="json")
+    _encode = msgspec.json.Encoder(enc_hook=json_form).encode
 
 
 def _type_name(value: object) -> str:
@@ -98,6 +98,8 @@ def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response
         return Response.trusted(_json(value, owner), status or 200, _JSON)
     if isinstance(value, tuple):
         return _from_tuple(value, owner)
+    if isinstance(value, (deque, Mapping)):
+        return Response.trusted(_json(value, owner), status or 200, _JSON)
     if hasattr(cls, "model_dump_json"):
         return Response.trusted(_model_json(value), status or 200, _JSON)
     if hasattr(cls, "__anext__"):
@@ -118,16 +120,16 @@ def _model_json(model: Any) -> bytes:
 
 def _from_tuple(value: tuple[Any, ...], owner: str) -> Response:
     count = len(value)
-    if count not in (2, 3) or type(value[1]) is not int or not 200 <= value[1] <= 599:
+    if count not in (2, 3) or not is_number(value[1]) or not 200 <= value[1] <= 599:
         raise UnsupportedReturn(
             f"{owner} returned a tuple of {count}: {_shape(value)}; "
             f"expected (body, status) or (body, status, headers)"
         )
-    body, status = value[0], value[1]
+    body, status = value[0], int(value[1])
     if isinstance(body, tuple):
         raise UnsupportedReturn(f"{owner} returned a tuple inside a tuple; return a list for JSON")
     if isinstance(body, Response):
-        response = body
+        response = body.copy()  # the application may return the same object again
         response.status_code = status
     else:
         response = convert(body, status, owner)
@@ -150,9 +152,12 @@ def _json(value: Any, owner: str) -> bytes:
     try:
         return encode_json(value)
     except (TypeError, ValueError, RecursionError) as error:
+        # What only says that it has no form is in the message; a failure of a class's own method
+        # has a traceback of its own to show.
+        tells = type(error) is NoJSONForm or error.__traceback__ is None
         raise UnsupportedReturn(
             f"{owner} returned a {_type_name(value)} that has no JSON form: {error}"
-        ) from error
+        ) from (None if tells else error)
 
 
 def _explain(value: object, owner: str) -> str:

@@ -16,23 +16,10 @@ from ember.dispatch import Wrapper
 from ember.into_response import convert
 from ember.response import Response
 from ember.routes import Route
+from ember.signature import is_async
 from ember.threads import ThreadPool
 
 _Call = Callable[..., Awaitable[Any]]
-
-
-def is_async(handler: Callable[..., Any]) -> bool:
-    """Whether calling `handler` gives a coroutine or an async generator, which never block."""
-    seen: Any = handler
-    while seen is not None:
-        while hasattr(seen, "func"):  # functools.partial
-            seen = seen.func
-        # An object whose class defines __call__ is a handler too.
-        for candidate in (seen, getattr(type(seen), "__call__", None)):  # noqa: B004
-            if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-                return True
-        seen = getattr(seen, "__wrapped__", None)
-    return False
 
 
 def wrap(route: Route, pool: Callable[[], ThreadPool]) -> Wrapper | None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ember.delimiters import Delimiters
 from ember.exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from ember.headers import Headers
 from ember.limits import RouteLimits
@@ -154,7 +155,8 @@ class _Reader:
         self._error = FormParserError
         self._limits = limits
         self._parts = 0
-        self._begun = self._ended = False
+        self._ended = False
+        self._delimiters = Delimiters(boundary)
         self._queue: list[tuple[UploadFile, list[bytes]]] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._header = bytearray(), bytearray()
@@ -180,15 +182,13 @@ class _Reader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the body."""
-        if not self._begun:
-            # The parser passes empty lines over, and then all up to a boundary that came with them:
-            # the same bytes would be a form or none, depending on how they were cut.
-            data = data.lstrip(b"\r\n")
-            if not data:
-                return
-            self._begun = True
         if self._ended:
             return  # an epilogue (RFC 2046 section 5.1.1); the parser logs every piece of it
+        self._parse(self._delimiters.feed(data))
+
+    def _parse(self, data: bytes) -> None:
+        if not data:
+            return
         try:
             self._parser.write(data)
         except self._error as error:
@@ -196,6 +196,8 @@ class _Reader:
 
     def finish(self) -> None:
         """The body is complete."""
+        if not self._ended:
+            self._parse(self._delimiters.finish())
         if not self._ended:
             raise BadRequest("the multipart form ends before its last boundary")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from ember.constants import is_number
 from ember.middleware.forms import recognise
 from ember.router import Converter, RouteError, Template
 from ember.signature import handler_name
@@ -70,11 +71,11 @@ class Route:
         self.named = name is not None
         default: str = getattr(handler, "__name__", type(handler).__name__)
         self.name = name or default
-        if status_code is not None and not (type(status_code) is int and 200 <= status_code <= 599):
+        if status_code is not None and not (is_number(status_code) and 200 <= status_code <= 599):
             raise RouteError(
                 f"{self.owner}: status_code={status_code!r}; expected a number from 200 to 599"
             )
-        self.status_code = status_code
+        self.status_code = None if status_code is None else int(status_code)
         if limits is not None:
             from ember.limits import RouteLimits
 

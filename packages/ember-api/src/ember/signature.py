@@ -57,6 +57,20 @@ def handler_name(handler: Callable[..., Any]) -> str:
     return f"{module}.{name}".replace("<locals>.", "")
 
 
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether calling `handler` gives a coroutine or an async generator, which never block."""
+    seen: Any = handler
+    while seen is not None:
+        while hasattr(seen, "func"):  # functools.partial
+            seen = seen.func
+        # An object whose class defines __call__ is a handler too.
+        for candidate in (seen, getattr(type(seen), "__call__", None)):  # noqa: B004
+            if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+                return True
+        seen = getattr(seen, "__wrapped__", None)
+    return False
+
+
 def resolve(
     handler: Callable[..., Any],
     template: Template,

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from ember.interruptible import INTERRUPTED, Interruptible
 from ember.into_response import encode_json
+from ember.protocol.text import utf8
 from ember.response import StreamingResponse
 
 _PING = b": ping\n\n"
@@ -61,7 +62,7 @@ class ServerSentEvent:
             if "\n" in data or "\r" in data:
                 data = "\ndata: ".join(_LINE_ENDS.split(data))
             text += f"data: {data}\n"
-        return (text + "\n").encode() if text else b""
+        return utf8(text + "\n") if text else b""
 
     def __repr__(self) -> str:
         fields = ", ".join(

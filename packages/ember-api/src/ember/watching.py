@@ -41,6 +41,7 @@ def tell(
     """`response`, once it is there and everybody knows."""
     if not isinstance(response, Response):
         return _tell_later(watching, request, response)
+    response = response.copy()  # they may change it, and an error handler return it again
     for watcher in watching:
         watcher.answered(request, response)
     return response
@@ -49,7 +50,7 @@ def tell(
 async def _tell_later(
     watching: tuple[Watcher, ...], request: Request, awaitable: Awaitable[Response]
 ) -> Response:
-    response = await awaitable
+    response = (await awaitable).copy()
     for watcher in watching:
         watcher.answered(request, response)
     return response

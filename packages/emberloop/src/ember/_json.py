@@ -7,12 +7,60 @@ floats of integers beyond 64 bits.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence, Set, ValuesView
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+#: Modules whose classes are written as their text: paths, addresses, pydantic's URLs and secrets.
+_TEXTS = frozenset(("ipaddress", "pathlib", "pydantic", "pydantic_core", "pydantic_extra_types"))
+
 _codec: tuple[Callable[[object], bytes], Callable[[bytes], Any]] | None = None
+
+
+class NoJSONForm(TypeError):
+    """A value that cannot be written as JSON."""
+
+
+def json_form(value: Any) -> Any:
+    """What is written as JSON for a value that msgspec does not know.
+
+    Subclasses of str, int and float as what they are; pydantic models as their fields; paths, IP
+    addresses, URLs and masked secrets as text; mappings as objects; deques, generators, ranges and
+    the like as lists. Raises NoJSONForm.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, bytes):
+        return bytes(memoryview(value))
+    cls = type(value)
+    if hasattr(cls, "model_dump"):
+        return value.model_dump(mode="json")
+    if not _TEXTS.isdisjoint([base.__module__.partition(".")[0] for base in cls.__mro__]):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (Sequence, Set, ValuesView, Generator, deque)):
+        return list(value)
+    name = cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    raise NoJSONForm(f"a value of type {name} has no JSON form")
+
+
+def escaped(value: object, convert: Callable[..., Any] | None = None) -> bytes:
+    """`value`, in which text has a lone surrogate: JSON has an escape for it, UTF-8 has nothing
+    (RFC 8259 section 8.2). `convert`: msgspec's `to_builtins`."""
+    import json
+
+    if convert is not None:
+        value = convert(value, enc_hook=json_form, str_keys=True)
+    return json.dumps(value, default=json_form, separators=(",", ":")).encode()
 
 
 def plain_encoder() -> tuple[Callable[..., bytes], int] | None:
@@ -60,17 +108,31 @@ def _load() -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
         import json
 
         _codec = (
-            lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),
+            lambda value: json.dumps(
+                value, default=json_form, ensure_ascii=False, separators=(",", ":")
+            ).encode(),
             json.loads,
         )
     else:
-        _codec = (preferring_orjson(msgspec.json.Encoder().encode), msgspec.json.Decoder().decode)
+        encode = msgspec.json.Encoder(enc_hook=json_form).encode
+        _codec = (preferring_orjson(encode), msgspec.json.Decoder().decode)
     return _codec
 
 
 def dumps(value: object) -> bytes:
     """`value` as compact UTF-8 JSON. Raises `TypeError` for a type that has no JSON form."""
-    return (_codec or _load())[0](value)
+    try:
+        return (_codec or _load())[0](value)
+    except UnicodeEncodeError:
+        return escaped(value, _to_builtins())
+
+
+def _to_builtins() -> Callable[..., Any] | None:
+    try:
+        from msgspec import to_builtins
+    except ImportError:
+        return None
+    return to_builtins
 
 
 def decoder() -> Callable[[bytes], Any]:

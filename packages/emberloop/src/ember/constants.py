@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
 #: Status code to reason phrase, as registered with IANA.
 REASONS: dict[int, str] = {
     100: "Continue",
@@ -65,6 +69,11 @@ REASONS: dict[int, str] = {
     508: "Loop Detected",
     511: "Network Authentication Required",
 }
+
+
+def is_number(status: object) -> TypeGuard[int]:
+    """Whether `status` is a number, `http.HTTPStatus` included; True and False are none."""
+    return isinstance(status, int) and not isinstance(status, bool)
 
 
 def reason(status: int) -> str:

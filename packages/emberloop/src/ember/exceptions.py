@@ -45,7 +45,7 @@ class HTTPError(Exception):
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"HTTPError({status!r}): an error status is between 400 and 599")
-        self.status = status
+        self.status = int(status)
         self.detail = reason(status) if detail is None else detail
         self.headers = dict(headers) if headers else {}
         super().__init__(status, self.detail)

@@ -124,6 +124,7 @@ class ProblemResponse(Response):
         headers: HeadersInit | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> None:
+        status_code = int(status_code)
         plain = not extensions or _MEMBERS.isdisjoint(extensions)
         if title is None and type == "about:blank" and instance is None and plain:
             # What nearly every error is: only the detail and an id are new.

@@ -354,7 +354,8 @@ def path_tag(request: Request) -> str:
 
 
 def _missed(response: Response) -> Response:
-    """An answer that is not kept."""
+    """An answer that is not kept. A copy: the application may return the same object again."""
+    response = response.copy()
     response.headers["X-Cache"] = "MISS"
     return response
 

@@ -22,6 +22,7 @@ cdef class Chain(Plan):
     cdef public Endpoint endpoint
     cdef public object call
     cdef public bint bare
+    cdef public bint last
 
     @cython.locals(at=cython.int, flow=Flow)
     cpdef object enter(self, object request, list values)

@@ -83,6 +83,8 @@ class Chain(Plan):
         self.call: Callable[[Request], object] | None = None
         #: Nobody but the server sees what the handler gives or raises: it goes there as it is.
         self.bare = outermost and not self.afters
+        #: Nobody changes the response of what is inside.
+        self.last = outermost and not self.afters
 
     def enter(self, request: Request, values: list[Any] | None) -> object:
         """The outermost chain, called by the dispatcher: an awaitable, or what is there at once.
@@ -104,7 +106,7 @@ class Chain(Plan):
     def early(self, request: Request, values: list[Any] | None, at: int, value: Any) -> object:
         """`enter`, where a function before gave something and there is none after."""
         if type(value) is not _coroutine and not hasattr(value, "__await__"):
-            return respond(value, self.before_owners[at])
+            return convert(value, 0, self.before_owners[at])
         flow = Flow.__new__(Flow)
         flow.plan = self
         flow.request = request
@@ -142,8 +144,8 @@ class Chain(Plan):
     def advance(self, flow: Flow, value: Any, error: BaseException | None) -> bool:
         """Go on after what was awaited; the whole of a request's way is here."""
         phase = flow.phase
-        if phase == _INSIDE and type(value) is Response:  # what a wrapper mostly gives
-            flow.response = value
+        if phase == _INSIDE and type(value) is Response and not self.bare:  # as wrappers mostly do
+            flow.response = value if self.last else value.copy()
             return self.go_out(flow)
         if phase == _START or (phase == _BEFORE and error is None and value is None):
             try:
@@ -158,7 +160,7 @@ class Chain(Plan):
                     "the error handler failed while answering %r", flow.request, exc_info=error
                 )
                 value = Response("Internal Server Error", 500)
-            flow.response = value
+            flow.response = value.copy()
             flow.phase = _AFTER
             return self.go_out(flow)
         elif error is not None:
@@ -198,7 +200,7 @@ class Chain(Plan):
         phase = flow.phase
         try:
             if phase == _AFTER:
-                if value is not None:
+                if value is not None and value is not flow.response:
                     flow.response = respond(value, self.after_owners[flow.at - 1])
             elif phase == _BEFORE:
                 flow.response = respond(value, self.before_owners[flow.at])
@@ -224,7 +226,7 @@ class Chain(Plan):
         except Exception:
             logger.exception("the error handler failed while answering %r", flow.request)
             response = Response("Internal Server Error", 500)
-        flow.response = response
+        flow.response = response.copy()
         return self.go_out(flow)
 
     def turn(self, flow: Flow) -> None:
@@ -248,15 +250,18 @@ class Chain(Plan):
                 if value is not None:
                     if self.waits(flow, value):
                         return True
-                    flow.response = respond(value, self.after_owners[at])
+                    if value is not flow.response:
+                        flow.response = respond(value, self.after_owners[at])
             except Exception as failure:  # noqa: BLE001 - as in advance
                 return self.failed(flow, failure)
         return False
 
 
 def respond(value: Any, owner: str) -> Response:
-    """The Response for what `owner` returned."""
-    return value if type(value) is Response else convert(value, 0, owner)
+    """The Response for what `owner` returned. It is for one request alone, as what is outside of it
+    may change it: the application may keep its own and return it again."""
+    response = value if type(value) is Response else convert(value, 0, owner)
+    return response.copy() if response is value else response
 
 
 class Chained(Endpoint):
@@ -331,4 +336,5 @@ def compose(
         call_next = chain.start
         chain = Chain(stretches.pop(), name, on_error, outermost=False)
         chain.wrapper, chain.call_next = wrapper, call_next
+    chain.last = not chain.afters
     return chain

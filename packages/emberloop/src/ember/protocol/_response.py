@@ -184,8 +184,38 @@ class Response:
             samesite=samesite,
         )
 
+    def copy(self) -> Self:
+        """The same answer as an object of its own. What is streamed is not copied: it can mostly be
+        read once."""
+        cls = type(self)
+        other = cls.__new__(cls)
+        _filled(other, self.body, self.status_code, self._content_type, self._shared)
+        other.stream = self.stream
+        if self._headers is not None:
+            other._headers = MutableHeaders()
+            other._headers.take(self._headers)
+        if cls is not Response:
+            vars(other).update(vars(self))
+            _copy_slots(self, other)
+        return other
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status_code}>"
+
+
+def _copy_slots(response: Response, other: Response) -> None:
+    """What classes of the application keep in slots of their own."""
+    for cls in type(response).__mro__:
+        if cls is Response or cls is object:
+            continue
+        slots = vars(cls).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{cls.__name__.lstrip('_')}{name}"
+            elif name in ("__dict__", "__weakref__"):
+                continue
+            if hasattr(response, name):
+                setattr(other, name, getattr(response, name))
 
 
 def _filled(

@@ -25,8 +25,10 @@ def register_form_reader(media_type: str, module: str, function: str) -> None:
 
 
 async def read_form(request: Any) -> Any:
-    """The form in the body of `request`. Raises `UnsupportedMediaType` where there is none, and
-    `PayloadTooLarge` over `limits.max_fields`."""
+    """The form in the body of `request`; empty where it has neither body nor type.
+
+    Raises `UnsupportedMediaType` for another type, and `PayloadTooLarge` over `limits.max_fields`.
+    """
     kind = request.content_type
     if kind == URLENCODED:
         body: bytes = await request.body()
@@ -35,6 +37,8 @@ async def read_form(request: Any) -> Any:
             raise PayloadTooLarge(f"the form has more than {most} fields")
         return QueryParams(parse_query(body))
     home = _readers.get(kind)
+    if home is None and not kind and not await request.body():
+        return QueryParams([])  # nothing was sent: a form whose fields are all left out
     if home is None:
         expected = " or ".join([URLENCODED, *_readers])
         raise UnsupportedMediaType(f"expected {expected}, got {kind or 'no type'}")

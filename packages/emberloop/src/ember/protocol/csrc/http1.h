@@ -161,15 +161,6 @@ static inline int h1_hex(uint8_t c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Whether every percent sign begins an escape (RFC 3986 2.1). */
-static int h1_escapes(const uint8_t *p, const uint8_t *e) {
-    while ((p = memchr(p, '%', (size_t)(e - p))) != NULL) {
-        if (e - p < 3 || h1_hex(p[1]) < 0 || h1_hex(p[2]) < 0) return 0;
-        p += 3;
-    }
-    return 1;
-}
-
 /* Whether a path is made of pchars and slashes, and what its escapes stand for is UTF-8 without
  * NUL: a path that two readers could take for two different things is refused (RFC 3986 3.3). */
 static int h1_valid_path(const uint8_t *p, const uint8_t *e) {
@@ -241,8 +232,9 @@ static int h1_target(h1_head *h, const uint8_t *base) {
         h->path = (uint32_t)(p - base);
     }
     const uint8_t *p = base + h->path, *q = memchr(p, '?', (size_t)(e - p));
+    /* A % of the query that begins no escape stands for itself, as browsers send it and the URL
+     * Standard reads it: nothing is decided by a query before it is decoded. */
     if (!h1_valid_path(p, q ? q : e)) return h1_fail(h, 400, "the path of the target is malformed");
-    if (q && !h1_escapes(q, e)) return h1_fail(h, 400, "the query of the target is malformed");
     if (q) {
         h->path_len = (uint32_t)(q - p);
         h->query = (uint32_t)(q - base) + 1;

@@ -39,7 +39,9 @@ _QUERY_EXTRA = rb"\[\]\\^`{|}"
 _target_run = re.compile(rb"[%/?" + _QUERY_EXTRA + _PCHAR + rb"]*").match
 # absolute-path (RFC 9110 section 4.1, RFC 3986 section 3.3)
 _path = re.compile(rb"(?:[/" + _PCHAR + rb"]|%[0-9A-Fa-f]{2})*").fullmatch
-_query = re.compile(rb"(?:[/?" + _QUERY_EXTRA + _PCHAR + rb"]|%[0-9A-Fa-f]{2})*").fullmatch
+# A % of the query that begins no escape stands for itself, as browsers send it and the URL Standard
+# reads it: nothing is decided by a query before it is decoded.
+_query = re.compile(rb"[%/?" + _QUERY_EXTRA + _PCHAR + rb"]*").fullmatch
 # absolute-form (RFC 9112 section 3.2.2); userinfo is an error in http URIs (RFC 9110 section
 # 4.2.4).
 _absolute = re.compile(rb"[hH][tT][tT][pP][sS]?://([^/?]+)([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch

@@ -7,6 +7,7 @@ import contextvars
 
 from ember.protocol.pure.render import LAST_CHUNK
 from ember.protocol.sendfile import send_parts
+from ember.protocol.text import utf8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _bytes(piece: object) -> bytes:
     if isinstance(piece, bytes):
         return piece
     if isinstance(piece, str):
-        return piece.encode()
+        return utf8(piece)
     if isinstance(piece, bytearray | memoryview):
         return bytes(piece)
     raise TypeError(f"a stream gives bytes or str, not {type(piece).__name__}")
