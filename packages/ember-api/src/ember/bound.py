@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ember.dispatch import Endpoint
+from ember.into_response import convert
 from ember.invoke import target, wrap
 from ember.router import Converter, RouteError
 from ember.routes import Route
@@ -93,6 +94,7 @@ def _bind(
         target=instead,
         target_awaits=True if instead is not None else None,
         pending=pending,
+        respond=lambda value: convert(value, 0, route.owner),
     )
 
 

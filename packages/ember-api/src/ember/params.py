@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Body", "Cookie", "Depends", "File", "Form", "Header", "Path", "Query"]
 
@@ -67,14 +67,14 @@ class Marker:
 class Dependency:
     """What `Depends` leaves in an annotation."""
 
-    __slots__ = ("call", "hold", "inline", "use_cache")
+    __slots__ = ("call", "inline", "scope", "use_cache")
 
     def __init__(
-        self, call: Callable[..., Any] | None, use_cache: bool, hold: bool, inline: bool
+        self, call: Callable[..., Any] | None, use_cache: bool, scope: str | None, inline: bool
     ) -> None:
         self.call = call
         self.use_cache = use_cache
-        self.hold = hold
+        self.scope = scope
         self.inline = inline
 
     def __repr__(self) -> str:
@@ -139,8 +139,9 @@ def Depends(
     dependency: Callable[..., Any] | None = None,
     *,
     use_cache: bool = True,
-    hold: bool = False,
+    scope: Literal["function", "request"] | None = None,
     inline: bool = False,
+    **options: Any,
 ) -> Any:
     """What `dependency` returns or yields; without one, the annotated class is called.
 
@@ -149,11 +150,21 @@ def Depends(
     pool, as a `def` handler does; with `inline=True`, and always for classes, on the loop. It is
     called once per request, however many ask for it; `use_cache=False` calls it for each.
 
-    What follows the `yield` runs after the response was sent; when the handler fails, the error is
-    raised at the `yield`, and one that is raised instead replaces it. Where the response is a
-    stream it runs before the first byte, so that a database connection is not held for the length
-    of a stream; `hold=True` keeps it until the stream has ended.
+    What follows the `yield` runs after the response was sent, a stream to its end (`scope=
+    "request"`, the default). With `scope="function"` it runs when the handler has ended, before the
+    response is sent: what fails there, such as a commit, fails the request, and nothing is held for
+    the length of a stream; for a handler that is an async generator its end is that of the stream.
+    What a dependency of scope "request" needs cannot be of scope "function".
+
+    When the handler fails, or a stream breaks, or its client leaves, the error is raised at the
+    `yield`; before the response, one that is raised instead replaces it.
     """
+    if options:
+        name = next(iter(options))
+        hint = '; write scope="request", the default, or scope="function"' if name == "hold" else ""
+        raise TypeError(f"Depends({name}=...): unknown option{hint}")
+    if scope not in (None, "function", "request"):
+        raise TypeError(f'Depends(scope={scope!r}): expected "function" or "request"')
     if dependency is not None and not callable(dependency):
         raise TypeError(f"Depends({dependency!r}): expected a function or a class")
-    return Dependency(dependency, use_cache, hold, inline)
+    return Dependency(dependency, use_cache, scope, inline)

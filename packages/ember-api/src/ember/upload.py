@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from ember.headers import Headers
 
@@ -95,6 +95,22 @@ class UploadFile:
             await asyncio.to_thread(self._file.close)
         else:
             self._file.close()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """As a field of a pydantic model, which takes it as it is."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, str]:
+        """As OpenAPI 3.1 describes a file of a multipart form."""
+        return {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": "application/octet-stream",
+        }
 
     def __repr__(self) -> str:
         return f"<UploadFile {self.filename!r} {self.content_type} {self.size} bytes>"

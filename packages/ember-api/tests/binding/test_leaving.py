@@ -13,6 +13,7 @@ import pytest
 from ember.background import BackgroundTasks
 from ember.binding import compile_binding
 from ember.exceptions import Conflict, Unauthorized
+from ember.into_response import convert
 from ember.params import Depends
 from ember.request import Request
 from ember.response import StreamingResponse
@@ -253,16 +254,16 @@ def test_task_groups_and_context_variables_can_be_left_where_they_were_entered(a
 
 
 @pytest.mark.parametrize("kind", ["response", "generator", "tuple"])
-def test_before_a_stream_what_is_not_held_is_left(kind: str, ask: Ask) -> None:
+def test_what_a_stream_may_use_is_left_after_it_and_the_rest_before(kind: str, ask: Ask) -> None:
     log = Log()
 
-    async def short() -> AsyncIterator[None]:
-        yield
-        log.append("short left")
-
-    async def long(s: Annotated[None, Depends(short)]) -> AsyncIterator[None]:
+    async def long() -> AsyncIterator[None]:
         yield
         log.append("long left")
+
+    async def short(long: Annotated[None, Depends(long)]) -> AsyncIterator[None]:
+        yield
+        log.append("short left")
 
     async def chunks() -> AsyncIterator[bytes]:
         log.append("first byte")
@@ -272,15 +273,15 @@ def test_before_a_stream_what_is_not_held_is_left(kind: str, ask: Ask) -> None:
         yield b"b"
 
     async def handler(
-        s: Annotated[None, Depends(short)],
-        l: Annotated[None, Depends(long, hold=True)],  # noqa: E741
+        s: Annotated[None, Depends(short, scope="function")],
+        l: Annotated[None, Depends(long)],  # noqa: E741
     ) -> Any:
         if kind == "generator":
             return chunks()
         response = StreamingResponse(chunks())
         return response if kind == "response" else (response, 201)
 
-    assert b"1\r\na\r\n1\r\nb\r\n" in ask(handler).body
+    assert b"1\r\na\r\n1\r\nb\r\n" in ask(handler, respond=convert).body
     assert log == ["short left", "first byte", "last byte", "long left"]
 
 

@@ -16,9 +16,10 @@ from ember.background import Pending
 from ember.binding.analysis import Analysis, Shelf, function_kind
 from ember.binding.faults import InvalidRequest
 from ember.binding.hints import UnresolvedAnnotation
-from ember.binding.parameters import INLINE, THREAD, Parameter
+from ember.binding.parameters import ASYNC_GENERATOR, INLINE, THREAD, Parameter
 from ember.binding.source import Source
 from ember.overrides import Overrides
+from ember.response import Response
 
 __all__ = [
     "Binding",
@@ -77,6 +78,7 @@ def compile_binding(
     target: Callable[..., Any] | None = None,
     target_awaits: bool | None = None,
     pending: Pending | None = None,
+    respond: Callable[[Any], Response] | None = None,
 ) -> Binding:
     """The plan for `handler`.
 
@@ -90,6 +92,8 @@ def compile_binding(
     - `target`: what is called in the place of `handler`, with its arguments; `target_awaits`:
       whether that gives an awaitable (default: whether `handler` is a coroutine function).
     - `pending`: is told of work that follows the answer.
+    - `respond`: makes the response of what the handler returned, where dependencies are left after
+      it; without it that is left to the caller.
 
     Raises RouteError for a signature that cannot be filled; UnresolvedAnnotation, a kind of it, for
     a name in an annotation that does not exist yet.
@@ -117,6 +121,8 @@ def compile_binding(
         component=analysis.component(shared),
         run_in_thread=run_in_thread,
         pending=pending,
+        respond=respond,
+        streams=function_kind(handler, False) == ASYNC_GENERATOR,
     )
     call, text = source.compile()
     return Binding(

@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, get_origin
 
 from ember.background import BackgroundTasks
+from ember.binding.construction import Construction
 from ember.binding.hints import Hints, call_name, show, unwrap
 from ember.binding.parameters import (
     ASYNC,
     ASYNC_GENERATOR,
+    FUNCTION,
     GENERATOR,
     INLINE,
     OWNED,
+    REQUEST,
     REQUIRED,
     THREAD,
     THREAD_GENERATOR,
@@ -34,6 +37,8 @@ from ember.schema.annotations import (
     Kind,
     bare,
     fields_of,
+    is_data_class,
+    is_json_text,
     is_sequence,
     is_typed_dict,
     is_upload,
@@ -77,7 +82,8 @@ class Analysis:
         self._threads = threads
         #: everything is known that will be: what is no component now never will be one
         self._final = final
-        self._calls: dict[Callable[..., Any], Call] = {}
+        #: by function and scope
+        self._calls: dict[tuple[Callable[..., Any], str], Call] = {}
         #: the dependencies that are being resolved, outermost first
         self._open: list[Callable[..., Any]] = []
 
@@ -146,7 +152,7 @@ class Analysis:
             default = marker.default
         if default is MISSING:
             default = REQUIRED
-        if marker is None:
+        if marker is None and not is_json_text(parts.metadata):
             given = self._given(parameter, parts.type)
             if given is not None:
                 return given
@@ -193,7 +199,9 @@ class Analysis:
         default: Any,
         owner: str,
     ) -> Parameter:
-        kind = kind_of(parts.type)
+        # JSON in a text is one value of a query or a form, whatever it is when it was read.
+        json = is_json_text(parts.metadata)
+        kind = Kind.SCALAR if json else kind_of(parts.type)
         if marker is not None:
             source = marker.source
         elif name in self._path:
@@ -311,36 +319,57 @@ class Analysis:
                 )
             function = annotation
         function = self._overrides.get(function, function)
-        known = self._calls.get(function)
+        kind = self._kind(function, marker.inline)
+        # Only what is left has a scope.
+        scope = (marker.scope or REQUEST) if kind >= ASYNC_GENERATOR else REQUEST
+        known = self._calls.get((function, scope))
         if known is not None and marker.use_cache:
-            known.hold = known.hold or marker.hold
             return known
         if function in self._open:
             chain = [*self._open[self._open.index(function) :], function]
             raise RouteError(
                 f"{owner}: dependencies go in a circle: {' -> '.join(map(call_name, chain))}"
             )
-        call = Call(function, call_name(function), self._kind(function, marker.inline), marker.hold)
+        call = Call(function, call_name(function), kind, scope)
         self._open.append(function)
         call.arguments = self.arguments(function, call.name)
         self._open.pop()
+        if is_data_class(function):
+            call.function = Construction(function, call.arguments)
+        if kind >= ASYNC_GENERATOR and scope == REQUEST:
+            self._check_scopes(call, call.arguments, owner)
         if marker.use_cache:
-            self._calls[function] = call
+            self._calls[function, scope] = call
         return call
+
+    def _check_scopes(self, call: Call, arguments: list[Argument], owner: str) -> None:
+        """What is left after the answer cannot use what is left before."""
+        for argument in arguments:
+            source = argument.source
+            if not isinstance(source, Call):
+                continue
+            if source.scope == FUNCTION:
+                raise RouteError(
+                    f'{owner}: dependency "{call.name}" is left after the answer and needs '
+                    f'"{source.name}", whose scope="function" ends before it; give both the same '
+                    f"scope="
+                )
+            self._check_scopes(call, source.arguments, owner)
 
     def _owned(self, annotation: type) -> Call:
         """The per-request component of a type: its factory is a dependency."""
         factory = self._factories[annotation]
         factory = self._overrides.get(factory, factory)
-        known = self._calls.get(factory)
+        known = self._calls.get((factory, REQUEST))
         if known is not None:
             return known
         kind = self._kind(factory, True)
-        call = Call(factory, call_name(factory), OWNED if kind in (ASYNC, INLINE) else kind, False)
+        kind = OWNED if kind in (ASYNC, INLINE) else kind
+        call = Call(factory, call_name(factory), kind, REQUEST)
         self._open.append(factory)
         call.arguments = self.arguments(factory, call.name)
         self._open.pop()
-        self._calls[factory] = call
+        self._calls[factory, REQUEST] = call
         return call
 
     def _kind(self, function: Callable[..., Any], inline: bool) -> int:

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextvars import copy_context
 from typing import Any
 
 from ember.background import BackgroundTasks, Pending
+from ember.binding.contexts import RunInThread, in_same_context
+from ember.binding.followed import followed
 from ember.request import Request
 from ember.response import Response
 
 logger = logging.getLogger("ember.binding")
 
-RunInThread = Callable[..., Awaitable[Any]]
+Respond = Callable[[Any], Response]
 Leave = Callable[[BaseException | None], Awaitable[None]]
 
 
 class Exits:
-    """The dependencies that were entered for one request, left in reverse."""
+    """The dependencies that were entered for one request, left in reverse.
 
-    __slots__ = ("_background", "_entries", "_pending")
+    Those of scope "function" when the handler has ended, before its answer is sent; the others
+    after the answer.
+    """
+
+    __slots__ = ("_background", "_entries", "_pending", "error")
 
     def __init__(self, pending: Pending | None = None) -> None:
+        #: (what leaves it, whether its scope is "function", how messages name it)
         self._entries: list[tuple[Leave, bool, str]] = []
         self._background: BackgroundTasks | None = None
         self._pending = pending
+        #: What broke the answer while it was sent; the dependencies get it at their yield.
+        self.error: BaseException | None = None
 
-    async def enter_async(self, generator: AsyncGenerator[Any, Any], hold: bool, name: str) -> Any:
+    async def enter_async(self, generator: AsyncGenerator[Any, Any], early: bool, name: str) -> Any:
         """What an async generator yields first."""
         try:
             value = await generator.__anext__()
@@ -44,28 +54,36 @@ class Exits:
             await generator.aclose()
             raise RuntimeError(f'dependency "{name}" yields more than once')
 
-        self._entries.append((leave, hold, name))
+        self._entries.append((leave, early, name))
         return value
 
     async def enter(
         self,
         generator: Generator[Any, Any, Any],
-        hold: bool,
+        early: bool,
         name: str,
         run: RunInThread | None = None,
     ) -> Any:
         """What a generator yields first; with `run`, in a thread."""
-        value = await run(next, generator, _END) if run else next(generator, _END)
+        # All parts of a generator run in one context, or it could not reset what it has set.
+        context = copy_context()
+        if run is None:
+            value = next(generator, _END)
+        else:
+            value = await in_same_context(context, run, next, generator, _END)
         if value is _END:
             raise RuntimeError(f'dependency "{name}" ended without a yield')
 
         async def leave(error: BaseException | None) -> None:
-            more = await run(_step, generator, error) if run else _step(generator, error)
+            if run is None:
+                more = _step(generator, error)
+            else:
+                more = await in_same_context(context, run, _step, generator, error)
             if more:
                 generator.close()
                 raise RuntimeError(f'dependency "{name}" yields more than once')
 
-        self._entries.append((leave, hold, name))
+        self._entries.append((leave, early, name))
         return value
 
     async def own(self, value: Any, name: str) -> Any:
@@ -112,15 +130,34 @@ class Exits:
                     error = raised
         return error
 
-    async def finish(
-        self, request: Request, result: Any, background: BackgroundTasks | None
-    ) -> Any:
-        """The handler is done: leave what need not wait, the rest follows the answer."""
-        if self._entries and is_stream(result):
-            held = [entry for entry in self._entries if entry[1]]
-            self._entries = [entry for entry in self._entries if not entry[1]]
-            await self._leave()
-            self._entries = held
+    async def returned(self, result: Any, respond: Respond | None, streams: bool) -> Any:
+        """The handler has ended: make its response while everything is open, and leave what is of
+        scope "function". Raises what fails of it, which is then the answer.
+
+        `streams`: the handler is an async generator, whose end is that of its stream.
+        """
+        if respond is not None:
+            result = respond(result)
+        stream = result.stream if isinstance(result, Response) else None
+        if not streams or stream is None:
+            await self.leave_early()
+        if stream is not None and not hasattr(stream, "file_parts"):
+            result = result.copy()
+            result.stream = followed(self, stream)
+        return result
+
+    async def leave_early(self) -> None:
+        """Leave what is of scope "function". The first that fails ends it, and the others of all
+        scopes are left because of that."""
+        entries = self._entries
+        early = [entry for entry in entries if entry[1]]
+        while early:
+            entry = early.pop()
+            entries.remove(entry)
+            await entry[0](None)
+
+    def finish(self, request: Request, result: Any, background: BackgroundTasks | None) -> Any:
+        """The rest follows the answer."""
         if self._entries or background:
             self._background = background
             if self._pending is not None:
@@ -136,22 +173,25 @@ class Exits:
                 await self._background()
         finally:
             try:
-                await self._leave()
+                await self._leave(self.error)
             finally:
                 if self._pending is not None:
                     self._pending.end()
 
-    async def _leave(self) -> None:
+    async def _leave(self, broken: BaseException | None) -> None:
         stopped: BaseException | None = None
         while self._entries:
             leave, _, name = self._entries.pop()
             try:
-                await leave(None)
-            except Exception:
-                # The answer is out, or as good as: this is for the log.
-                logger.exception('dependency "%s" failed while it was left', name)
+                await leave(broken)
+            except Exception as error:
+                # The answer is out, or as good as: this is for the log. What broke a stream is
+                # there already.
+                if error is not broken:
+                    logger.exception('dependency "%s" failed while it was left', name)
             except BaseException as error:  # noqa: BLE001 - cancelled: the others are left first
-                stopped = error
+                if error is not broken:
+                    stopped = error
         if stopped is not None:
             raise stopped
 
@@ -168,12 +208,3 @@ def _step(generator: Generator[Any, Any, Any], error: BaseException | None) -> b
     except StopIteration:
         return False
     return True
-
-
-def is_stream(result: Any) -> bool:
-    """Whether what a handler returned is sent piece by piece."""
-    if isinstance(result, Response):
-        return result.stream is not None
-    if type(result) is tuple and result:
-        return is_stream(result[0])
-    return hasattr(type(result), "__anext__")

@@ -143,15 +143,16 @@ class Call:
     """A dependency: a function with what fills its parameters.
 
     `OWNED` is the factory of a per-request component: what it makes is closed after the request.
+    `scope`: "function" when it is left before the answer is sent, else "request".
     """
 
-    __slots__ = ("arguments", "function", "hold", "kind", "name")
+    __slots__ = ("arguments", "function", "kind", "name", "scope")
 
-    def __init__(self, function: Callable[..., Any], name: str, kind: int, hold: bool) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, kind: int, scope: str) -> None:
         self.function = function
         self.name = name
         self.kind = kind
-        self.hold = hold
+        self.scope = scope
         self.arguments: list[Argument] = []
 
     @property
@@ -164,6 +165,9 @@ class Call:
         """Whether calling it takes an `await`."""
         return self.kind != INLINE
 
+
+#: When a dependency is left: before the answer is sent, or after.
+FUNCTION, REQUEST = "function", "request"
 
 Source = Parameter | Given | Shared | Constant | Call
 

@@ -30,11 +30,13 @@ from types import CodeType
 from typing import Any
 
 from ember.background import BackgroundTasks, Pending
+from ember.binding.contexts import in_thread
 from ember.binding.exits import Exits
 from ember.binding.faults import InvalidRequest, missing, not_text
 from ember.binding.parameters import (
     ASYNC,
     ASYNC_GENERATOR,
+    FUNCTION,
     GENERATOR,
     INLINE,
     OWNED,
@@ -48,6 +50,7 @@ from ember.binding.parameters import (
     walk,
 )
 from ember.binding.writer import FORM, Writer
+from ember.response import Response
 
 
 class Source(Writer):
@@ -63,6 +66,8 @@ class Source(Writer):
         component: Callable[[type], Any],
         run_in_thread: Callable[..., Any] | None,
         pending: Pending | None,
+        respond: Callable[[Any], Response] | None = None,
+        streams: bool = False,
     ) -> None:
         super().__init__(path, tuple(walk(arguments)))
         self._arguments = arguments
@@ -70,6 +75,8 @@ class Source(Writer):
         self._component = component
         self._run = run_in_thread
         self._pending = pending
+        #: makes the response of what the handler returned; whether it is an async generator
+        self._respond, self._streams = respond, streams
         self._handler = handler
         self.calls = calls = _calls(arguments)
         self._background = any(
@@ -140,6 +147,8 @@ class Source(Writer):
 
     def _finish(self) -> None:
         if self._leaves:
+            respond = self._constant(self._respond)
+            self._write(f"result = await exits.returned(result, {respond}, {self._streams})")
             self._indent = 1
             self._write(
                 "except BaseException as error:",
@@ -148,7 +157,7 @@ class Source(Writer):
             )
         background = "background" if self._background else "None"
         owner = "exits" if self._leaves else f"Exits({self._constant(self._pending)})"
-        self._write(f"return await {owner}.finish(request, result, {background})")
+        self._write(f"return {owner}.finish(request, result, {background})")
 
     def _has_faults(self) -> bool:
         return any(not self._is_plain_path(p) for p in self.parameters)
@@ -184,18 +193,18 @@ class Source(Writer):
             for a in call.arguments
         )
         plain = f"{function}({passed})"
-        hold, text = call.hold, self._constant(call.name)
+        early, text = call.scope == FUNCTION, self._constant(call.name)
         run = self._constant(self._run)
         if call.kind == ASYNC:
             plain = f"await {plain}"
         elif call.kind == THREAD:
-            plain = f"await {run}({', '.join(filter(None, (function, passed)))})"
+            plain = f"await in_thread({', '.join(filter(None, (run, function, passed)))})"
         elif call.kind == ASYNC_GENERATOR:
-            plain = f"await exits.enter_async({plain}, {hold}, {text})"
+            plain = f"await exits.enter_async({plain}, {early}, {text})"
         elif call.kind == GENERATOR:
-            plain = f"await exits.enter({plain}, {hold}, {text})"
+            plain = f"await exits.enter({plain}, {early}, {text})"
         elif call.kind == THREAD_GENERATOR:
-            plain = f"await exits.enter({plain}, {hold}, {text}, {run})"
+            plain = f"await exits.enter({plain}, {early}, {text}, {run})"
         elif call.kind == OWNED:
             plain = f"await exits.own({plain}, {text})"
         self._write(f"{name} = {plain}")
@@ -216,6 +225,7 @@ class Source(Writer):
 _RUNTIME = {
     "BackgroundTasks": BackgroundTasks,
     "Exits": Exits,
+    "in_thread": in_thread,
     "InvalidRequest": InvalidRequest,
     "missing": missing,
     "not_text": not_text,

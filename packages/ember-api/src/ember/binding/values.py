@@ -12,7 +12,7 @@ from ember.exceptions import UnsupportedMediaType
 from ember.params import Marker
 from ember.request import Request
 from ember.schema import Codec, Fault
-from ember.schema.annotations import bare, fields_of, is_sequence
+from ember.schema.annotations import bare, fields_of, is_json_text, is_sequence, is_upload
 
 Faults = list[Fault] | None
 
@@ -64,28 +64,49 @@ class Fields:
         self._whole = whole
         self._codec = parameter.codec
         self._loc = parameter.loc if parameter.source != "form" else ["body"]
+        #: (name in the model, name on the wire, what it is, whether it must be there, which field)
         self._fields = [
-            (field.alias, _wire_name(field.alias, parameter.source), kind, field.required)
-            for field, kind in _field_kinds(parameter.type)
+            (
+                name,
+                _wire_name(name, parameter.source),
+                "many" if several else kind,
+                field.required and len(field.names) == 1,
+                number,
+            )
+            for number, (field, kind) in enumerate(_field_kinds(parameter.type))
+            for name, several in field.names
         ]
-        self._known = {wire for _, wire, _, _ in self._fields}
+        self._known = {wire for _, wire, _, _, _ in self._fields}
 
     def read(self, values: Any, faults: Faults) -> tuple[Any, Faults]:
         """(the value, faults) of a multi-map or dict of names."""
         data: dict[str, Any] = {}
         get_all = getattr(values, "get_all", None)
         form = self._parameter.source == "form"
-        empty = 0
-        for name, wire, kind, required in self._fields:
-            if kind == "many" and get_all is not None:
+        passed = empty = 0
+        found = -1
+        for name, wire, kind, required, number in self._fields:
+            if number == found:
+                passed += wire in values  # another name of a field that is there
+                continue
+            if kind in ("many", "files") and get_all is not None:
                 items = get_all(wire)
+                if kind == "files":
+                    passed += len(items) > 0
+                    items = chosen(items)
+                    passed -= len(items) > 0
                 if items or required:
                     data[name] = items
                     empty += not items
+                    found = number
                 continue
             text = values.get(wire)
             if text is None or (text == "" and form and kind != "str"):
                 continue
+            if kind == "file" and not chosen([text]):
+                passed += 1
+                continue
+            found = number
             if kind == "nullable" and isinstance(text, str) and text.lower() == "null":
                 text = ""  # text is never null: left away is
             if kind == "bool" and isinstance(text, str):
@@ -95,7 +116,7 @@ class Fields:
         if not data and not self._parameter.required:
             return _default(self._parameter), faults
         # As many as were found: nothing else is there, and so it mostly is.
-        if self._whole and len(values) > len(data) - empty:
+        if self._whole and len(values) > len(data) - empty + passed:
             data.update((name, values[name]) for name in values if name not in self._known)
         try:
             return self._codec.convert(data), faults
@@ -114,8 +135,23 @@ def _field_kinds(annotation: Any) -> list[tuple[Any, str]]:
         kind = {bool: "bool", str: "str"}.get(inner, "other")
         if kind == "other" and bare(field.type).optional:
             kind = "nullable"
-        result.append((field, "many" if is_sequence(inner) else kind))
+        if is_upload(inner):
+            kind = "files" if is_sequence(inner) else "file"
+        elif is_sequence(inner) and not is_json_text(bare(field.type).metadata):
+            kind = "many"
+        result.append((field, kind))
     return result
+
+
+def chosen(values: list[Any]) -> list[Any]:
+    """What was sent for files, without what stands for none: a browser's input of which nobody made
+    use has no name and no content (WHATWG HTML, "constructing the entry list"), and other clients
+    send an empty text."""
+    return [value for value in values if value != "" and not _is_unused(value)]
+
+
+def _is_unused(value: Any) -> bool:
+    return getattr(value, "filename", None) == "" and not value.size
 
 
 def _default(parameter: Parameter) -> Any:
@@ -214,7 +250,7 @@ class Members:
             except msgspec.ValidationError:
                 fault = {"loc": ["body"], "msg": "expected an object", "type": "dict_type"}
                 return [None] * len(self._parameters), [*(faults or []), fault]
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 from ember.schema.faults import malformed
 
                 raise malformed(form, error) from None
@@ -256,7 +292,7 @@ class File:
     async def read(self, form: Any, faults: Faults) -> tuple[Any, Faults]:
         """(the upload or uploads, faults)."""
         parameter = self._parameter
-        uploads = form.get_all(parameter.alias)
+        uploads = chosen(form.get_all(parameter.alias))
         if not uploads:
             if parameter.required:
                 return None, missing(faults, parameter.loc)

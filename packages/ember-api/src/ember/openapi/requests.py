@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ember.binding.analysis import Analysis
 from ember.binding.parameters import Parameter, walk
 from ember.openapi.components import Components, Schema
-from ember.openapi.schemas import described, field_schema, parameter_schema, without_null
+from ember.openapi.schemas import described, field_schemas, parameter_schema, without_null
 from ember.routes import Route
-from ember.schema.annotations import Kind, bare, fields_of, kind_of
+from ember.schema.annotations import Field, Kind, bare, fields_of, is_upload, kind_of
 
 if TYPE_CHECKING:
     from ember.application import Ember
@@ -110,10 +110,7 @@ def _about(item: Schema, parameter: Parameter) -> None:
     if parameter.deprecated:
         item["deprecated"] = True
     if parameter.examples:
-        item["examples"] = {
-            f"example {number}": {"value": value}
-            for number, value in enumerate(parameter.examples, 1)
-        }
+        item["examples"] = _numbered(parameter.examples)
 
 
 def _named(parameter: Parameter, components: Components) -> list[Schema]:
@@ -127,15 +124,28 @@ def _named(parameter: Parameter, components: Components) -> list[Schema]:
         _about(item, parameter)
         return [item]
     header = parameter.source == "header"
-    return [
-        {
+    schemas = field_schemas(parameter, components)
+    result = []
+    for field in fields_of(parameter.type):
+        schema = schemas[field.alias]
+        item = {
             "name": field.alias.replace("_", "-") if header else field.alias,
             "in": parameter.source,
             "required": field.required and parameter.required,
-            "schema": field_schema(field.type, field.default, components),
+            "schema": schema,
         }
-        for field in fields_of(parameter.type)
-    ]
+        # What is said of a field is said of the parameter that it is here.
+        for key in ("description", "deprecated"):
+            if key in schema:
+                item[key] = schema.pop(key)
+        if schema.get("examples"):
+            item["examples"] = _numbered(schema.pop("examples"))
+        result.append(item)
+    return result
+
+
+def _numbered(examples: list[Any]) -> Schema:
+    return {f"example {number}": {"value": value} for number, value in enumerate(examples, 1)}
 
 
 # -- the body -------------------------------------------------------------------------------------
@@ -161,13 +171,19 @@ def describe_body(found: list[Parameter], components: Components) -> Schema | No
     schema = parameter_schema(single, components)
     if single.media_type is not None:
         return _content(schema, [single.media_type], single.required, single)
-    result = _content(schema, [JSON, MSGPACK], single.required, single)
     fields = fields_of(single.type)
+    if _has_files(fields):
+        return _content(schema, [MULTIPART], single.required, single)
+    result = _content(schema, [JSON, MSGPACK], single.required, single)
     nullable = bare(single.annotation).optional
     if fields and not nullable and all(_is_flat(field.type) for field in fields):
         media = {"schema": _form_of(schema, components)}
         result["content"] |= {kind: dict(media) for kind in (URL_ENCODED, MULTIPART)}
     return result
+
+
+def _has_files(fields: list[Field]) -> bool:
+    return any(is_upload(bare(field.type).type) for field in fields)
 
 
 def _is_flat(annotation: Any) -> bool:
@@ -212,7 +228,7 @@ def _form(parameters: list[Parameter], components: Components) -> Schema:
     schema = _object(properties, required)
     if whole:
         schema = whole[0] if len(whole) == 1 and not properties else {"allOf": [*whole, schema]}
-    files = any(p.source == "file" for p in parameters)
+    files = any(p.source == "file" or _has_files(fields_of(p.type)) for p in parameters)
     kinds = [MULTIPART] if files else [URL_ENCODED, MULTIPART]
     return _content(schema, kinds, any(p.required for p in parameters), None)
 

@@ -42,6 +42,7 @@ _PROBLEM_SCHEMA: Schema = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
+        "request_id": {"type": "string", "description": "As the log has it."},
     },
     "required": ["type", "title", "status"],
 }

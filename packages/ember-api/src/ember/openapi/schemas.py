@@ -9,7 +9,7 @@ from ember.binding.parameters import REQUIRED, Parameter
 from ember.openapi.components import REF_TEMPLATE, Components, Schema
 from ember.router import RouteError
 from ember.schema import SchemaError, codec_for
-from ember.schema.annotations import bare, needs_pydantic
+from ember.schema.annotations import fields_of, needs_pydantic
 
 
 def value_schema(annotation: Any, components: Components) -> Schema:
@@ -23,7 +23,8 @@ def value_schema(annotation: Any, components: Components) -> Schema:
 
 
 def _serialized(annotation: Any) -> tuple[Schema, dict[str, Schema]]:
-    """As pydantic writes it: with computed fields and serialization aliases."""
+    """As pydantic writes it: with computed fields and serialization aliases. Where there are none,
+    as it reads it, so that a model is one component of the document."""
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUserError
 
@@ -39,7 +40,28 @@ def _serialized(annotation: Any) -> tuple[Schema, dict[str, Schema]]:
     if name is not None and name not in named:
         named[name] = schema
         schema = {"$ref": REF_TEMPLATE.format(name=name)}
-    return schema, named
+    read, read_named = codec_for(annotation).json_schema(REF_TEMPLATE)
+    for name, body in named.items():
+        if _alike(body, read_named.get(name)):
+            named[name] = read_named[name]
+    return (read if _alike(schema, read) else schema), named
+
+
+def _alike(written: Any, read: Any) -> bool:
+    """Whether two schemas of one model say the same but for what writing always has: every field,
+    and decimals as text."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        options = read.get("anyOf")
+        if "anyOf" not in written and options and options[0] == {"type": "number"}:
+            # A Decimal: it is read from a number as well.
+            read = {**options[-1], **{k: v for k, v in read.items() if k != "anyOf"}}
+        keys = (written.keys() | read.keys()) - {"required"}
+        return all(k in written and k in read and _alike(written[k], read[k]) for k in keys)
+    if isinstance(written, list) and isinstance(read, list):
+        written = [part for part in written if part != {"type": "number"}]
+        read = [part for part in read if part != {"type": "number"}]
+        return len(written) == len(read) and all(map(_alike, written, read))
+    return bool(written == read)
 
 
 def parameter_schema(parameter: Parameter, components: Components) -> Schema:
@@ -61,9 +83,21 @@ def parameter_schema(parameter: Parameter, components: Components) -> Schema:
 
 def _as_text(schema: Schema, parameter: Parameter) -> Schema:
     """`schema` without what names and text cannot say: null, and a list of nothing."""
-    schema = without_null(schema)
+    schema = _decimal_as_text(without_null(schema))
     if schema.get("type") == "array" and parameter.required:
         schema.setdefault("minItems", 1)
+    return schema
+
+
+def _decimal_as_text(schema: Schema) -> Schema:
+    """A Decimal without the number that stands for it in JSON."""
+    options = schema.get("anyOf", ())
+    if len(options) == 2 and options[0].get("type") == "number" and "pattern" in options[1]:
+        about = {key: value for key, value in schema.items() if key != "anyOf"}
+        # Bounds are said of the number.
+        return {**options[1], **about}
+    if isinstance(schema.get("items"), dict):
+        return {**schema, "items": _decimal_as_text(schema["items"])}
     return schema
 
 
@@ -104,15 +138,37 @@ def plain(value: Any) -> Any:
         return dump(mode="json") if dump is not None else None
 
 
-def field_schema(annotation: Any, default: Any, components: Components) -> Schema:
-    """One field of a data class that is a name of its own in a query, header or cookie."""
-    parts = bare(annotation)
-    schema = value_schema(annotation if not parts.optional else parts.type, components)
-    if default is not ... and default is not None:
-        known = plain(default)
-        if known is not None:
-            schema = {**schema, "default": known}
-    return schema
+def field_schemas(parameter: Parameter, components: Components) -> dict[str, Schema]:
+    """Each field of a data class, by its name on the wire, as a value of its own in a query, header
+    or cookie: with its default, its bounds and what is said of it."""
+    schema, named = parameter.schema(REF_TEMPLATE)
+    whole = named.get(str(schema.get("$ref")).rpartition("/")[2], schema)
+    properties = whole.get("properties", {})
+    result = {}
+    for field in fields_of(parameter.type):
+        found = without_null(properties.get(field.alias, {}))
+        # Only what it refers to: the class itself is no schema of the document.
+        found = dict(components.add(found, _reachable(found, named)))
+        found.pop("title", None)
+        result[field.alias] = _decimal_as_text(found)
+    return result
+
+
+def _reachable(schema: Any, named: dict[str, Schema]) -> dict[str, Schema]:
+    """Those of `named` that `schema` refers to, and that they refer to."""
+    found: dict[str, Schema] = {}
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+            name = str(part.get("$ref")).rpartition("/")[2]
+            if name in named and name not in found:
+                found[name] = named[name]
+                waiting.append(named[name])
+    return found
 
 
 def documentation(handler: Any) -> tuple[str, str]:

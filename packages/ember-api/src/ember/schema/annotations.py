@@ -159,6 +159,15 @@ def is_upload(annotation: Any) -> bool:
     return getattr(annotation, "__module__", "") == "ember.upload"
 
 
+def is_json_text(metadata: tuple[Any, ...]) -> bool:
+    """Whether the value is JSON in a text, as `pydantic.Json[...]` says it."""
+    return any(
+        (item if isinstance(item, type) else type(item)).__name__ == "Json"
+        and _of_pydantic(item if isinstance(item, type) else type(item))
+        for item in metadata
+    )
+
+
 def is_model(annotation: Any) -> bool:
     """Whether it is a pydantic model; pydantic is not imported to find that out."""
     return isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__")
@@ -172,6 +181,8 @@ def needs_pydantic(annotation: Any, _seen: set[int] | None = None) -> bool:
     if id(annotation) in seen:
         return False
     seen.add(id(annotation))
+    if is_upload(annotation):
+        return False  # it knows how to be a field of a model, and needs none
     if isinstance(annotation, type) and get_origin(annotation) is None:
         if _of_pydantic(annotation) or hasattr(annotation, "__get_pydantic_core_schema__"):
             return True
@@ -209,7 +220,7 @@ def constraints_of(metadata: tuple[Any, ...]) -> dict[str, Any]:
 class Field:
     """One field of a data class: its name in Python and on the wire, and its annotation."""
 
-    __slots__ = ("alias", "default", "name", "required", "type")
+    __slots__ = ("alias", "default", "name", "names", "required", "type")
 
     def __init__(
         self, name: str, alias: str, type: Any, required: bool, default: Any = ...
@@ -219,6 +230,8 @@ class Field:
         self.type = type
         self.required = required
         self.default = default
+        #: All names on the wire, each with whether the value is one of several of that name.
+        self.names: tuple[tuple[str, bool], ...] = ((alias, False),)
 
 
 def fields_of(annotation: Any) -> list[Field]:
@@ -304,12 +317,28 @@ _QUALIFIERS = ("Required", "NotRequired", "ReadOnly")
 
 
 def _model_fields(annotation: Any) -> list[Field]:
-    return [
-        Field(
-            name,
-            info.validation_alias if isinstance(info.validation_alias, str) else info.alias or name,
-            info.annotation,
-            info.is_required(),
-        )
-        for name, info in annotation.model_fields.items()
-    ]
+    config = annotation.model_config
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    fields = []
+    for name, info in annotation.model_fields.items():
+        names = _names_of(info.validation_alias or info.alias or name)
+        if by_name and all(other[0] != name for other in names):
+            names.append((name, False))
+        kind = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+        default = ... if info.is_required() or info.default_factory else info.default
+        found = Field(name, names[0][0], kind, info.is_required(), default)
+        found.names = tuple(names)
+        fields.append(found)
+    return fields
+
+
+def _names_of(alias: Any) -> list[tuple[str, bool]]:
+    """The names on the wire that may have the value of a field, each with whether the field is one
+    of several values: a str, pydantic's AliasPath or AliasChoices."""
+    if isinstance(alias, str):
+        return [(alias, False)]
+    choices = getattr(alias, "choices", None)
+    if choices is not None:
+        return [name for choice in choices for name in _names_of(choice)]
+    path = alias.path
+    return [(str(path[0]), len(path) > 1 and isinstance(path[1], int))]

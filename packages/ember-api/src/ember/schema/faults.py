@@ -60,7 +60,11 @@ _BOUNDS = {
 def malformed(form: str, error: Exception) -> BadRequest:
     """A body that is not what its content type says."""
     name = "MessagePack" if form == "msgpack" else "JSON"
-    reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    reason = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        reason = "it is not UTF-8"
+    elif isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
     return BadRequest(f"the body is not valid {name}: {reason}")
 
 

@@ -25,7 +25,7 @@ class ModelCodec(Codec):
             self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
         except (pydantic.PydanticUserError, TypeError) as error:
             raise SchemaError(str(error).partition("\n")[0]) from None
-        self.errors = (pydantic.ValidationError, ValueError)
+        self.errors = (pydantic.ValidationError, ValueError, RecursionError)
         validator: Any = self._adapter.validator
         self.decode = validator.validate_json
         self._convert = validator.validate_python
@@ -37,7 +37,11 @@ class ModelCodec(Codec):
     def decode_msgpack(self, data: bytes) -> Any:
         import msgspec
 
-        return self._convert(msgspec.msgpack.decode(data))
+        try:
+            plain = msgspec.msgpack.decode(data)
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from None
+        return self._convert(plain)
 
     def convert(self, value: Any) -> Any:
         # Text goes by the rules for text ("1" is an IntEnum's value, also where the model is
@@ -51,7 +55,8 @@ class ModelCodec(Codec):
         if not isinstance(error, pydantic.ValidationError):
             raise malformed(form, error)
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        if found[0]["type"] == "json_invalid":
+        # Of the whole; that of a text in it, which is to be JSON, is a fault like others.
+        if form == "json" and found[0]["type"] == "json_invalid" and not found[0]["loc"]:
             raise malformed(form, ValueError(found[0]["msg"]))
         return [
             {"loc": [*loc, *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}

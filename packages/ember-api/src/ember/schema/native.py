@@ -9,10 +9,19 @@ from typing import Annotated, Any, Union
 
 import msgspec
 
-from ember.schema import Codec, Fault, SchemaError
-from ember.schema.annotations import Bare, is_model
+from ember._json import json_form
+from ember.schema import Codec, Fault, SchemaError, codec_for
+from ember.schema.annotations import Bare, is_model, is_upload
 from ember.schema.faults import collect, malformed
+from ember.schema.strict import OutOfBounds, Strict, is_multiple
 from ember.schema.times import name_times
+
+#: As OpenAPI 3.1 describes a file of a multipart form.
+FILE = {
+    "type": "string",
+    "format": "binary",
+    "contentMediaType": "application/octet-stream",
+}
 
 #: Comparisons that msgspec leaves to us: for Decimal, date, datetime, time, timedelta.
 _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
@@ -20,42 +29,38 @@ _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
     "ge": ("greater_than_equal", "expected at least", lambda a, b: bool(a >= b)),
     "lt": ("less_than", "expected less than", lambda a, b: bool(a < b)),
     "le": ("less_than_equal", "expected at most", lambda a, b: bool(a <= b)),
-    "multiple_of": ("multiple_of", "expected a multiple of", lambda a, b: not a % b),
+    "multiple_of": ("multiple_of", "expected a multiple of", is_multiple),
 }
 
 
-class OutOfBounds(ValueError):
-    """A value that breaks a constraint which msgspec does not know; `args`: (msg, type)."""
-
-
 def decode_hook(type: type, value: Any) -> Any:
-    """A pydantic model inside a Struct."""
+    """A pydantic model or a file of a form inside a Struct."""
+    if is_upload(type):
+        if isinstance(value, type):
+            return value
+        raise ValueError("expected a file")
     if is_model(type):
         return type.model_validate(value)  # type: ignore[attr-defined]
     raise NotImplementedError(f"nothing decodes {type.__name__}")
-
-
-def encode_hook(value: Any) -> Any:
-    """The same on the way out."""
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        raise NotImplementedError(f"nothing encodes {type(value).__name__}")
-    return dump(mode="json")
 
 
 class NativeCodec(Codec):
     """What msgspec validates."""
 
     def __init__(self, annotation: Any, parts: Bare, constraints: dict[str, Any]) -> None:
-        self.errors = (msgspec.DecodeError, UnicodeDecodeError, OutOfBounds)
+        # RecursionError: nested deeper than the stack is.
+        self.errors = (msgspec.DecodeError, UnicodeDecodeError, OutOfBounds, RecursionError)
         self._checks: list[tuple[Callable[[Any, Any], bool], Any, str, str]] = []
         self.annotation = self._constrained(annotation, parts, constraints)
         try:
             decoder = msgspec.json.Decoder(self.annotation, dec_hook=decode_hook)
         except (TypeError, RuntimeError) as error:
             raise SchemaError(str(error)) from None
-        self.decode = self._checked(decoder.decode)
-        self.encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
+        self._strict = Strict(self.annotation)
+        #: to look at what came as text, where there is something to look at
+        self._look = self._strict.check if self._strict else None
+        self.decode = self._checked(decoder.decode, self._strict.check_json)
+        self.encode = msgspec.json.Encoder(enc_hook=json_form).encode
         self._msgpack: Callable[[bytes], Any] | None = None
 
     def _constrained(self, annotation: Any, parts: Bare, constraints: dict[str, Any]) -> Any:
@@ -76,16 +81,26 @@ class NativeCodec(Codec):
             return annotation
         return Union[constrained, None] if parts.optional else constrained  # noqa: UP007
 
-    def _checked(self, function: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        if not self._checks:
+    def _checked(
+        self, function: Callable[[bytes], Any], look: Callable[[bytes], None]
+    ) -> Callable[[bytes], Any]:
+        if not self._checks and not self._strict:
             return function
-        return lambda data: self._check(function(data))
+
+        def checked(data: bytes) -> Any:
+            value = function(data)
+            look(data)
+            return self._check(value)
+
+        return checked
 
     def _check(self, value: Any) -> Any:
         if value is not None:
             for check, bound, message, slug in self._checks:
                 try:
                     passes = check(value, bound)
+                except ArithmeticError:  # a sum that no number of digits can hold
+                    raise OutOfBounds(message, slug) from None
                 except TypeError:  # one has a time zone and the other has not
                     raise OutOfBounds(f"{message}: add or drop the time zone", slug) from None
                 if not passes:
@@ -101,15 +116,18 @@ class NativeCodec(Codec):
         except ValueError:
             raise error from None
         result = msgspec.convert(plain, self.annotation, str_keys=True, dec_hook=decode_hook)
-        return self._check(result) if self._checks else result
+        self._strict.check_json(data)
+        return self._check(result)
 
     def decode_msgpack(self, data: bytes) -> Any:
         if self._msgpack is None:
             decoder = msgspec.msgpack.Decoder(self.annotation, dec_hook=decode_hook)
-            self._msgpack = self._checked(decoder.decode)
+            self._msgpack = self._checked(decoder.decode, self._strict.check_msgpack)
         return self._msgpack(data)
 
     def convert(self, value: Any) -> Any:
+        if self._look is not None:
+            self._look(value, True)
         result = msgspec.convert(
             value, self.annotation, strict=False, str_keys=True, dec_hook=decode_hook
         )
@@ -122,7 +140,8 @@ class NativeCodec(Codec):
 
     def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
         if isinstance(error, OutOfBounds):
-            return [{"loc": loc, "msg": error.args[0], "type": error.args[1]}]
+            message, slug, path = error.args
+            return [{"loc": [*loc, *path], "msg": message, "type": slug}]
         if form == "text":
             plain = data
         elif not isinstance(error, msgspec.ValidationError):
@@ -132,20 +151,27 @@ class NativeCodec(Codec):
                 plain = (msgspec.json if form == "json" else msgspec.msgpack).decode(data)
                 if form == "json":
                     plain = _with_whole_numbers(data)
-            except (msgspec.DecodeError, ValueError) as broken:
+            except (msgspec.DecodeError, ValueError, RecursionError) as broken:
                 # What was wrong came before what is broken.
                 raise malformed(form, broken) from None
-        return collect(plain, self.annotation, loc, error, text=form == "text")
+        try:
+            return collect(plain, self.annotation, loc, error, text=form == "text")
+        except RecursionError as broken:
+            raise malformed(form, broken) from None
 
     def json_schema(self, ref_template: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        models: dict[str, dict[str, Any]] = {}
         try:
             (schema,), named = msgspec.json.schema_components(
                 [self.annotation],
                 ref_template=ref_template,
-                schema_hook=lambda cls: _model_schema(cls, ref_template),
+                schema_hook=lambda cls: _model_schema(cls, ref_template, models),
             )
         except (TypeError, RuntimeError) as error:
             raise SchemaError(str(error)) from None
+        for name in models.keys() & named.keys():
+            raise SchemaError(f"a Struct and a model are both called {name}; rename one")
+        named |= models
         name_times(schema, self.annotation, named)
         return schema, named
 
@@ -164,12 +190,16 @@ def _with_whole_numbers(data: bytes) -> Any:
     return json.loads(data, parse_float=number, parse_constant=constant)
 
 
-def _model_schema(cls: type, ref_template: str) -> dict[str, Any]:
+def _model_schema(
+    cls: type, ref_template: str, models: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """A reference to a pydantic model, which is added to `models` with all that it refers to."""
     if is_model(cls):
-        result: dict[str, Any] = cls.model_json_schema(  # type: ignore[attr-defined]
-            ref_template=ref_template.replace("{name}", "{model}")
-        )
-        return result
+        schema, named = codec_for(cls).json_schema(ref_template)
+        models.update(named)
+        return schema
+    if is_upload(cls):
+        return dict(FILE)
     raise NotImplementedError(f"{cls.__name__} has no JSON schema")
 
 

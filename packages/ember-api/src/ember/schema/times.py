@@ -1,4 +1,5 @@
-"""What msgspec leaves out of its JSON Schemas: that a text is a time or a date and a time.
+"""What msgspec leaves out of its JSON Schemas: that a text is a time or a date and a time, which
+durations it takes, and that a Decimal may be a number.
 
 It names a format only where the time zone is fixed, since RFC 3339 demands one. We take both, and
 say so: a reader of the schema wants to know that not any text will do.
@@ -15,11 +16,25 @@ Schema = dict[str, Any]
 #: The local time of RFC 3339 section 5.6, with an offset or without.
 TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?$"
 
+#: ISO 8601 without years, months and weeks, with a sign and with fractions of a second.
+DURATION = (
+    r"^[+-]?P(?=[0-9T])([0-9]{1,8}D)?"
+    r"(T(?=[0-9])([0-9]{1,8}H)?([0-9]{1,8}M)?([0-9]{1,8}(\.[0-9]{1,9})?S)?)?$"
+)
+
 _WITH_FIELDS = (
     inspect.StructType,
     inspect.DataclassType,
     inspect.TypedDictType,
     inspect.NamedTupleType,
+)
+
+
+_TEXTS = (
+    inspect.DateTimeType,
+    inspect.TimeType,
+    inspect.TimeDeltaType,
+    inspect.DecimalType,
 )
 
 
@@ -44,6 +59,13 @@ def _walk(schema: Any, info: inspect.Type, named: dict[str, Schema], seen: set[s
     elif isinstance(info, inspect.TimeType):
         if "format" not in schema:
             schema.setdefault("pattern", TIME)
+    elif isinstance(info, inspect.TimeDeltaType):
+        schema.pop("format", None)
+        schema["pattern"] = DURATION
+    elif isinstance(info, inspect.DecimalType):
+        text = {key: schema.pop(key) for key in ("type", "format") if key in schema}
+        if text:
+            schema["anyOf"] = [{"type": "number"}, text]
     elif isinstance(info, inspect.UnionType):
         _walk_union(schema, info, named, seen)
     elif isinstance(info, _WITH_FIELDS):
@@ -67,7 +89,7 @@ def _walk_union(
         return
     members = [m.type if isinstance(m, inspect.Metadata) else m for m in info.types]
     for member in members:
-        if isinstance(member, inspect.DateTimeType | inspect.TimeType):
+        if isinstance(member, _TEXTS):
             # A union has one type that comes as text, so that this is it.
             for option in options:
                 if option.get("type") == "string":
