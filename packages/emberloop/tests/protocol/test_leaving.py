@@ -342,4 +342,3 @@ def seconds(predicate: Callable[[], object]) -> float:
     start = time.monotonic()
     eventually(predicate)
     return time.monotonic() - start
-

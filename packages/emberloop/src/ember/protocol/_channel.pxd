@@ -27,7 +27,7 @@ cdef class Channel:
     # deadlines: seconds of the loop's clock, never is infinity
     cdef double read_until, handler_until, ask_at, moved_at
     cdef double look_within                 # how long a backlog may stand unlooked at, seconds
-    cdef public double slot                 # when the wheel looks at this; the wheel's to change
+    cdef public double slot, due            # when the wheel looks at this; the wheel's to change
     cdef const double *clock                # the time of the loop's turn; NULL: ask the loop
     cdef long long progress                 # of the peer, at the last look
     cdef int phase

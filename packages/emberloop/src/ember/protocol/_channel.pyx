@@ -45,7 +45,7 @@ cdef class Channel:
         self.context = contextvars.copy_context()
         self.buffer = bytearray()
         self.read_until = self.handler_until = self.ask_at = INFINITY
-        self.moved_at = self.slot = INFINITY
+        self.moved_at = self.slot = self.due = INFINITY
         self.look_within = self.limits.write_timeout / 4
         self.phase = HEAD
 
@@ -213,7 +213,7 @@ cdef class Channel:
             # What was answered until now may lie here, too.
             if seconds > self.look_within:
                 seconds = self.look_within
-            if now + seconds < self.slot:
+            if now + seconds < self.due:
                 self.wheel.place(self, now + seconds)
         return 0
 
@@ -225,14 +225,14 @@ cdef class Channel:
         """The handler has so many seconds."""
         if self.wheel is not None:
             self.handler_until = self.loop.time() + seconds
-            if self.handler_until < self.slot:
+            if self.handler_until < self.due:
                 self.wheel.place(self, self.handler_until)
         return 0
 
     cdef int ask_within(self, double seconds) except -1:
         """The peer is to be asked whether it is still there, so many seconds from now."""
         self.ask_at = self.loop.time() + seconds
-        if self.ask_at < self.slot:
+        if self.ask_at < self.due:
             self.wheel.place(self, self.ask_at)
         return 0
 
@@ -241,7 +241,7 @@ cdef class Channel:
         cdef double soon
         if self.wheel is not None and not self.is_lost:
             soon = self.now() + self.look_within
-            if soon < self.slot:
+            if soon < self.due:
                 self.wheel.place(self, soon)
         return 0
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Item(Protocol):
-        #: the time of its slot; NEVER: it is in none. The wheel's to change.
+        #: the time of its slot, and what that was asked for; NEVER: it is in none. The wheel's to
+        #: change.
         slot: float
+        due: float
 
         def look_at(self, now: float) -> float: ...
 
@@ -72,6 +74,9 @@ class Wheel:
         """Look at `item` at the time `when`, never before it, and no more when it was to be."""
         grain = FINE if when - self.loop.time() < NEAR else COARSE
         slot = ceil(when / grain) * grain
+        item.due = when
+        if slot == item.slot:
+            return
         if item.slot == NEVER:
             self._count += 1
         else:
@@ -90,7 +95,7 @@ class Wheel:
         if item.slot != NEVER:
             # An empty slot stays until its time has come: the next connection may want it.
             del self._slots[item.slot][item]
-            item.slot = NEVER
+            item.slot = item.due = NEVER
             self._count -= 1
             if not self._count:
                 self._slots.clear()
@@ -113,7 +118,7 @@ class Wheel:
         while self._heap and self._heap[0] <= now:
             items = self._slots.pop(heappop(self._heap))
             for item in items:
-                item.slot = NEVER
+                item.slot = item.due = NEVER
             self._count -= len(items)
             self._due += items
         self._schedule()

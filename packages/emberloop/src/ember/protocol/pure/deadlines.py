@@ -29,6 +29,7 @@ class Deadlines:
         "_taken",
         "_wheel",
         "_write_timeout",
+        "due",
         "handler",
         "phase",
         "read",
@@ -48,7 +49,7 @@ class Deadlines:
         #: until when the answer has to start
         self.handler = self._ask = NEVER
         #: when the wheel looks at this; the wheel's to change
-        self.slot = NEVER
+        self.slot = self.due = NEVER
 
     def attach(self, loop: asyncio.AbstractEventLoop, limits: ServerLimits) -> None:
         """Let the wheel of `loop` look after the connection."""
@@ -93,7 +94,7 @@ class Deadlines:
             self._look_before(self._loop.time() + self._look_within)
 
     def _look_before(self, when: float) -> None:
-        if when < self.slot and self._wheel is not None:
+        if when < self.due and self._wheel is not None:
             self._wheel.place(self, when)
 
     def look_at(self, now: float) -> float:
