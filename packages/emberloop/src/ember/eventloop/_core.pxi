@@ -231,7 +231,7 @@ cdef class CoreLoop:
 
     @property
     def _clock(self):
-        """Where the time of this turn is kept: the address of a double, for the life of the loop."""
+        """Where the time of this turn is kept: the address of a double of the loop's."""
         return <uintptr_t>&self.now
 
     def call_later(self, delay, callback, *args, context=None):

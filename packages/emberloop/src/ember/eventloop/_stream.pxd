@@ -56,7 +56,7 @@ cdef class Stream:
     cdef int send_now(self, object data) except -1          # in this call, not with the turn's spans
     # Part of a file, by the kernel; `fd` stays open until it is drained or aborted, `owner` is held
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1
-    cdef int watch_peer(self) noexcept                   # its leaving is told while reading is paused
+    cdef int watch_peer(self) noexcept                   # tell of its leaving, see on_hangup
     cdef int pause_reading(self) except -1
     cdef int resume_reading(self) except -1              # also the first start of reading
     cdef bint is_reading(self) noexcept

@@ -23,7 +23,7 @@ cdef enum StreamFlag:
     S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
     S_HELD = 1 << 17            # referenced until the last completion was read
-    S_WATCHES = 1 << 20         # the owner wants to know when the peer leaves although it reads nothing
+    S_WATCHES = 1 << 20         # the owner is told when the peer leaves although nothing is read
     S_WATCHED = 1 << 21         # ring: a poll is armed for that
     S_WATCH_CANCEL = 1 << 22
     S_HANGUP = 1 << 23          # the peer's FIN was seen; bytes may lie before it

@@ -80,7 +80,7 @@ cdef class Connection(EndingChannel):
         if self.closing:
             return 0    # what still comes is only read so that the answer is not lost to a reset
         if self.clock == NULL and not self.yielded:
-            self.working_since = 0      # a callback of its own: what else would tell the turns apart?
+            self.working_since = 0      # a callback of its own: nothing else tells turns apart
         kept = PyByteArray_GET_SIZE(self.buffer)
         if kept or self.exchange is not None or self.processing or self.paused or self.draining:
             PyByteArray_Resize(self.buffer, kept + size)

@@ -12,7 +12,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
-from ember.protocol.hangups import PeerWatch, unread
+from ember.protocol.hangups import PeerWatch, unread as unread_of
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
 
@@ -145,7 +145,7 @@ cdef class TransportSink(Sink):
         return unsent(self.transport, 0 if self.files is None else self.files.unsent())
 
     cdef bint unread(self) except -1:
-        return unread(self.transport)
+        return unread_of(self.transport)
 
     cdef int pause_reading(self) except -1:
         self.transport.pause_reading()

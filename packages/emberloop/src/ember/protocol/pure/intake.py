@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from ember.exceptions import ClientDisconnected, ProtocolError
 from ember.protocol.pure.body import HIGH_WATER, LOW_WATER, Body
 from ember.protocol.pure.chunked import ChunkedDecoder, LengthDecoder
+from ember.protocol.pure.leaving import BUDGET
 from ember.protocol.pure.render import CONTINUE
 from ember.protocol.pure.request import too_large
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
 
 #: Bytes of an unread body that are read and dropped so that the connection can go on.
 DRAIN_LIMIT = 65536
-#: Bytes of a body that are decoded at once.
+#: Bytes of a body that are decoded at once: from so many on, where they come in chunks, which may
+#: be of one byte each.
 PIECE = 65536
+FIRST_PIECE, LEAST_PIECE = 1024, 64
 
 
 class Intake:
@@ -30,6 +35,7 @@ class Intake:
         "_dropped",
         "_exchange",
         "_framing",
+        "_piece",
         "_received",
         "_since",
         "body",
@@ -42,6 +48,7 @@ class Intake:
         self._framing = framing
         self._received = 0
         self._dropped = 0
+        self._piece = FIRST_PIECE if framing.chunked else PIECE
         #: the peer ended before the end of the body
         self._cut = False
         # Seconds that the peer may still take, and since when it is taking them (None: it is not
@@ -89,7 +96,15 @@ class Intake:
         decoder, connection = self.decoder, self._connection
         if decoder is None or not self.wanted or connection.exhausted():
             return False
-        data = decoder.read(connection.buffer, PIECE)
+        chunked = self._framing.chunked
+        began = time.monotonic() if chunked else 0.0
+        data = decoder.read(connection.buffer, self._piece)
+        if chunked:
+            # As large as goes with the connection's share of a turn.
+            if time.monotonic() - began > BUDGET / 2:
+                self._piece = max(self._piece // 4, LEAST_PIECE)
+            else:
+                self._piece = min(self._piece * 2, PIECE)
         if self._exchange.answered:
             self._dropped += len(data)
             if self._dropped > DRAIN_LIMIT:
