@@ -168,6 +168,7 @@ SKIPPABLE = b"\x50\x2a\x4d\x18\0\0\0\0"  # RFC 8878 section 3.1.2
 @pytest.mark.parametrize(
     ("coding", "frame"),
     [("gzip", gzip.compress(b"")), ("zstd", zstd.compress(b"")), ("zstd", SKIPPABLE)],
+    ids=["gzip", "zstd", "zstd, skippable"],
 )
 def test_frames_that_hold_nothing_take_linear_time(coding: str, frame: bytes) -> None:
     from ember.protocol.decoding import decoder
