@@ -111,20 +111,6 @@ class Connection(Ending):
             self.working_since = 0.0  # a callback of its own
         self.process()
 
-    def lost(self) -> None:
-        """The connection is gone; the last call from below."""
-        if self.is_lost:
-            return
-        self.is_lost = self.closing = True
-        self.buffer.clear()
-        self.deadlines.detach()
-        self._wake()
-        if self._exchange is not None:
-            self._exchange.client_left()
-            self._exchange.tell(True)
-        if self.observer is not None and self.loop is not None:
-            self.observer.closed()
-
     def pause_writing(self) -> None:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self._paused = True

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ember.protocol.pure.deadlines import Deadlines
     from ember.protocol.pure.exchange import Exchange
+    from ember.protocol.pure.observer import Observer
 
 
 class Ending:
@@ -31,6 +32,8 @@ class Ending:
     closing: bool
     is_lost: bool
     deadlines: Deadlines
+    buffer: bytearray
+    observer: Observer | None
     _exchange: Exchange | None
     _asked_for: Exchange | None = None
     _asked_at = 0
@@ -49,6 +52,9 @@ class Ending:
 
     def abort(self) -> None:
         """End the connection now."""
+        raise NotImplementedError
+
+    def _wake(self) -> None:
         raise NotImplementedError
 
     # -- the end of the peer ------------------------------------------------------------------
@@ -120,6 +126,20 @@ class Ending:
             self.close()
         else:
             self.abort()
+
+    def lost(self) -> None:
+        """The connection is gone; the last call from below."""
+        if self.is_lost:
+            return
+        self.is_lost = self.closing = True
+        self.buffer.clear()
+        self.deadlines.detach()
+        self._wake()
+        if self._exchange is not None:
+            self._exchange.client_left()
+            self._exchange.tell(True)
+        if self.observer is not None and self.loop is not None:
+            self.observer.closed()
 
     # -- its share of a turn ------------------------------------------------------------------
 
