@@ -55,7 +55,7 @@ LAYERS: list[set[str]] = [
         "upload",
         "watching",
     },
-    {"conditional", "negotiation", "request_ids", "telemetry"},
+    {"conditional", "encoders", "negotiation", "request_ids", "telemetry"},
     {"compression"},
     {"caching.answer", "caching.counters", "caching.wire"},
     {"caching.check"},

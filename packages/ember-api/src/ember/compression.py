@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -19,8 +18,9 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any, Protocol
+from typing import Any
 
+from ember.encoders import LOADERS, Encoder
 from ember.negotiation import add_vary, negotiate
 from ember.protocol.text import utf8
 from ember.request import Request
@@ -43,112 +43,22 @@ _MAY_SHRINK = re.compile(
 ).match
 
 
-class Encoder(Protocol):
-    """A compressor of one message."""
-
-    def compress(self, data: bytes) -> bytes:
-        """Take `data`; what is ready of the output."""
-
-    def flush(self) -> bytes:
-        """The rest of what was taken so far, so that the reader sees all of it."""
-
-    def finish(self) -> bytes:
-        """The end of the message."""
+_loaded: dict[str, Callable[[bool], Encoder] | None] = {}
 
 
-class _Zlib:
-    def __init__(self, module: Any, level: int) -> None:
-        self._object = module.compressobj(level, zlib.DEFLATED, 31)  # 31: with gzip's head
-        self._finish = module.Z_FINISH
-        self._sync = module.Z_SYNC_FLUSH
+def encoder(coding: str, events: bool = False) -> Encoder:
+    """A new compressor; `events`: of an event stream, with a small window.
 
-    def compress(self, data: bytes) -> bytes:
-        result: bytes = self._object.compress(data)
-        return result
-
-    def flush(self) -> bytes:
-        result: bytes = self._object.flush(self._sync)
-        return result
-
-    def finish(self) -> bytes:
-        result: bytes = self._object.flush(self._finish)
-        return result
-
-
-class _Brotli:
-    def __init__(self, module: Any) -> None:
-        # 4: as fast as gzip and smaller. 11, the default, takes a hundred times as long: for files
-        # that are compressed once, on disk.
-        self._object = module.Compressor(quality=4)
-
-    def compress(self, data: bytes) -> bytes:
-        result: bytes = self._object.process(data)
-        return result
-
-    def flush(self) -> bytes:
-        result: bytes = self._object.flush()
-        return result
-
-    def finish(self) -> bytes:
-        result: bytes = self._object.finish()
-        return result
-
-
-class _Zstd:
-    def __init__(self, module: Any) -> None:
-        self._object = module.ZstdCompressor(level=3)
-
-    def compress(self, data: bytes) -> bytes:
-        result: bytes = self._object.compress(data)
-        return result
-
-    def flush(self) -> bytes:
-        result: bytes = self._object.flush(self._object.FLUSH_BLOCK)
-        return result
-
-    def finish(self) -> bytes:
-        result: bytes = self._object.flush(self._object.FLUSH_FRAME)
-        return result
-
-
-def _zstd() -> Callable[[], Encoder]:
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        from backports import zstd
-    return lambda: _Zstd(zstd)
-
-
-def _br() -> Callable[[], Encoder]:
-    import brotli
-
-    return lambda: _Brotli(brotli)
-
-
-def _gzip() -> Callable[[], Encoder]:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        # Level 1: two thirds of the gain at a fifth of the time.
-        return lambda: _Zlib(zlib, 1)
-    return lambda: _Zlib(isal_zlib, 2)
-
-
-_LOADERS = {"zstd": _zstd, "br": _br, "gzip": _gzip}
-_loaded: dict[str, Callable[[], Encoder] | None] = {}
-
-
-def encoder(coding: str) -> Encoder:
-    """A new compressor. Raises LookupError for a coding that is not there; see `available`."""
+    Raises LookupError for a coding that is not there; see `available`."""
     if coding not in _loaded:
         try:
-            _loaded[coding] = _LOADERS[coding]()
+            _loaded[coding] = LOADERS[coding]()
         except ImportError:
             _loaded[coding] = None
     make = _loaded[coding]
     if make is None:
         raise LookupError(f"{coding}: not installed; pip install 'ember-api[compress]'")
-    return make()
+    return make(events)
 
 
 def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
@@ -158,8 +68,8 @@ def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
     """
     found = []
     for coding in encodings:
-        if coding not in _LOADERS:
-            raise ValueError(f"encodings: {coding!r} is unknown; known: {', '.join(_LOADERS)}")
+        if coding not in LOADERS:
+            raise ValueError(f"encodings: {coding!r} is unknown; known: {', '.join(LOADERS)}")
         try:
             encoder(coding)
         except LookupError:
@@ -199,7 +109,8 @@ async def compress_response(
         return response
     headers = response.headers
     if response.stream is not None:
-        response.stream = CompressedStream(response.stream, encoder(coding))
+        events = (response.content_type or "").startswith("text/event-stream")
+        response.stream = CompressedStream(response.stream, encoder(coding, events))
     else:
         response.body = await _compressed(coding, response)
     headers["Content-Encoding"] = coding

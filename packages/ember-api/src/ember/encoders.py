@@ -1,0 +1,119 @@
+"""The compressors of answers: zstd, br and gzip, each loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+#: What the compressor of an event stream remembers, as a power of two: 128 KiB. There may be
+#: thousands of such streams, open for hours, and with its default each takes 800 KiB for zstd.
+EVENT_WINDOW = 17
+
+
+class Encoder(Protocol):
+    """A compressor of one message."""
+
+    def compress(self, data: bytes) -> bytes:
+        """Take `data`; what is ready of the output."""
+
+    def flush(self) -> bytes:
+        """The rest of what was taken so far, so that the reader sees all of it."""
+
+    def finish(self) -> bytes:
+        """The end of the message."""
+
+
+class _Zlib:
+    def __init__(self, module: Any, level: int) -> None:
+        self._object = module.compressobj(level, zlib.DEFLATED, 31)  # 31: with gzip's head
+        self._finish = module.Z_FINISH
+        self._sync = module.Z_SYNC_FLUSH
+
+    def compress(self, data: bytes) -> bytes:
+        result: bytes = self._object.compress(data)
+        return result
+
+    def flush(self) -> bytes:
+        result: bytes = self._object.flush(self._sync)
+        return result
+
+    def finish(self) -> bytes:
+        result: bytes = self._object.flush(self._finish)
+        return result
+
+
+class _Brotli:
+    def __init__(self, module: Any, events: bool) -> None:
+        # 4: as fast as gzip and smaller. 11, the default, takes a hundred times as long: for files
+        # that are compressed once, on disk.
+        window = {"lgwin": EVENT_WINDOW} if events else {}
+        self._object = module.Compressor(quality=4, **window)
+
+    def compress(self, data: bytes) -> bytes:
+        result: bytes = self._object.process(data)
+        return result
+
+    def flush(self) -> bytes:
+        result: bytes = self._object.flush()
+        return result
+
+    def finish(self) -> bytes:
+        result: bytes = self._object.finish()
+        return result
+
+
+class _Zstd:
+    def __init__(self, module: Any, events: bool) -> None:
+        if not events:
+            self._object = module.ZstdCompressor(level=3)
+            return
+        option = module.CompressionParameter
+        self._object = module.ZstdCompressor(
+            options={
+                option.compression_level: 3,
+                option.window_log: EVENT_WINDOW,
+                # The tables of what was seen: as large as the window needs.
+                option.hash_log: EVENT_WINDOW - 3,
+                option.chain_log: EVENT_WINDOW - 3,
+            }
+        )
+
+    def compress(self, data: bytes) -> bytes:
+        result: bytes = self._object.compress(data)
+        return result
+
+    def flush(self) -> bytes:
+        result: bytes = self._object.flush(self._object.FLUSH_BLOCK)
+        return result
+
+    def finish(self) -> bytes:
+        result: bytes = self._object.flush(self._object.FLUSH_FRAME)
+        return result
+
+
+def _zstd() -> Callable[[bool], Encoder]:
+    try:
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        from backports import zstd
+    return lambda events: _Zstd(zstd, events)
+
+
+def _br() -> Callable[[bool], Encoder]:
+    import brotli
+
+    return lambda events: _Brotli(brotli, events)
+
+
+def _gzip() -> Callable[[bool], Encoder]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        # Level 1: two thirds of the gain at a fifth of the time.
+        return lambda _: _Zlib(zlib, 1)
+    return lambda _: _Zlib(isal_zlib, 2)
+
+
+#: Content coding to what loads its library and gives what makes compressors. Raises ImportError.
+LOADERS = {"zstd": _zstd, "br": _br, "gzip": _gzip}
