@@ -79,8 +79,9 @@ class StreamingResponse(Response):
     """Sends what an async or sync iterable of bytes or str yields, as it comes.
 
     A slow reader pauses the iterable; it is closed when the client leaves. A sync iterable other
-    than a list or tuple runs in the thread pool. An error in it breaks the message, so that the
-    client sees that it is not whole.
+    than a list or tuple runs in the thread pool. The head is sent with the first piece, also an
+    empty one: an error before it is answered as an error of the handler. One after it breaks the
+    message, so that the client sees that it is not whole.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from ember.limits import RouteLimits
@@ -29,6 +30,7 @@ def test_each_piece_is_on_the_wire_when_it_is_made(serve: ServeFixture) -> None:
 
     async def stepwise(request: Request) -> StreamingResponse:
         async def pieces() -> AsyncIterator[bytes]:
+            yield b""  # the head goes out with the first piece, also an empty one
             while piece := await steps.get():
                 yield piece
 
@@ -48,6 +50,59 @@ def test_each_piece_is_on_the_wire_when_it_is_made(serve: ServeFixture) -> None:
         assert client.recv_chunk() == b""
         client.send(GET.format("/none"))
         assert client.recv_response().status == 404
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("kind", ["raises", "type", "sync", "text"])
+def test_what_fails_before_its_first_piece_is_answered_as_an_error(
+    kind: str, waits: bool, serve: ServeFixture
+) -> None:
+    closed: list[str] = []
+
+    async def fails() -> AsyncIterator[Any]:
+        try:
+            if waits:
+                await asyncio.sleep(0)
+            if kind == "raises":
+                raise LookupError("no such table")
+            yield {"n": 1}
+        finally:
+            closed.append("closed")
+
+    def fails_in_a_thread() -> Iterator[bytes]:
+        try:
+            raise LookupError("no such table")
+            yield b""
+        finally:
+            closed.append("closed")
+
+    def handler(request: Request) -> StreamingResponse:
+        if kind == "text":  # half a character is no failure
+            closed.append("closed")
+            return StreamingResponse(["a\ud83d"])
+        return StreamingResponse(fails_in_a_thread() if kind == "sync" else fails())
+
+    running = serve(App({"/": handler}))
+    with running.connect() as client:
+        for _ in range(2):
+            client.send(GET.format("/"))
+            answer = client.recv_response()
+            assert answer.status == (200 if kind == "text" else 500)
+            if kind == "text":
+                assert answer.body == "a\ufffd".encode()
+    assert closed == ["closed", "closed"]
+
+
+def test_a_stream_without_a_piece_is_an_empty_answer(serve: ServeFixture) -> None:
+    async def none() -> AsyncIterator[bytes]:
+        for piece in ():
+            yield piece
+
+    running = serve(App({"/": lambda r: StreamingResponse(none())}))
+    with running.connect() as client:
+        for _ in range(2):
+            client.send(GET.format("/"))
+            assert client.recv_response().body == b""
 
 
 def test_an_empty_piece_does_not_end_the_answer(serve: ServeFixture) -> None:
@@ -318,6 +373,7 @@ def _discard(read: Callable[[], object]) -> None:
 def test_body_and_answer_stream_at_the_same_time(serve: ServeFixture) -> None:
     def upper(request: Request) -> StreamingResponse:
         async def pieces() -> AsyncIterator[bytes]:
+            yield b""
             async for chunk in request.stream:
                 yield chunk.upper()
 

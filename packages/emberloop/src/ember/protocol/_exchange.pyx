@@ -21,7 +21,7 @@ from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailab
 from ember.protocol.interrupts import from_signal
 from ember.protocol.pure.render import STATUS_LINES as _STATUS_LINES, render_head
 from ember.protocol.pure.request import too_large
-from ember.protocol.pure.streaming import send_stream
+from ember.protocol.pure.streaming import begin_stream, send_stream
 
 cdef extern from "Python.h":
     object PyContext_Copy(object context)
@@ -372,10 +372,14 @@ cdef class Exchange(Task):
         rendered = render_head(response, self.request.method, self.request.head.minor,
                                self.keep_alive())
         channel.handler_until = INFINITY
+        begun = await begin_stream(response.stream, rendered)
+        # Meanwhile the server may have been told to stop.
+        rendered = render_head(response, self.request.method, self.request.head.minor,
+                               self.keep_alive())
         self.status = response.status_code
         self.started = True
         try:
-            await send_stream(channel, response.stream, rendered)
+            await send_stream(channel, begun, rendered)
         except CancelledError:
             self.answered = True    # or the abort would cancel what follows the answer
             if not self.cancelled_for:

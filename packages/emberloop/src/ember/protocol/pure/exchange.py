@@ -15,7 +15,7 @@ from ember.protocol.pure.deadlines import NEVER
 from ember.protocol.pure.intake import Intake
 from ember.protocol.pure.render import render_head
 from ember.protocol.pure.request import Request, too_large
-from ember.protocol.pure.streaming import send_stream
+from ember.protocol.pure.streaming import begin_stream, send_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -464,10 +464,13 @@ class Exchange:
         connection, head = self._connection, self._head
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         connection.deadlines.handler = NEVER
+        begun = await begin_stream(response.stream, rendered)
+        # Meanwhile the server may have been told to stop.
+        rendered = render_head(response, head.method, head.minor, self._keep_alive())
         self._status = response.status_code
         self.started = True
         try:
-            await send_stream(connection, response.stream, rendered)
+            await send_stream(connection, begun, rendered)
         except asyncio.CancelledError:
             self.answered = True  # or the abort would cancel what follows the answer
             if not self._cancelled_for:

@@ -21,52 +21,90 @@ if TYPE_CHECKING:
 TURN = 262144
 
 
-async def send_stream(
-    connection: Connection,
-    stream: AsyncIterable[bytes | str] | Iterable[bytes | str],
-    rendered: Rendered,
-) -> None:
-    """Send a head and what `stream` yields. Raises what the stream raises, and
+class Begun:
+    """A stream of which the first piece is there."""
+
+    __slots__ = ("ended", "first", "pieces", "stream")
+
+    def __init__(self, stream: AsyncIterable[bytes | str] | Iterable[bytes | str]) -> None:
+        self.stream = stream
+        self.pieces: Any = stream.__aiter__() if hasattr(stream, "__aiter__") else _pull(stream)
+        self.first = b""
+        self.ended = False
+
+    async def next(self) -> bytes:
+        """The next piece; empty, and `ended` set, after the last one."""
+        try:
+            return _bytes(await self.pieces.__anext__())
+        except StopAsyncIteration:
+            self.ended = True
+            return b""
+
+    async def close(self) -> None:
+        """Close the stream, begun or not."""
+        close = getattr(self.pieces, "aclose", None)
+        if close is not None:
+            await close()
+        if self.pieces is not self.stream:
+            close = getattr(self.stream, "close", None)
+            if close is not None:
+                close()
+
+
+async def begin_stream(
+    stream: AsyncIterable[bytes | str] | Iterable[bytes | str], rendered: Rendered
+) -> Begun:
+    """Wait for the first piece of `stream`, which may be empty: what fails before it can still be
+    answered by an error. Raises what the stream raises, after closing it."""
+    begun = Begun(stream)
+    if rendered.has_body and not hasattr(stream, "file_parts"):
+        try:
+            begun.first = await begun.next()
+        except BaseException:
+            await begun.close()
+            raise
+    return begun
+
+
+async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) -> None:
+    """Send a head and what a stream yields. Raises what the stream raises, and
     `ClientDisconnected`; the stream is closed in every case."""
-    pieces: Any = stream.__aiter__() if hasattr(stream, "__aiter__") else _pull(stream)
     try:
         connection.write(rendered.head)
         if not rendered.has_body:
             return
         # A file says what it consists of, so that nobody has to read it to send it.
+        stream: Any = begun.stream
         parts = getattr(stream, "file_parts", None)
-        if parts is not None and stream.file_length == rendered.length:  # type: ignore[union-attr]
+        if parts is not None and stream.file_length == rendered.length:
             await send_parts(connection, parts)
             return
         left = rendered.length
         turn = 0
-        async for piece in pieces:
-            data = _bytes(piece)
-            if not data:
-                continue  # an empty chunk would be the last one (RFC 9112 section 7.1)
-            if left is not None:
-                left -= len(data)
-                if left < 0:
-                    raise RuntimeError("the stream gave more bytes than its Content-Length")
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
-            if not connection.flowing:
-                await connection.drain()
-            turn += len(data)
-            if turn >= TURN:
-                turn = 0
-                await asyncio.sleep(0)
+        data = begun.first
+        begun.first = b""
+        while True:
+            if data:  # an empty chunk would be the last one (RFC 9112 section 7.1)
+                if left is not None:
+                    left -= len(data)
+                    if left < 0:
+                        raise RuntimeError("the stream gave more bytes than its Content-Length")
+                connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
+                if not connection.flowing:
+                    await connection.drain()
+                turn += len(data)
+                if turn >= TURN:
+                    turn = 0
+                    await asyncio.sleep(0)
+            if begun.ended:
+                break
+            data = await begun.next()
         if left:
             raise RuntimeError(f"the stream ended {left} bytes before its Content-Length")
         if rendered.chunked:
             connection.write(LAST_CHUNK)
     finally:
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
-        if pieces is not stream:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
+        await begun.close()
 
 
 def _bytes(piece: object) -> bytes:
