@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from typing import Any
 
@@ -104,3 +105,45 @@ def test_a_stop_gives_up_in_time_and_says_how_many_are_left(
     assert [r.getMessage() for r in caplog.records] == [
         "1 background tasks were not done after 0.01 s"
     ]
+
+
+def test_one_that_is_cancelled_or_exits_does_not_drop_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[str] = []
+    tasks = BackgroundTasks()
+
+    async def waits_for_what_is_cancelled() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    tasks.add_task(waits_for_what_is_cancelled)
+    tasks.add_task(sys.exit, 3)
+    tasks.add_task(seen.append, "next")
+    asyncio.run(tasks())
+    assert seen == ["next"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_when_the_whole_is_cancelled_the_next_ones_do_not_run() -> None:
+    seen: list[str] = []
+    tasks = BackgroundTasks()
+
+    async def main() -> None:
+        waits = asyncio.Event()
+
+        async def endless() -> None:
+            waits.set()
+            await asyncio.Event().wait()
+
+        tasks.add_task(endless)
+        tasks.add_task(seen.append, "never")
+        task = asyncio.ensure_future(tasks())
+        await waits.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert seen == []

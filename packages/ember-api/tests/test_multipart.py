@@ -433,3 +433,52 @@ def test_background_tasks_still_have_the_files(serve: ServeFixture) -> None:
     assert running.request("POST", "/", body, {"Content-Type": TYPE}).body == b"done"
     eventually(lambda: len(seen) == 2 and files[0].closed)
     assert sorted(seen) == [b"", b"later"]
+
+
+# -- around the delimiters (RFC 2046 section 5.1.1) -------------------------------------------
+
+AROUND = {
+    "a preamble": b"This is MIME.\r\n--not it\r\n" + field("a", b"1") + END,
+    "the boundary inside of a line": f"x --{BOUNDARY}\r\n".encode() + field("a", b"1") + END,
+    "empty lines": b"\r\n\r\n" + field("a", b"1") + END,
+    "padding": field("a", b"1").replace(b"\r\n", b" \t\r\n", 1) + END,
+    "padding at the end": field("a", b"1") + END[:-2] + b" \t \r\n",
+    "no line break at the end": field("a", b"1") + END[:-2],
+    "an epilogue": field("a", b"1") + END + b"bye\r\n" + field("b", b"2"),
+}
+
+
+@pytest.mark.parametrize("body", AROUND.values(), ids=AROUND.keys())
+def test_what_stands_around_delimiters_is_passed_over_however_it_is_cut(
+    body: bytes, serve: ServeFixture
+) -> None:
+    app = Ember()
+
+    @app.post("/")
+    async def take(request: Request) -> Any:
+        return items(await read_multipart(request))
+
+    running = serve(app)
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\n"
+    for size in (1, 3, len(body)):
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        answer = running.exchange(
+            f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\n\r\n"
+        )
+        assert value(answer) == [["a", "1"]]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "content",
+    [b"\r\n--xYz", b"\r", b"\r\n", b"\r\n-", b"--xYzZY", b" --xYzZY-- ", b"\r\n\r\n--xYz \r\n"],
+)
+def test_what_only_resembles_a_delimiter_is_content(content: bytes) -> None:
+    from ember.delimiters import Delimiters
+
+    body = file("f", "a", content) + END
+    for size in range(1, len(body)):
+        delimiters = Delimiters(BOUNDARY.encode())
+        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        assert b"".join(map(delimiters.feed, pieces)) + delimiters.finish() == body

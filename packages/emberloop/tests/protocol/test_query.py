@@ -6,6 +6,9 @@ import pytest
 from ember.protocol.query import parse_query
 from ember.request import QueryParams
 
+from tests.support.app import App
+from tests.support.server import ServeFixture
+
 
 @pytest.mark.parametrize(
     ("query", "pairs"),
@@ -58,3 +61,23 @@ def test_what_is_returned_can_be_changed_without_harm() -> None:
     params.items().clear()
     assert params.get_all("a") == ["1"]
     assert len(params) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("q=100%", "100%"),
+        ("q=20%+tax", "20% tax"),
+        ("a&utm=50%off&q=1", "1"),
+        ("q=%zz%41%", "%zzA%"),
+        ("q=%4", "%4"),
+    ],
+)
+def test_a_percent_sign_that_begins_no_escape_stands_for_itself(
+    query: str, value: str, serve: ServeFixture
+) -> None:
+    running = serve(App({"/": lambda request: request.args["q"]}))
+    for target in (f"/?{query}", f"http://x/?{query}"):
+        answer = running.exchange(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (answer.status, answer.body.decode()) == (200, value)
+    assert running.exchange("GET /100%?q=1 HTTP/1.1\r\nHost: x\r\n\r\n").status == 400
