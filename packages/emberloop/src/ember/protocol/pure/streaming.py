@@ -32,13 +32,12 @@ class Begun:
         self.first = b""
         self.ended = False
 
-    async def next(self) -> bytes:
-        """The next piece; empty, and `ended` set, after the last one."""
+    async def begin(self) -> None:
+        """Wait for the first piece; `ended` is set where there is none."""
         try:
-            return _bytes(await self.pieces.__anext__())
+            self.first = _bytes(await self.pieces.__anext__())
         except StopAsyncIteration:
             self.ended = True
-            return b""
 
     async def close(self) -> None:
         """Close the stream, begun or not."""
@@ -59,7 +58,7 @@ async def begin_stream(
     begun = Begun(stream)
     if rendered.has_body and not hasattr(stream, "file_parts"):
         try:
-            begun.first = await begun.next()
+            await begun.begin()
         except BaseException:
             await begun.close()
             raise
@@ -82,29 +81,45 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
         left = rendered.length
         turn = 0
         data = begun.first
-        begun.first = b""
-        while True:
-            if data:  # an empty chunk would be the last one (RFC 9112 section 7.1)
-                if left is not None:
-                    left -= len(data)
-                    if left < 0:
-                        raise RuntimeError("the stream gave more bytes than its Content-Length")
-                connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
-                if not connection.flowing:
-                    await connection.drain()
-                turn += len(data)
-                if turn >= TURN:
-                    turn = 0
-                    await asyncio.sleep(0)
-            if begun.ended:
-                break
-            data = await begun.next()
+        if data:
+            if left is not None:
+                left = _left_after(data, left)
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
+            if not connection.flowing:
+                await connection.drain()
+        # The loop of every piece but the first: it costs what a producer and a write cost.
+        async for piece in begun.pieces if not begun.ended else _nothing():
+            data = _bytes(piece)
+            if not data:
+                continue  # an empty chunk would be the last one (RFC 9112 section 7.1)
+            if left is not None:
+                left = _left_after(data, left)
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
+            if not connection.flowing:
+                await connection.drain()
+            turn += len(data)
+            if turn >= TURN:
+                turn = 0
+                await asyncio.sleep(0)
         if left:
             raise RuntimeError(f"the stream ended {left} bytes before its Content-Length")
         if rendered.chunked:
             connection.write(LAST_CHUNK)
     finally:
         await begun.close()
+
+
+def _left_after(data: bytes, left: int) -> int:
+    left -= len(data)
+    if left < 0:
+        raise RuntimeError("the stream gave more bytes than its Content-Length")
+    return left
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    empty: tuple[bytes, ...] = ()
+    for piece in empty:
+        yield piece
 
 
 def _bytes(piece: object) -> bytes:
