@@ -1,4 +1,4 @@
-"""`python -m fuzz [http] [fields] [shared] [tls]`: all of them unless some are named.
+"""`python -m fuzz [http] [fields] [shared] [tls] [loop]`: all of them unless some are named.
 
 SECONDS=60 for all together, of which half are for http; SEED= for a run that can be repeated.
 """
@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from fuzz import fields, http, shared, tls
+from fuzz import fields, http, loop, shared, tls
 from fuzz.engine import Finding
 
-TARGETS = ("http", "fields", "shared", "tls")
+TARGETS = ("http", "fields", "shared", "tls", "loop")
 
 
 def main(names: list[str]) -> int:
@@ -31,6 +31,7 @@ def main(names: list[str]) -> int:
     # A line for everything that a client does wrong is not what this is about.
     logging.getLogger("ember.protocol").setLevel(logging.ERROR)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     shares = {target: 3.0 if target == "http" else 1.0 for target in chosen}
     for target in chosen:
         share = seconds * shares[target] / sum(shares.values())
@@ -47,6 +48,7 @@ _RUNS: dict[str, Callable[[float, int], dict[str, int]]] = {
     "fields": lambda seconds, seed: asyncio.run(fields.run(seconds, seed)),
     "shared": shared.run,
     "tls": tls.run,
+    "loop": loop.run,
 }
 
 

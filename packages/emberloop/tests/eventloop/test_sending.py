@@ -209,6 +209,44 @@ def test_what_is_written_is_there_before_the_loop_turns(run: Run[None], family: 
 
 
 @each_family
+@pytest.mark.parametrize("end", ["nothing", "close", "write_eof", "abort", "size"])
+def test_many_writes_of_one_turn_leave_in_order_however_it_ends(
+    run: Run[None], family: str, end: str
+) -> None:
+    """After the first eight they leave together: at the end of the turn, or before what comes."""
+
+    async def main() -> None:
+        pair = await connect(family)
+        pair.peer.settimeout(10)
+        expected = b""
+        for i in range(100):
+            pair.transport.write(b"%d," % i)
+            expected += b"%d," % i
+        got = pair.peer.recv(MUCH)
+        assert got.startswith(b"0,1,2,3,4,5,6,7,") or family == "tcp"
+        if end == "close":
+            pair.transport.close()
+        elif end == "write_eof":
+            pair.transport.write_eof()
+        elif end == "abort":
+            pair.transport.abort()
+        elif end == "size":
+            assert pair.transport.get_write_buffer_size() == 0
+        else:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        while len(got) < len(expected):
+            got += pair.peer.recv(MUCH)
+        assert got == expected
+        assert "pause" not in pair.protocol.told
+        pair.transport.close()
+        assert await pair.protocol.lost is None
+        pair.peer.close()
+
+    run(main())
+
+
+@each_family
 def test_a_small_write_waits_behind_a_large_one(run: Run[None], family: str) -> None:
     async def main() -> None:
         pair = await connect(family)

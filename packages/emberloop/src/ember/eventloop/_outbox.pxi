@@ -13,34 +13,43 @@ cdef struct Outbox:
     Chunk *last
 
 
-cdef int send_now(Stream stream, object data) except -1:
-    """`Stream.send_now`: by a system call of its own, unless something waits to be sent before it.
+cdef int send_now(Stream stream, object data, bint later) except -1:
+    """`Stream.send_now`: by a system call of its own, unless something waits to be sent before it
+    or it may leave `later`, with what else is written in this turn.
 
     For owners that never leave spans for the end of the turn: those would be overtaken.
     """
     cdef Py_buffer view
     if type(data) is bytes:
-        return send_bytes(stream, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
+        return send_bytes(stream, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data, later)
     # Others may change after the call: what is not sent at once is copied.
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        return send_bytes(stream, <const char *>view.buf, view.len, None)
+        return send_bytes(stream, <const char *>view.buf, view.len, None, later)
     finally:
         PyBuffer_Release(&view)
 
 
-cdef int send_bytes(Stream stream, const char *data, Py_ssize_t size, object owner) except -1:
+cdef int send_bytes(
+    Stream stream, const char *data, Py_ssize_t size, object owner, bint later
+) except -1:
     cdef ssize_t n = 0
+    if not later or stream.backlog + size > min(stream.high, BY_REFERENCE):
+        stream.uncork()
+        later = False
     if not stream.takes_writes():
         return 0
     if stream.outbox == NULL:
-        n = sys_send(stream.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if n == size:
-            return 0
-        if n < 0:
-            if errno != EAGAIN and errno != EINTR:
-                return stream.fail(errno)
-            n = 0
+        if later:
+            stream.flags |= S_CORKED
+        else:
+            n = sys_send(stream.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if n == size:
+                return 0
+            if n < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    return stream.fail(errno)
+                n = 0
     size -= n
     stream.backlog += size
     return keep_unsent(stream, data + n, size, owner if size >= 8192 else None)
@@ -161,7 +170,7 @@ cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
     return stream.fail(-res)
 
 
-cdef int send_outbox_on_epoll(Stream stream) except -1:
+cdef int send_outbox_by_call(Stream stream) except -1:
     cdef iovec parts[16]
     cdef msghdr message
     cdef Chunk *chunk = (<Outbox *>stream.outbox).first

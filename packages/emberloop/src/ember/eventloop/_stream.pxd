@@ -53,7 +53,9 @@ cdef class Stream:
     cdef int commit(self, Py_ssize_t size) except -1
     cdef int write(self, const char *data, Py_ssize_t size) except -1
     cdef int write_object(self, object data) except -1
-    cdef int send_now(self, object data) except -1          # in this call, not with the turn's spans
+    # In this call, not with the turn's spans; `later`: with what else is written in this turn
+    cdef int send_now(self, object data, bint later) except -1
+    cdef int uncork(self) except -1                      # send what may leave later
     # Part of a file, by the kernel; `fd` stays open until it is drained or aborted, `owner` is held
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1
     cdef int watch_peer(self) noexcept                   # tell of its leaving, see on_hangup

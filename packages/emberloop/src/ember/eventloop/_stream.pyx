@@ -29,6 +29,7 @@ import weakref
 include "_system.pxi"
 include "_core.pxi"
 include "_streams.pxi"
+include "_completions.pxi"
 include "_outbox.pxi"
 include "_sendfile.pxi"
 include "_listener.pxi"

@@ -20,6 +20,7 @@ cdef enum StreamFlag:
     S_EPOLL_OUT = 1 << 15
     S_ATTACHED = 1 << 16
     S_OUT_FAILED = 1 << 28      # ring: a send of the outbox failed, with `error`
+    S_CORKED = 1 << 29          # nobody asked the socket yet whether it takes the outbox
     S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
     S_HELD = 1 << 17            # referenced until the last completion was read
@@ -166,8 +167,15 @@ cdef class Stream:
             PyBuffer_Release(&view)
         return 0
 
-    cdef int send_now(self, object data) except -1:
-        return send_now(self, data)
+    cdef int send_now(self, object data, bint later) except -1:
+        return send_now(self, data, later)
+
+    cdef int uncork(self) except -1:
+        if self.flags & S_CORKED:
+            self.flags &= ~<uint32_t>S_CORKED
+            if self.outbox != NULL and not self.flags & (S_ABORT | S_OUT):
+                send_outbox_by_call(self)
+        return 0
 
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1:
         return write_file(self, owner, fd, offset, size)
@@ -289,6 +297,7 @@ cdef class Stream:
             return 0
         if self.flags & (S_OUT_FAILED | S_ABORT) == S_OUT_FAILED:
             self.abort(self.error)
+        self.uncork()
         if self.flags & (S_PAUSED | S_ABORT) == S_PAUSED:
             self.check_low()
         reading = self.flags & S_WANT_READ and not self.closing
@@ -568,148 +577,3 @@ cdef class Stream:
         if self.flags & S_ABORT:
             return 0
         return self.abort(OSError(error, os.strerror(error)))
-
-
-cdef ring_sqe *ring_entry(Core *core) except NULL:
-    """The next submission entry; submits what is there when the queue is full."""
-    cdef ring_sqe *sqe = ring_sqe_get(&core.ring)
-    if sqe == NULL:
-        ring_enter(&core.ring, 0, 0)
-        sqe = ring_sqe_get(&core.ring)
-        if sqe == NULL:
-            raise OSError(EBUSY, "the submission queue stays full")
-    return sqe
-
-
-cdef int cancel_entry(Core *core, PyObject *what, int tag) except -1:
-    cdef ring_sqe *sqe = ring_entry(core)
-    sqe.opcode = RING_OP_ASYNC_CANCEL
-    sqe.flags = RING_SQE_CQE_SKIP_SUCCESS
-    sqe.fd = -1
-    sqe.addr = <uint64_t><uintptr_t>what | tag
-    sqe.user_data = TAG_NONE
-    return 0
-
-
-cdef void unhold(Stream stream) noexcept:
-    if stream.flags & S_HELD and stream.pending == 0:
-        stream.flags &= ~<uint32_t>S_HELD
-        Py_DECREF(stream)
-
-
-cdef int received_by_ring(CoreLoop loop, Stream stream, int res, uint32_t flags) except -1:
-    cdef ring *r = &loop.core.ring
-    cdef uint32_t buffer = flags >> RING_CQE_BUFFER_SHIFT
-    if not flags & RING_CQE_F_MORE:
-        # Any multishot may end at any time; attend() arms it again if it is still wanted.
-        stream.flags &= ~<uint32_t>(S_ARMED | S_CANCEL)
-        stream.pending -= 1
-        if not stream.flags & S_LOST:
-            stream.want()
-        else:
-            unhold(stream)
-    if flags & RING_CQE_F_BUFFER:
-        try:
-            if res > 0:
-                stream.received(r.bufs + <size_t>buffer * r.buf_size, res)
-        finally:
-            # The ring may be gone: a callback may have forked.
-            if r.bufs != NULL:
-                ring_give(r, buffer)
-    if res == 0:
-        stream.ended()
-    elif res == -ENOBUFS:
-        ring_give_more(r)
-    elif res < 0 and res != -ECANCELED and res != -EAGAIN and res != -EINTR:
-        stream.fail(-res)
-    return 0
-
-
-cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
-    # Reading first: a peer that reset the connection fails our sends, and what it had sent before
-    # is still to be had.
-    if events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP):
-        receive_on_epoll(loop, stream, events)
-    if (
-        events & (EPOLLOUT | EPOLLERR | EPOLLHUP) and stream.outbox != NULL
-        and not stream.flags & S_ABORT
-    ):
-        send_outbox_on_epoll(stream)
-    return 0
-
-
-cdef int receive_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1:
-    cdef ssize_t n
-    if stream.closing or not stream.flags & S_WANT_READ or stream.flags & S_EOF:
-        return peer_hung_up(stream, events)
-    n = sys_recv(stream.fd, loop.core.read_buffer, READ_SIZE, MSG_DONTWAIT)
-    if n > 0:
-        return stream.received(loop.core.read_buffer, n)
-    if n == 0:
-        return stream.ended()
-    if errno != EAGAIN and errno != EINTR:
-        return stream.fail(errno)
-    return 0
-
-
-cdef int watched_by_ring(Stream stream, int res, uint32_t flags) except -1:
-    if not flags & RING_CQE_F_MORE:
-        stream.flags &= ~<uint32_t>(S_WATCHED | S_WATCH_CANCEL)
-        stream.pending -= 1
-        if stream.flags & S_LOST:
-            unhold(stream)
-            return 0
-        if res < 0 and res != -ECANCELED:
-            stream.flags &= ~<uint32_t>S_WATCHES    # cannot be had: not asked for again
-        stream.want()
-    return peer_hung_up(stream, <uint32_t>res) if res > 0 else 0
-
-
-cdef int peer_hung_up(Stream stream, uint32_t events) except -1:
-    """Noted only: attend() tells the owner, unless recv does because reading goes on."""
-    if stream.closing or not stream.flags & S_WATCHES:
-        return 0
-    if events & (EPOLLERR | EPOLLHUP):
-        stream.flags |= S_GONE
-    if events & EPOLLRDHUP:
-        stream.flags |= S_HANGUP
-    return stream.want()
-
-
-cdef int forget_stream(Stream stream, bint inherited) except -1:
-    """The ring or epoll is gone, and with it all that was armed there."""
-    cdef bint in_flight = stream.flags & S_OUT and not is_file_first(stream)
-    stream.flags &= ~<uint32_t>(
-        S_ARMED | S_CANCEL | S_OUT | S_OUT_CANCEL | S_WATCHED | S_WATCH_CANCEL | S_EPOLL_ANY
-    )
-    stream.pending = 0
-    if inherited:
-        stream.first_span = stream.last_span = 0
-        stream.queued = stream.backlog = 0
-        free_outbox(stream)
-    elif in_flight:
-        # How much of it was sent is not known any more.
-        stream.fail(ECANCELED)
-    if not stream.flags & S_TODO:
-        stream.want()
-    return 0
-
-
-cdef int settle_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
-    """A completion while the loop closes: only who owned what matters."""
-    cdef int kind = cqe.user_data & TAG_MASK
-    cdef object what
-    if cqe.flags & RING_CQE_F_MORE or kind not in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT, TAG_WATCH):
-        if kind == TAG_ACCEPT and cqe.res >= 0:
-            sys_close(cqe.res)
-        return 0
-    what = <object><PyObject *><uintptr_t>(cqe.user_data & ~<uint64_t>TAG_MASK)
-    if kind == TAG_ACCEPT:
-        if cqe.res >= 0:
-            sys_close(cqe.res)
-        accepted_by_ring(<Listener>what, -ECANCELED, 0)
-    else:
-        (<Stream>what).pending -= 1
-        (<Stream>what).flags &= ~<uint32_t>(S_ARMED | S_OUT | S_WATCHED)
-        unhold(<Stream>what)
-    return 0

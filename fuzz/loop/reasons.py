@@ -1,0 +1,63 @@
+"""Where the history of a connection may differ from that on stock asyncio, and why: each reason has
+a name and says what must be true of both histories, so that no other difference hides behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Lines = list[str]
+
+
+def which_call_found_the_peer_gone(stock: Lines, ours: Lines) -> bool:
+    """A peer that closes with bytes unread fails a recv with one error and a send with another.
+    Which of the two comes first is the kernel's choice where both wait in a ring."""
+
+    def same(lines: Lines) -> Lines:
+        gone = ("lost ConnectionResetError", "lost BrokenPipeError")
+        return ["lost" if line in gone else line for line in lines]
+
+    return same(stock) == same(ours)
+
+
+def more_came_before_the_end(stock: Lines, ours: Lines) -> bool:
+    """How much of what was under way arrives before a reset or an abort is a matter of chance. Less
+    than on stock asyncio is a loss, and no reason; and so is more in any other place."""
+    grown = 0
+    for expected, seen in zip(stock, ours, strict=False):
+        if expected != seen:
+            if bytes_of(expected) < 0 or bytes_of(seen) <= bytes_of(expected):
+                return False
+            grown += 1
+    return len(stock) == len(ours) and grown == 1
+
+
+def bytes_of(line: str) -> int:
+    """The number in "data 5" and "5 bytes"; -1 for other lines."""
+    number = line.removeprefix("data ").removesuffix(" bytes")
+    return int(number) if number.isdecimal() else -1
+
+
+def eof_is_told_once(stock: Lines, ours: Lines) -> bool:
+    """Stock asyncio tells a protocol that keeps the connection open of the end once more whenever
+    it pauses and resumes reading. There is one end, and it is told once."""
+    return ours.count("eof") == 1 and stock.count("eof") > 1 and without_more(stock) == ours
+
+
+def without_more(lines: Lines) -> Lines:
+    return [x for i, x in enumerate(lines) if x != "eof" or "eof" not in lines[:i]]
+
+
+#: Name to check of (stock's lines, ours) of one connection or of the loop. Both are not empty.
+REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
+    "which system call found the peer gone": which_call_found_the_peer_gone,
+    "more came before the end": more_came_before_the_end,
+    "the end of the peer is told once": eof_is_told_once,
+}
+
+
+def reason_for(stock: Lines, ours: Lines) -> str | None:
+    """The name of the reason why these two may differ, or None."""
+    for name, holds in REASONS.items():
+        if stock and ours and holds(stock, ours):
+            return name
+    return None

@@ -1,0 +1,107 @@
+"""A short run of the loop's differential fuzzer; `make fuzz ARGS=loop` is the long one."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ember._build import ASKED_PURE
+
+from fuzz import loop
+from fuzz.engine import Finding
+from fuzz.loop.program import Connection, Maker, Program
+from fuzz.loop.reasons import reason_for
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(ASKED_PURE, reason="the pure build has no loop of its own"),
+]
+
+
+@pytest.fixture(params=["io_uring", "epoll"])
+def factories(request: pytest.FixtureRequest) -> dict[str, loop.Factory]:
+    from ember.eventloop import Loop
+    from ember.eventloop._stream import probe_ring
+
+    if request.param == "io_uring" and (refusal := probe_ring()) is not None:
+        pytest.skip(refusal)
+    return {request.param: functools.partial(Loop, backend=request.param)}
+
+
+@pytest.mark.timeout(180)
+def test_programs_have_the_history_that_they_have_on_stock_asyncio(
+    factories: dict[str, loop.Factory],
+) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(40):
+        loop.check(Maker(seed).program(), factories, counts)
+    assert counts["programs compared"] > 20, counts
+    assert counts["programs in any order"] > 3, counts
+
+
+def test_the_same_seed_makes_the_same_program() -> None:
+    assert [str(Maker(7).program())] * 2 == [str(Maker(7).program()) for _ in range(2)]
+    assert str(Maker(7).program()) != str(Maker(8).program())
+
+
+def test_a_loop_that_loses_bytes_is_found_and_the_program_made_small(
+    monkeypatch: pytest.MonkeyPatch, factories: dict[str, loop.Factory]
+) -> None:
+    from ember.eventloop import Loop
+
+    real: Callable[..., Any] = Loop._make_socket_transport
+
+    def forgetful(self: Any, sock: Any, protocol: Any, *args: Any, **kwargs: Any) -> Any:
+        protocol.eof_received = lambda: protocol.transport.close()
+        return real(self, sock, protocol, *args, **kwargs)
+
+    monkeypatch.setattr(Loop, "_make_socket_transport", forgetful)
+    program = Program(
+        (Connection("pair"), Connection("tcp-out")),
+        ((("state", 0, None), ("timer", -1, 1)), (("peer_send", 1, 10), ("peer_eof", 1, 1))),
+    )
+    with pytest.raises(Finding, match=r"asyncio .*eof") as caught:
+        loop.check(program, factories, Counter())
+    text = str(caught.value)
+    assert "peer_eof" in text
+    assert "timer" not in text, "what does not matter is left out"
+
+
+def test_a_callback_out_of_order_is_wrong_on_its_own() -> None:
+    for lines in (
+        ["made", "lost NoneType", "lost NoneType"],
+        ["made", "lost NoneType", "data 1"],
+        ["made", "eof", "data 1", "lost NoneType"],
+        ["made", "resume", "lost NoneType"],
+        ["made"],
+    ):
+        wrong: list[str] = []
+        loop.check_order("0", lines, wrong)
+        assert wrong, lines
+
+
+def test_a_reason_excuses_no_more_than_it_says() -> None:
+    assert reason_for(["lost BrokenPipeError"], ["lost ConnectionResetError"])
+    assert reason_for(["end", "5 bytes"], ["end", "6 bytes"])
+    assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
+    for stock, ours in (
+        (["end", "6 bytes"], ["end", "5 bytes"]),
+        (["data 9", "lost NoneType"], ["data 8", "lost NoneType"]),
+        (["lost NoneType"], ["lost ConnectionResetError"]),
+        (["eof", "lost"], ["lost"]),
+        ([], ["made"]),
+    ):
+        assert reason_for(stock, ours) is None, (stock, ours)
+
+
+def test_a_program_that_hangs_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, factories: dict[str, loop.Factory]
+) -> None:
+    monkeypatch.setattr("fuzz.loop.play.PATIENCE", 0.2)
+    monkeypatch.setattr("fuzz.loop.play.Play.end", lambda self: asyncio.sleep(60))
+    with pytest.raises(Finding, match="it hangs"):
+        loop.carry_out(Program((Connection("pair"),), ()), *factories.values())
