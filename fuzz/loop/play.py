@@ -369,7 +369,9 @@ class Play:
 
     def do_state(self, number: int, _: Any) -> None:
         one = self.transports[number]
-        waits = one.get_write_buffer_size() > 0
+        # How much a TCP socket takes is decided by its window, and so by time.
+        local = self.program.connections[number].kind in ("unix-in", "pair")
+        waits = one.get_write_buffer_size() > 0 if local else "?"
         self.note(f"{number}", f"closing {one.is_closing()} reads {one.is_reading()} waits {waits}")
 
     def do_peer_send(self, number: int, size: int) -> None:
@@ -443,17 +445,19 @@ class Play:
         future.add_done_callback(done)
 
     def do_cancelled_task(self, _: int, value: int) -> None:
+        name = f"task {value} of {self.place}"
+
         async def wait() -> None:
             try:
                 await asyncio.sleep(value * 10)
             finally:
-                self.note("task", "finally")
+                self.note(name, "finally")
 
-        task = self.spawn(wait())
+        task = self.spawn(wait(), name)
         self.loop.call_soon(task.cancel)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        ran = self.later("task")
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        ran = self.later(name)
         task = self.loop.create_task(coroutine)
         self.tasks.add(task)
 
@@ -497,7 +501,7 @@ class Play:
             out, _ = await process.communicate(pattern(0, size * 1000))
             self.note("process", f"{len(out)} {process.returncode}")
 
-        self.spawn(run())
+        self.spawn(run(), "process")
 
     def do_fork(self, _: int, status: int) -> None:
         child = os.fork()

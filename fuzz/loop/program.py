@@ -118,7 +118,7 @@ class Maker:
         if name == "write":
             return name, number, pick.choice(SIZES)
         if name == "burst":
-            # More of them would fill a small socket: writes that leave together take less room there.
+            # More would fill a small socket: what leaves together takes less room there.
             return name, number, pick.choice((3, 12))
         if name == "writelines":
             return name, number, tuple(pick.choices(SIZES[:5], k=pick.randint(0, 3)))

@@ -93,6 +93,7 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         (["data 9", "lost NoneType"], ["data 8", "lost NoneType"]),
         (["lost NoneType"], ["lost ConnectionResetError"]),
         (["eof", "lost"], ["lost"]),
+        (["lost NoneType", "write: RuntimeError"], ["lost NoneType"]),
         ([], ["made"]),
     ):
         assert reason_for(stock, ours) is None, (stock, ours)
