@@ -247,6 +247,30 @@ def test_many_writes_of_one_turn_leave_in_order_however_it_ends(
 
 
 @each_family
+@pytest.mark.parametrize("aborted", [False, True])
+def test_a_peer_that_leaves_between_many_writes_and_the_end_of_the_turn_is_read_first(
+    run: Run[None], family: str, aborted: bool
+) -> None:
+    async def main() -> None:
+        pair = await connect(family)
+        await asyncio.sleep(0)
+        pair.peer.send(b"last words")
+        for _ in range(20):
+            pair.transport.write(b"x")
+        pair.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        pair.peer.close()
+        if aborted:
+            pair.transport.abort()
+            assert await pair.protocol.lost is None
+            assert pair.protocol.told == ["lost"]
+        else:
+            assert isinstance(await pair.protocol.lost, ConnectionError)
+            assert pair.protocol.told == ["data b'last words'", "lost"]
+
+    run(main())
+
+
+@each_family
 def test_a_small_write_waits_behind_a_large_one(run: Run[None], family: str) -> None:
     async def main() -> None:
         pair = await connect(family)

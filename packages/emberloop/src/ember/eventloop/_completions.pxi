@@ -62,9 +62,9 @@ cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1
         receive_on_epoll(loop, stream, events)
     if (
         events & (EPOLLOUT | EPOLLERR | EPOLLHUP) and stream.outbox != NULL
-        and not stream.flags & S_ABORT
+        and not stream.flags & (S_ABORT | S_OUT_FAILED)
     ):
-        send_outbox_by_call(stream)
+        send_outbox_by_call(stream, False)
     return 0
 
 

@@ -162,15 +162,19 @@ cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
     if res in (0, -EAGAIN, -EINTR, -ECANCELED):
         return stream.want()     # nothing was sent; cancelled by retire_ring()
     if stream.flags & S_ARMED and stream.is_reading():
-        # The peer is gone, and what it had sent before may be behind this completion, with the
-        # reason why: that comes first. attend() fails the stream, if it is still to be failed.
-        stream.flags |= S_OUT_FAILED
-        stream.error = OSError(-res, os.strerror(-res))
-        return stream.want()
+        # What the peer had sent may be behind this completion, with the reason why it is gone.
+        return fail_after_reading(stream, -res)
     return stream.fail(-res)
 
 
-cdef int send_outbox_by_call(Stream stream) except -1:
+cdef int fail_after_reading(Stream stream, int error) except -1:
+    """The peer is gone. What it had sent before comes first: the next attend() fails the stream."""
+    stream.flags |= S_OUT_FAILED
+    stream.error = OSError(error, os.strerror(error))
+    return stream.want()
+
+
+cdef int send_outbox_by_call(Stream stream, bint read_first) except -1:
     cdef iovec parts[16]
     cdef msghdr message
     cdef Chunk *chunk = (<Outbox *>stream.outbox).first
@@ -190,6 +194,8 @@ cdef int send_outbox_by_call(Stream stream) except -1:
     if n > 0:
         return outbox_sent(stream, n)
     if n < 0 and errno != EAGAIN and errno != EINTR:
+        if read_first and stream.is_reading():
+            return fail_after_reading(stream, errno)
         return stream.fail(errno)
     return 0
 

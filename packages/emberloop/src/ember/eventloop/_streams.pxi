@@ -174,7 +174,7 @@ cdef class Stream:
         if self.flags & S_CORKED:
             self.flags &= ~<uint32_t>S_CORKED
             if self.outbox != NULL and not self.flags & (S_ABORT | S_OUT):
-                send_outbox_by_call(self)
+                send_outbox_by_call(self, True)
         return 0
 
     cdef int write_file(self, object owner, int fd, int64_t offset, Py_ssize_t size) except -1:
@@ -336,7 +336,7 @@ cdef class Stream:
             if self.closing and self.flags & (S_WATCHED | S_WATCH_CANCEL) == S_WATCHED:
                 self.flags |= S_WATCH_CANCEL
                 cancel_entry(self.loop.core, <PyObject *>self, TAG_WATCH)
-            if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT):
+            if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT | S_OUT_FAILED):
                 send_outbox_on_ring(self)
             elif self.flags & (S_ABORT | S_OUT | S_OUT_CANCEL) == S_ABORT | S_OUT:
                 self.flags |= S_OUT_CANCEL
