@@ -122,6 +122,10 @@ cdef class EndingChannel(Channel):
                 self.exchange.tell(True)
             if self.loop is not None:
                 self.observer.closed()
+        if self.exchange is not None:
+            # Its handler may go on. They would keep each other alive.
+            self.exchange.release()
+            self.exchange = None
         return 0
 
     # ---- its share of a turn ------------------------------------------------------------------

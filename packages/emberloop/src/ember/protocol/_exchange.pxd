@@ -49,4 +49,5 @@ cdef class Exchange(Task):
     cdef int cancel_for(self, int why) except -1
     cdef int client_left(self) except -1
     cdef int abandon(self) except -1
+    cdef int release(self) except -1
     cdef int give_up(self) except -1

@@ -515,9 +515,15 @@ cdef class Exchange(Task):
             return 0
         self.request._lost = True
         if self.intake is not None:
-            self.intake.body.fail(disconnected())
+            self.intake.body.fail(disconnected)
         if self.request.limits.cancel_on_disconnect:
             self.cancel_for(LEFT)
+        return 0
+
+    cdef int release(self) except -1:
+        """The connection is gone: what is left to do needs nothing of it."""
+        if self.intake is not None:
+            self.intake.release()
         return 0
 
     cdef int abandon(self) except -1:

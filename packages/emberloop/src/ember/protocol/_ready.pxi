@@ -1,4 +1,4 @@
-# An awaitable whose result is there already: what `body()` and `json()` give once all has arrived.
+# A coroutine whose result is there already: what `body()` and `json()` give once all has arrived.
 
 from cpython.object cimport PyObject
 
@@ -10,8 +10,9 @@ cdef extern from "Python.h":
 @cython.freelist(16)
 @cython.final
 cdef class Ready:
-    """An awaitable whose result is there: awaiting it never waits and makes no coroutine."""
-    cdef object value
+    """A coroutine that never waits: asyncio, which looks for these methods, takes it for one. Its errors come at the await, and it can be awaited once."""
+    cdef bytes content      # None: it was awaited, or closed
+    cdef bint as_json
 
     def __await__(self):
         return self
@@ -20,13 +21,31 @@ cdef class Ready:
         return self
 
     def __next__(self):
-        value = self.value
-        self.value = None
-        PyErr_SetObject(PyExc_StopIteration, <PyObject *>value)
+        cdef object content = self.content
+        if content is None:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        self.content = None
+        if self.as_json:
+            content = decode_json(content)
+        PyErr_SetObject(PyExc_StopIteration, <PyObject *>content)
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self.content = None
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        if traceback is not None:
+            value = value.with_traceback(traceback)
+        raise value
+
+    def close(self):
+        self.content = None
 
 
-cdef object ready(object value):
+cdef object ready(bytes content, bint as_json):
     cdef Ready result = Ready.__new__(Ready)
-    # A tuple or an exception as such would be taken apart on its way out.
-    result.value = StopIteration(value) if isinstance(value, (tuple, BaseException)) else value
+    result.content = content
+    result.as_json = as_json
     return result

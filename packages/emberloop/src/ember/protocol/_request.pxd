@@ -38,7 +38,8 @@ cdef class Request:
     cdef object source                  # the Body that delivers it, None when content is known
     cdef public bint _lost
     cdef bint decoded                   # a Content-Encoding was undone, or need not be
-    cdef bint touched                   # the handler asked for the body
+    cdef bint given                     # body() or json() was asked for: the body is kept
+    cdef object whole                   # what gathers the body while it arrives
     cdef object __weakref__
     cdef int decode(self) except -1
     cdef inline bytes cut(self, uint32_t at, uint32_t size)

@@ -12,6 +12,7 @@ from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
 from ember.protocol.pure.headers import Headers
 from ember.protocol.pure.request import State, templates_of
+from ember.protocol.pure.wholebody import STREAMED, WholeBody
 from ember.protocol.query import QueryParams, parse_query
 from ember.protocol.quoting import unquote
 
@@ -272,35 +273,44 @@ cdef class Request:
 
         Raises `PayloadTooLarge` over `limits.max_body_size`, and `ClientDisconnected` when the
         client left before its end."""
-        self.touched = True
-        if self.head.flags & H1_ENCODED:
-            self.decode()
-        if self.content is not None:
-            return ready(self.content)
+        if self.content is not None and not self.head.flags & H1_ENCODED:
+            self.given = True
+            return ready(self.content, False)
         return self.read_body()
 
     async def read_body(self):
+        if self.head.flags & H1_ENCODED:
+            self.decode()
         if self.content is None:
-            chunks = []
-            while chunk := await self.source.read():
-                chunks.append(chunk)
-            self.content = b"".join(chunks)
+            if self.whole is None:
+                self.whole = WholeBody(self.source)
+            self.content = await self.whole.read()
+            self.whole = None
+        self.given = True
         return self.content
 
     @property
     def stream(self):
-        """The body piece by piece, as it arrives; the client waits while the handler does."""
+        """The body piece by piece, as it arrives; the client waits while the handler does. Nothing
+        of it is kept: who reads the body afterwards gets a `RuntimeError`, unless `body()` had it
+        before."""
         return self.read_stream()
 
     async def read_stream(self):
-        self.touched = True
         if self.head.flags & H1_ENCODED:
             self.decode()
         if self.content is not None:
-            if self.content:
-                yield self.content
+            # What came with the head counts as read only when `body()` gave it: how the packets
+            # fell changes nothing.
+            content = self.content
+            if not self.given and content:
+                self.content = None
+                self.source = STREAMED
+            if content:
+                yield content
             return
-        while chunk := await self.source.read():
+        source, self.source = self.source, STREAMED
+        while chunk := await source.read():
             yield chunk
 
     async def text(self):
@@ -314,8 +324,8 @@ cdef class Request:
     def json(self):
         """The body as JSON. Raises `BadRequest` when it is none."""
         if self.content is not None and not self.head.flags & H1_ENCODED:
-            self.touched = True
-            return ready(decode_json(self.content))
+            self.given = True
+            return ready(self.content, True)
         return self.read_json()
 
     async def read_json(self):

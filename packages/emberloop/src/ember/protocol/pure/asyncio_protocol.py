@@ -114,6 +114,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._server is not None:
             self._server._closed(self, self._connection.requests)
         self._connection.lost()
+        # Over TLS the two refer to each other, and nothing is sent any more.
+        self._transport = None
 
     def pause_writing(self) -> None:
         assert self._connection is not None

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    OnRead = Callable[[], None]
+
 #: Bytes that wait for the handler before the client is stopped, and where it may go on.
 HIGH_WATER = 65536
 LOW_WATER = 16384
@@ -19,9 +21,9 @@ class Body:
 
     __slots__ = ("_chunks", "_error", "_on_read", "_taken", "_waiter", "complete", "given", "size")
 
-    def __init__(self, on_read: Callable[[], None] | None) -> None:
+    def __init__(self, on_read: OnRead | None) -> None:
         self._chunks: list[bytes] = []
-        self._error: BaseException | None = None
+        self._error: Callable[[], BaseException] | None = None
         self._waiter: asyncio.Future[None] | None = None
         #: called before a reader takes or waits: sends 100-continue, lets the client go on
         self._on_read = on_read
@@ -51,13 +53,20 @@ class Body:
     def finish(self) -> None:
         """The last byte arrived."""
         self.complete = True
+        self._on_read = None
         self._wake()
 
-    def fail(self, error: BaseException) -> None:
-        """No more will come; whoever reads gets `error` after what has arrived."""
+    def fail(self, error: Callable[[], BaseException]) -> None:
+        """No more will come; whoever reads gets an `error()` after what has arrived. Each gets one
+        of its own: one that is kept would keep the frames that it went through."""
         if not self.complete and self._error is None:
             self._error = error
+            self._on_read = None
             self._wake()
+
+    def release(self) -> None:
+        """The connection is gone, and is not kept alive by this."""
+        self._on_read = None
 
     def drop(self) -> None:
         """Nobody will read: forget what is queued."""
@@ -79,7 +88,7 @@ class Body:
             if self.complete:
                 return b""
             if self._error is not None:
-                raise self._error
+                raise self._error()
             if self._on_read is None:
                 raise ClientDisconnected("the client left before the body was complete")
             self._on_read()

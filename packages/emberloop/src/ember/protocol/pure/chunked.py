@@ -77,6 +77,11 @@ class ChunkedDecoder:
         self._trailer_size = 0
         self.done = False
 
+    @property
+    def remaining(self) -> int:
+        """Bytes that are still to come of the chunk whose size was read last."""
+        return self._remaining
+
     def read(self, buffer: bytearray, most: int) -> bytes:
         """At most `most` bytes of the body, taken off `buffer`; empty when more must arrive.
 

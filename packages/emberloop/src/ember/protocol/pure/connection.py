@@ -27,6 +27,8 @@ log = logging.getLogger("ember.protocol")
 
 #: Bytes of pipelined answers that are collected before they are sent together.
 BATCH = 65536
+#: Bytes of answers from which on they are handed over as they are, instead of joined.
+SHARED = 32768
 
 
 class Connection(Ending):
@@ -246,9 +248,13 @@ class Connection(Ending):
     def flush(self) -> None:
         """Hand what was collected to the transport."""
         if self._batch and not self.is_lost:
-            data = self._batch[0] if len(self._batch) == 1 else b"".join(self._batch)
-            self._written += len(data)
-            self._transport.write(data)
+            self._written += self._batched
+            if self._batched < SHARED:
+                self._transport.write(b"".join(self._batch))
+            else:
+                # By reference: a body that many wait for is there once.
+                for data in self._batch:
+                    self._transport.write(data)
         self._batch.clear()
         self._batched = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 
+from ember.protocol.pure.below import GONE
 from ember.protocol.pure.leaving import BUDGET, PROBE_AFTER, PROBE_TURNS
 from ember.protocol.pure.render import CONTINUE
 
@@ -138,6 +139,10 @@ class Ending:
         if self._exchange is not None:
             self._exchange.client_left()
             self._exchange.tell(True)
+            # Its handler may go on. They would keep each other alive.
+            self._exchange.release()
+            self._exchange = None
+        self._transport = self._owner = GONE
         if self.observer is not None and self.loop is not None:
             self.observer.closed()
 

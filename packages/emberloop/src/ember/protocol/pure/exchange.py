@@ -328,7 +328,7 @@ class Exchange:
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._task = None
+        self._task = self._me = None
         if not self.began and self._waiting is not None:
             # Cancelled before the first step: the handler was made and never ran.
             self._close_unused(self._waiting)
@@ -362,7 +362,7 @@ class Exchange:
         if self.answered:
             return
         self.request._lost = True
-        self.intake.body.fail(ClientDisconnected("the client left before the body was complete"))
+        self.intake.body.fail(disconnected)
         if self.request.limits.cancel_on_disconnect:
             self._cancel("left")
 
@@ -386,6 +386,10 @@ class Exchange:
             return False
         return self.intake.can_be_left
 
+    def release(self) -> None:
+        """The connection is gone: what is left to do needs nothing of it."""
+        self.intake.release()
+
     def _send(self, response: Response) -> None:
         """Send a response that is whole."""
         if self.abandoned or self.answered:
@@ -393,9 +397,14 @@ class Exchange:
         head = self._head
         self._status = response.status_code
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
-        data = rendered.head + response.body if rendered.has_body else rendered.head
+        head_and_body = rendered.head, response.body if rendered.has_body else b""
+        if not isinstance(head_and_body[1], bytes):
+            raise TypeError(f"Response.body: expected bytes, got {type(response.body).__name__}")
         self.started = True
-        self._connection.collect(data)
+        # Not joined here: many may be waiting with the same large body.
+        for data in head_and_body:
+            if data:
+                self._connection.collect(data)
         self._complete(rendered.keep_alive)
 
     def _complete(self, keep_alive: bool) -> None:
@@ -506,3 +515,8 @@ def _cancels() -> int:
         return 0
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
+
+
+def disconnected() -> ClientDisconnected:
+    """What a reader of the body gets when the client left."""
+    return ClientDisconnected("the client left before the body was complete")

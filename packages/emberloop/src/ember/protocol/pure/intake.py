@@ -44,7 +44,9 @@ class Intake:
 
     def __init__(self, connection: Connection, exchange: Exchange, framing: Framing) -> None:
         self._connection = connection
-        self._exchange = exchange
+        # Until the end of the body has come: then nothing here asks for it, and they would keep
+        # each other alive.
+        self._exchange: Exchange | None = exchange
         self._framing = framing
         self._received = 0
         self._dropped = 0
@@ -61,12 +63,15 @@ class Intake:
             self.decoder = ChunkedDecoder(connection.limits)
         elif framing.length:
             self.decoder = LengthDecoder(framing.length)
+        else:
+            self._exchange = None
         self.body = Body(None if self.decoder is None else self._on_read)
 
     @property
     def wanted(self) -> bool:
         """Whether the client may send more of the body now."""
-        return self._exchange.answered or self.body.size < HIGH_WATER
+        exchange = self._exchange
+        return exchange is None or exchange.answered or self.body.size < HIGH_WATER
 
     @property
     def can_be_left(self) -> bool:
@@ -93,8 +98,8 @@ class Intake:
 
         Raises `ProtocolError` (400, 431).
         """
-        decoder, connection = self.decoder, self._connection
-        if decoder is None or not self.wanted or connection.exhausted():
+        decoder, connection, exchange = self.decoder, self._connection, self._exchange
+        if decoder is None or exchange is None or not self.wanted or connection.exhausted():
             return False
         chunked = self._framing.chunked
         began = time.monotonic() if chunked else 0.0
@@ -105,15 +110,15 @@ class Intake:
                 self._piece = max(self._piece // 4, LEAST_PIECE)
             else:
                 self._piece = min(self._piece * 2, PIECE)
-        if self._exchange.answered:
+        if exchange.answered:
             self._dropped += len(data)
             if self._dropped > DRAIN_LIMIT:
                 connection.close()
                 return False
-        elif not self._deliver(data):
+        elif not self._deliver(data, exchange.max_body_size, decoder.remaining):
             return False
         if decoder.done:
-            self.decoder = None
+            self.decoder = self._exchange = None
             self.body.finish()
             return True
         if data:
@@ -121,7 +126,9 @@ class Intake:
             connection.deadlines.expect("body", self.patience())
         elif connection.ended and not self._cut:
             self._cut = True
-            self.body.fail(ClientDisconnected("the client left before the body was complete"))
+            self.body.fail(
+                lambda: ClientDisconnected("the client left before the body was complete")
+            )
             connection.cut_short()
         return bool(data)
 
@@ -162,26 +169,33 @@ class Intake:
                 return f"the request body arrives too slowly: at least {rate} bytes a second"
         return "the request body did not arrive in time"
 
-    def _deliver(self, data: bytes) -> bool:
+    def release(self) -> None:
+        """The connection is gone."""
+        self._exchange = None
+        self.body.release()
+
+    def _deliver(self, data: bytes, most: int, announced: int) -> bool:
         self._received += len(data)
-        most = self._exchange.max_body_size
-        # Content-Length was looked at before: this is the chunked body, as soon as it crosses.
-        if self._framing.chunked and self._received > most:
-            self.decoder = None
+        # Content-Length was looked at before: this is the chunked body, as soon as the size of a
+        # chunk says that it crosses.
+        if self._framing.chunked and self._received + announced > most:
+            self.decoder = self._exchange = None
             self._connection.buffer.clear()
             self.body.drop()
-            self.body.fail(too_large(most))
+            self.body.fail(lambda: too_large(most))
             return False
         self.body.put(data)
         return True
 
     def _on_read(self) -> None:
         """The handler asks for the body."""
-        framing, connection = self._framing, self._connection
+        framing, connection, exchange = self._framing, self._connection, self._exchange
+        if exchange is None:
+            return
         # Only now is it certain that the body is wanted (RFC 9110 section 10.1.1).
         if framing.expects_continue:
             framing.expects_continue = False
-            if self._received == 0 and not connection.buffer and not self._exchange.started:
+            if self._received == 0 and not connection.buffer and not exchange.started:
                 connection.write(CONTINUE)
         try:
             # Not by process(): it may be what is running the handler right now.

@@ -8,6 +8,7 @@ from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
 from ember.protocol.pure.conditions import conditions, particular
 from ember.protocol.pure.headers import Headers
+from ember.protocol.pure.wholebody import STREAMED, Streamed, WholeBody
 from ember.protocol.query import QueryParams, parse_query
 from ember.protocol.quoting import unquote
 
@@ -53,6 +54,7 @@ class Request:
         "_path",
         "_source",
         "_state",
+        "_whole",
         "app",
         "client",
         "limits",
@@ -106,7 +108,8 @@ class Request:
         self._headers: Headers | None = None
         self._id: str | None = None
         self._path: str | None = None
-        self._source: Body | DecodedBody | None = None
+        self._source: Body | DecodedBody | Streamed | None = None
+        self._whole: WholeBody | None = None
         self._state: Any = None
 
     # -- the target ---------------------------------------------------------------------------
@@ -271,16 +274,17 @@ class Request:
         Raises `PayloadTooLarge` over `limits.max_body_size`, and
         `ClientDisconnected` when the client left before its end."""
         if self._content is None:
-            chunks = []
-            source = self._decoded()
-            while chunk := await source.read():
-                chunks.append(chunk)
-            self._content = b"".join(chunks)
+            if self._whole is None:
+                self._whole = WholeBody(self._decoded())
+            self._content = await self._whole.read()
+            self._whole = None
         return self._content
 
     @property
     def stream(self) -> AsyncIterator[bytes]:
-        """The body piece by piece, as it arrives; the client waits while the handler does."""
+        """The body piece by piece, as it arrives; the client waits while the handler does. Nothing
+        of it is kept: who reads the body afterwards gets a `RuntimeError`, unless `body()` had it
+        before."""
         return self._stream()
 
     async def _stream(self) -> AsyncIterator[bytes]:
@@ -289,10 +293,13 @@ class Request:
                 yield self._content
             return
         source = self._decoded()
+        if source is self._body and not self._head.framing.has_body:
+            return
+        self._source = STREAMED
         while chunk := await source.read():
             yield chunk
 
-    def _decoded(self) -> Body | DecodedBody:
+    def _decoded(self) -> Body | DecodedBody | Streamed:
         """What the body is read from. Raises `UnsupportedMediaType` for a coding that is not
         known."""
         if self._source is None:
@@ -319,9 +326,10 @@ class Request:
         """The body as JSON. Raises `BadRequest` when it is none."""
         from ember._json import loads
 
+        content = await self.body()
         try:
-            return loads(await self.body())
-        except ValueError as error:
+            return loads(content)
+        except Exception as error:  # noqa: BLE001 - the compiled build catches as much
             raise BadRequest(f"the body is not JSON: {error}") from None
 
     async def form(self) -> Any:
