@@ -41,8 +41,9 @@ cdef class EndingChannel(Channel):
         return self.peer_ended()
 
     cdef int hangup(self) except -1:
-        """The peer will send no more, or has gone; what it sent may still wait in the kernel."""
-        if self.hung_up or self.ended or self.is_lost:
+        """The peer will send no more, or has gone; what it sent may still wait in the kernel. Over
+        TLS, where a goodbye may have come before, this is one more reason to ask."""
+        if self.hung_up or self.is_lost:
             return 0
         self.hung_up = True
         return self.peer_ended()

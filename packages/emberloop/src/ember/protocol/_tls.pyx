@@ -198,7 +198,9 @@ cdef class TlsStream(HttpStream):
     cdef int on_eof(self) except -1:
         if self.linger is not None:
             return self.close()
-        if self.told or self.finished:
+        if self.told and not self.finished:
+            return self.connection.hangup()
+        if self.finished:
             return 0
         if not self.established:
             log.debug("%s: left during the TLS handshake", self.connection.peer)

@@ -161,6 +161,8 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             # Without a close_notify too: HTTP's own framing tells what was whole.
             self._told = True
             self._eof()
+        elif not self._finished:
+            self._above._hangup()  # the goodbye came before
         return True  # the protocol above closes when it has answered what it can
 
     def _eof(self) -> None:

@@ -151,11 +151,14 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
+    def _hangup(self) -> None:
+        assert self._connection is not None
+        self._connection.hangup()
+
     def _watching(self) -> PeerWatch:
         if self._watch is None:
             assert self._transport is not None
-            assert self._connection is not None
-            self._watch = PeerWatch(self._loop, self._transport, self._connection.hangup)
+            self._watch = PeerWatch(self._loop, self._transport, self._hangup)
         return self._watch
 
     def watch_peer(self) -> None:

@@ -70,8 +70,9 @@ class Ending:
         self.peer_ended()
 
     def hangup(self) -> None:
-        """The peer will send no more, or has gone; what it sent may still wait in the kernel."""
-        if not (self.hung_up or self.ended or self.is_lost):
+        """The peer will send no more, or has gone; what it sent may still wait in the kernel. Over
+        TLS, where a goodbye may have come before, this is one more reason to ask."""
+        if not (self.hung_up or self.is_lost):
             self.hung_up = True
             self.peer_ended()
 
