@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
         "certificates",
         "components",
         "delimiters",
+        "executor",
         "interruptible",
         "options",
         "overrides",

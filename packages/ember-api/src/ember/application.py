@@ -288,7 +288,7 @@ class Ember(Observed, Serving, Blueprint):
 
     def _threads(self) -> ThreadPool:
         if self._pool is None:
-            self._pool = ThreadPool(self.thread_pool_workers)
+            self._pool = ThreadPool(self.thread_pool_workers, self.limits.max_thread_queue)
         return self._pool
 
     # -- what the dispatcher cannot answer alone ----------------------------------------------

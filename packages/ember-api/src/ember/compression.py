@@ -23,6 +23,7 @@ from typing import Any
 from ember.encoders import LOADERS, Encoder
 from ember.negotiation import add_vary, negotiate
 from ember.protocol.text import utf8
+from ember.protocol.threadpool import run_short
 from ember.request import Request
 from ember.response import Response
 
@@ -154,7 +155,7 @@ async def _compressed(coding: str, response: Response) -> bytes:
     if len(body) < _LARGE:
         result = _whole(coding, body)
     else:
-        result = await asyncio.to_thread(_whole, coding, body)
+        result = await run_short(_whole, coding, body)
     if kept is not None and kept.body is body:
         kept.encoded[coding] = result
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import linecache
+import re
 import traceback
 
 from ember._logs import printable, safe_str
@@ -25,6 +26,26 @@ border-color:#3a2f28}h2{background:#2c241f}pre .at{background:#5b2b12}}
 """
 
 
+#: Names of fields and parameters whose value is not shown.
+SECRET = re.compile(
+    r"auth|cookie|token|secret|passw|pwd|api[-_]?key|access[-_]?key|private|credential|session"
+    r"|signature|csrf|xsrf|jwt|bearer",
+    re.IGNORECASE,
+)
+#: What is shown in its place.
+MASK = "********"
+#: No script, nothing from elsewhere, in nobody's frame: what is shown may be a client's.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def masked(name: str, value: str) -> str:
+    """`value`, unless `name` is that of a secret."""
+    return MASK if SECRET.search(name) else value
+
+
 def render(request: Request, error: BaseException) -> HTMLResponse:
     """The exception with its frames, innermost first, and the head of the request."""
     frames = "".join(_frame(f) for f in reversed(traceback.extract_tb(error.__traceback__)))
@@ -34,9 +55,8 @@ def render(request: Request, error: BaseException) -> HTMLResponse:
     if cause is not None:
         because = f"<p>because of {_escape(f'{type(cause).__name__}: {safe_str(cause)}')}</p>"
     fields = "".join(
-        f"<tr><td>{_escape(k)}</td><td>{_escape(v)}</td></tr>"
+        f"<tr><td>{_escape(k)}</td><td>{_escape(masked(k, v))}</td></tr>"
         for k, v in request.headers.items()
-        if k.lower() not in ("cookie", "authorization")
     )
     line = _escape(f"{request.method} {request.path}")
     page = (
@@ -45,7 +65,16 @@ def render(request: Request, error: BaseException) -> HTMLResponse:
         f"<p>{line} &middot; request {_escape(request.id)}</p></header>"
         f"<main>{frames}<section><h2>Request</h2><table>{fields}</table></section></main></html>"
     )
-    return HTMLResponse(page, 500)
+    return HTMLResponse(
+        page,
+        500,
+        {
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        },
+    )
 
 
 def _escape(text: str) -> str:

@@ -56,7 +56,7 @@ def _on_loop(handler: Callable[..., Any]) -> _Call:
 
 def _in_thread(handler: Callable[..., Any], pool: Callable[[], ThreadPool]) -> _Call:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        return await _settled(await pool().run(handler, *args, **kwargs))
+        return await _settled(await pool().run_or_refuse(handler, *args, **kwargs))
 
     return call
 

@@ -66,10 +66,16 @@ class Serving:
             await self.lifecycle.stop()
             raise
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, until: float | None = None) -> None:
         """Finish what follows answers, leave the lifespans, run the stop hooks, close the caches,
-        end the threads."""
-        await self._pending.settle(self.limits.shutdown_timeout)
+        end the threads. What follows answers has until `until` on the loop's clock (default: for
+        `shutdown_timeout`)."""
+        seconds = self.limits.shutdown_timeout
+        if until is not None:
+            import asyncio
+
+            seconds = max(0.0, until - asyncio.get_running_loop().time())
+        await self._pending.settle(seconds)
         await self.lifecycle.stop()
         while self._open:
             await self._open.pop().close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
@@ -15,6 +14,7 @@ from ember.files import FileResponse, Pieces, content_type_of
 from ember.negotiation import negotiate
 from ember.protocol.openfile import OpenFile
 from ember.protocol.pure.headers import MutableHeaders
+from ember.protocol.threadpool import run_short
 from ember.request import Request
 from ember.response import RedirectResponse, Response
 
@@ -233,7 +233,7 @@ class StaticFiles:
             # One looks; those who come meanwhile believe what was known.
             found.until = now + _BELIEVED
         # Symbolic links are followed on the way, so the disk is asked: not on the loop.
-        sought = await asyncio.to_thread(self._find, path)
+        sought = await run_short(self._find, path)
         if isinstance(sought, _Found):
             self._known[path] = sought
             while len(self._known) > _REMEMBERED:
@@ -315,7 +315,7 @@ class StaticFiles:
         if status.st_size > self._largest or not stat.S_ISREG(status.st_mode):
             return self._response(file, content_type)
         response = self._response(file, content_type)
-        data = await asyncio.to_thread(response.read_all)
+        data = await run_short(response.read_all)
         if len(data) != response.size:  # it is being written
             return self._response(file, content_type)
         kept = _Kept(data, response)

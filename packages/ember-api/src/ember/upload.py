@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from ember.headers import Headers
+from ember.protocol.threadpool import run_short
 
 
 class UploadFile:
@@ -51,7 +51,7 @@ class UploadFile:
     async def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or all that is left; empty at the end."""
         if self.on_disk:
-            return await asyncio.to_thread(self._file.read, size)
+            return await run_short(self._file.read, size)
         return self._file.read(size)
 
     async def write(self, data: bytes) -> int:
@@ -64,7 +64,7 @@ class UploadFile:
         end = self._file.tell() + count if not self.on_disk else 0
         if self.on_disk or end > self._most:
             # The disk may be slow, and the loop has others to serve.
-            self.size = await asyncio.to_thread(self._write_to_disk, pieces, self.size)
+            self.size = await run_short(self._write_to_disk, pieces, self.size)
         else:
             self._file.writelines(pieces)
             self.size = max(self.size, end)
@@ -85,14 +85,14 @@ class UploadFile:
     async def seek(self, offset: int, whence: int = 0) -> int:
         """Go to `offset`, as in `io.IOBase.seek`."""
         if self.on_disk:
-            return await asyncio.to_thread(self._file.seek, offset, whence)
+            return await run_short(self._file.seek, offset, whence)
         return self._file.seek(offset, whence)
 
     async def close(self) -> None:
         """Close and delete it; what a second call does is nothing."""
         if self.on_disk and not self._file.closed:
             # Giving gigabytes back to the file system takes its time.
-            await asyncio.to_thread(self._file.close)
+            await run_short(self._file.close)
         else:
             self._file.close()
 

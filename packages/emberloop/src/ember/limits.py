@@ -59,7 +59,12 @@ class ServerLimits(_Limits):
     - `write_timeout`: how long a peer may take nothing of an answer; then the connection is reset.
     - `request_timeout`: how long a handler may take until its answer starts; then 503 and the
       handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
-    - `shutdown_timeout`: how long a closing server waits for requests in flight.
+    - `shutdown_timeout`: how long a server that was told to stop takes: for requests in flight,
+      what follows their answers, and stop hooks, which have 2 s at least. Then the process ends,
+      whatever still runs; what did is named in the log with its stack.
+    - `start_timeout`: how long a worker may take from its start until it serves; then its stack is
+      logged and it is killed, and a reload is given up. With one process: how long its start hooks
+      may wait. None: for ever.
     - `drain_delay`: how long a server that was told to stop goes on as before, except that it says
       it is not ready and keeps no connection open (default 0).
     - `worker_timeout`: how long the loop of a worker may be stuck; then its stack is logged and it
@@ -83,6 +88,8 @@ class ServerLimits(_Limits):
     - `max_queued_requests`: requests that may wait for their turn then (default 0); one above it is
       503 with Retry-After, at once.
     - `max_pipelined`: bytes kept of requests that wait for their turn; more wait in the kernel.
+    - `max_thread_queue`: calls of `def` handlers that may wait for a thread when all
+      (`thread_pool_workers`) are busy; one above it is 503 with Retry-After, at once.
     """
 
     __slots__ = (
@@ -100,9 +107,11 @@ class ServerLimits(_Limits):
         "max_pipelined",
         "max_queued_requests",
         "max_target_size",
+        "max_thread_queue",
         "min_body_rate",
         "request_timeout",
         "shutdown_timeout",
+        "start_timeout",
         "worker_max_age",
         "worker_max_memory",
         "worker_timeout",
@@ -123,9 +132,11 @@ class ServerLimits(_Limits):
     max_pipelined: int
     max_queued_requests: int
     max_target_size: int
+    max_thread_queue: int
     min_body_rate: int | None
     request_timeout: float | None
     shutdown_timeout: float
+    start_timeout: float | None
     worker_max_age: float | None
     worker_max_memory: int | None
     worker_timeout: float | None
@@ -152,6 +163,8 @@ class ServerLimits(_Limits):
         worker_timeout: float | None = 30.0,
         worker_max_age: float | None = None,
         worker_max_memory: int | None = None,
+        start_timeout: float | None = 120.0,
+        max_thread_queue: int = 1000,
         max_chunk_overhead: int = 16384,
         min_body_rate: int | None = 240,
         body_rate_grace: float = 5.0,
@@ -171,6 +184,7 @@ class ServerLimits(_Limits):
         self.drain_delay = float(drain_delay)
         for name, maybe in (
             ("request_timeout", request_timeout),
+            ("start_timeout", start_timeout),
             ("worker_timeout", worker_timeout),
             ("worker_max_age", worker_max_age),
         ):
@@ -187,6 +201,7 @@ class ServerLimits(_Limits):
             ("max_headers", max_headers, 1),
             ("max_pipelined", max_pipelined, 1),
             ("max_queued_requests", max_queued_requests, 0),
+            ("max_thread_queue", max_thread_queue, 0),
             ("max_chunk_overhead", max_chunk_overhead, 0),
         ):
             setattr(self, name, _count("ServerLimits", name, count, least=least, optional=False))

@@ -11,6 +11,8 @@ import time
 from ember.workers.board import Slot
 from ember.workers.place import Order
 
+#: Seconds of a start after which it is said to be slow; again after twice as long.
+SLOW_START = 10.0
 #: Characters of what a worker may write to its line without ending it, and lines that are kept.
 _LONGEST, _LINES = 65536, 400
 
@@ -18,14 +20,19 @@ _LONGEST, _LINES = 65536, 400
 class WorkerProcess:
     """A child: what it has said, how long its loop has been silent, how it ended."""
 
-    def __init__(self, pid: int, line: socket.socket, slot: Slot, generation: int) -> None:
+    def __init__(
+        self, pid: int, line: socket.socket, slot: Slot, generation: int, *, born: float
+    ) -> None:
         self.pid = pid
         self.line = line
         self.slot = slot
         #: which reload it belongs to
         self.generation = generation
-        #: nanoseconds of the epoch
+        #: nanoseconds of the epoch, and seconds of the monotonic clock
         self.spawned = time.time_ns()
+        self.born = born
+        #: seconds after which its start is said to be slow
+        self.slow_after = SLOW_START
         #: when it said that it serves, and on which loop
         self.ready: float | None = None
         self.loop = ""
@@ -39,6 +46,13 @@ class WorkerProcess:
         #: seconds that its loop has not turned, and when its stack was asked for
         self.silence = 0.0
         self.asked: float | None = None
+        #: what it is killed for; "": it is stuck
+        self.charge = ""
+        #: when it has to have ended, and what is said when it has not
+        self.end_by: float | None = None
+        self.end_reason = ""
+        #: the supervisor has killed it
+        self.killed = False
         #: its end of the line is closed
         self.hung_up = False
         self._beat = 0
@@ -79,6 +93,12 @@ class WorkerProcess:
             self.silence = 0.0
         else:
             self.silence += seconds
+
+    def end_within(self, now: float, seconds: float, reason: str) -> None:
+        """It has to end in `seconds`; an earlier time stays. `reason` is what is said when it has
+        not."""
+        if self.end_by is None or now + seconds < self.end_by:
+            self.end_by, self.end_reason = now + seconds, reason
 
     def send(self, number: int) -> None:
         """A signal; nothing when it is gone."""

@@ -94,6 +94,10 @@ def _nothing(*_: object) -> None:
 def run_anew(place: Place, command: list[str], folder: str) -> int:
     """Become `command`, which finds its place by an environment variable. Does not return."""
     os.chdir(folder)
+    # What has no handler yet when it comes must not end the program: the stack that a supervisor
+    # asks for, and what an operator sends to the whole group. Each gets a handler in `work`.
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     environment = {**os.environ, VARIABLE: place.to_environment()}
     os.execve(command[0], command, environment)
 

@@ -18,6 +18,7 @@ from ember.workers.place import Place
 from ember.workers.sockets import open_sockets
 from ember.workers.spawn import run_anew, work
 from ember.workers.supervisor import Supervisor
+from ember.workers.system import System
 
 if TYPE_CHECKING:
     from ember.application import Ember
@@ -138,7 +139,7 @@ class SupervisedServer:
                 replace=self.options.necromancer,
                 routes=self.app.routes,
                 on_ready=ready,
-                lifeline=line,
+                system=System(line),
             ).run()
             status = 0
         except StartError as error:

@@ -6,40 +6,37 @@ knows comes from three places: signals, the line to each worker, and the board.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import select
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ember.options import StartError
-from ember.workers.board import Board, State
+from ember.workers.board import Board
+from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, stop_time
+from ember.workers.overdue import LOOK, Overdue
 from ember.workers.place import Order, Place
-from ember.workers.process import WorkerProcess
-from ember.workers.spawn import HANDLED, fork
-from ember.workers.stuck import busy_route, main_stack
+from ember.workers.system import Begin, System
 
 if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.routes import Route
+    from ember.workers.process import WorkerProcess
     from ember.workers.sockets import Sockets
 
 logger = logging.getLogger("ember.workers")
 
-#: Seconds between two looks at the heartbeats.
-LOOK = 0.5
-#: Seconds that a stuck worker has to write its stack.
-LAST_WORDS = 1.0
+#: Seconds that a worker has beyond its own deadline to end, before it is killed.
+MARGIN = 1.5
+#: Seconds that a candidate has to end that a newer reload has made outdated.
+DROP = 1.0
+#: How a worker ends that another process has killed.
+KILLED = (signal.SIGKILL, signal.SIGTERM)
 #: A worker that served for less seconds has failed, and the next one may be let wait.
 HEALTHY = 10.0
 #: Seconds until the next try, after so many failures in a row: the first are replaced at once.
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-
-Begin = Callable[[Place], int]
 
 
 class Supervisor:
@@ -49,7 +46,7 @@ class Supervisor:
     - `begin_anew`: the same for workers that a reload starts; None: as before.
     - `replace`: whether dead workers are replaced.
     - `on_ready`: called with the name of the loop when all serve for the first time.
-    - `lifeline`: when its other end is closed, the server ends.
+    - `system`: what it asks of the operating system; another one for tests.
     """
 
     def __init__(
@@ -63,21 +60,20 @@ class Supervisor:
         replace: bool = True,
         routes: Iterable[Route] = (),
         on_ready: Callable[[str], object] = lambda loop: None,
-        lifeline: socket.socket | None = None,
+        system: System | None = None,
     ) -> None:
         self._board = board
         self._sockets = sockets
-        self._timeout = limits.worker_timeout
         self._begin = begin
         self._begin_anew = begin_anew or begin
         self._replace = replace
-        self._routes = routes
         self._on_ready = on_ready
-        self._lifeline = lifeline
+        self._system = system or System()
+        self._overdue = Overdue(limits, routes)
+        self._stop_time = stop_time(limits) + MARGIN
+        self._retire_time = limits.shutdown_timeout + LEAST_FOR_HOOKS + MARGIN
         self._workers: dict[int, WorkerProcess] = {}
-        self._poll = select.poll()
         self._signals: list[int] = []
-        self._wake: tuple[int, int] = (-1, -1)
         self._stops = 0
         #: the newest reload, and the newest that has a worker that serves
         self._wanted = self._proven = 0
@@ -87,34 +83,47 @@ class Supervisor:
         self._candidate: WorkerProcess | None = None
         self._replaced: WorkerProcess | None = None
         self._failures = 0
-        self._next_try = 0.0
-        self._looked = time.monotonic()
+        #: when the last one failed: who was started before failed beside it, not after it
+        self._failed = float("-inf")
+        self._next_try = float("-inf")
+        self._looked = self._system.now()
 
     # -- the life of the server ---------------------------------------------------------------
 
     def run(self) -> None:
         """Until told to stop, or nobody serves any more. Raises StartError when the first workers
         cannot start, or when none is left and none is replaced."""
-        before = self._install()
+        self._system.open()
         try:
-            self._start()
-            while self._workers or (self._replace and not self._stops):
-                self._turn()
-            if not self._stops:
-                raise StartError("no worker is left, and necromancer=False replaces none")
+            self._live()
         finally:
-            for worker in self._workers.values():
+            for worker in tuple(self._workers.values()):  # only after an error of our own
                 worker.send(signal.SIGKILL)
-                os.waitpid(worker.pid, 0)
+                while self._system.reap(worker) is None:
+                    self._system.wait(LOOK)
                 self._forget(worker)
             self._sockets.close()
             self._sockets.unlink()
-            self._uninstall(before)
+            self._system.close()
+
+    def _live(self) -> None:
+        try:
+            self._start()
+        except StartError:
+            # Those that serve already are told to stop, as by a signal.
+            self._stop()
+            while self._workers:
+                self._turn()
+            raise
+        while self._workers or (self._replace and not self._stops):
+            self._turn()
+        if not self._stops:
+            raise StartError("no worker is left, and necromancer=False replaces none")
 
     def _start(self) -> None:
         """The first worker, and when that serves the others: what keeps all of them from starting
         is said once."""
-        self._spawn(self._wanted)
+        self._spawn_first()
         while not self._stops:
             serving = [worker for worker in self._workers.values() if worker.ready is not None]
             if len(serving) == self._board.workers:
@@ -122,32 +131,36 @@ class Supervisor:
                 return
             if serving:
                 for _ in range(self._board.workers - len(self._workers)):
-                    self._spawn(self._wanted)
+                    self._spawn_first()
             self._turn(starting=True)
+
+    def _spawn_first(self) -> None:
+        if self._spawn(self._wanted) is None:
+            raise StartError("a worker cannot be started; see the log")
 
     def _turn(self, *, starting: bool = False) -> None:
         """Wait for something, and see to everything."""
-        for fd, _ in self._poll.poll(self._patience() * 1000):
-            if fd == self._wake[0]:
-                self._signals += os.read(fd, 4096)
-            elif self._lifeline is not None and fd == self._lifeline.fileno():
-                self._poll.unregister(fd)
-                self._signals.append(signal.SIGTERM)
+        self._signals += self._system.wait(self._patience())
         for worker in tuple(self._workers.values()):
             self._listen(worker)
-        self._reap(starting=starting)
+        ended = self._reap()
+        # Whoever signals the group has signalled this process too before a worker could end by it.
+        self._signals += self._system.signals()
         while self._signals:
             self._on_signal(self._signals.pop(0))
+        for worker, status in ended:
+            self._ended(worker, status, starting=starting)
         self._look()
         if not starting and not self._stops:
             self._restock()
             self._renew()
 
     def _patience(self) -> float:
-        waits = [LOOK if self._timeout is not None or self._candidate is not None else 5.0]
-        if self._missing() and self._replace:
-            waits.append(max(0.0, self._next_try - time.monotonic()))
-        return 0.01 if any(w.asked is not None for w in self._workers.values()) else min(waits)
+        now = self._system.now()
+        patience = self._overdue.until(self._workers.values(), now)
+        if self._replace and not self._stops and self._missing():
+            patience = min(patience, max(0.0, self._next_try - now))
+        return patience
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -156,6 +169,7 @@ class Supervisor:
         taken = {worker.slot.index for worker in self._workers.values()}
         slot = next((slot for slot in self._board.slots if slot.index not in taken), None)
         if slot is None:
+            self._next_try = self._system.now() + LOOK  # those that retire have them all
             return None
 
         since = 0
@@ -166,38 +180,26 @@ class Supervisor:
         def place(line: socket.socket) -> Place:
             return Place(self._board, slot.index, self._sockets.sockets, line, since)
 
-        lines = [worker.line for worker in self._workers.values()]
-        if self._lifeline is not None:
-            lines.append(self._lifeline)
         begin = self._begin_anew if generation else self._begin
         try:
-            pid, line = fork(place, self._in_child(begin), lines)
+            worker = self._system.fork(place, begin, slot, generation)
         except OSError as error:
             self._failures += 1
             self._wait()
             logger.error("a worker cannot be started: %s", error.strerror)
             return None
-        worker = self._workers[pid] = WorkerProcess(pid, line, slot, generation)
-        self._poll.register(line, select.POLLIN)
+        self._workers[worker.pid] = worker
         return worker
-
-    def _in_child(self, begin: Begin) -> Begin:
-        def child(place: Place) -> int:
-            for fd in self._wake:
-                os.close(fd)
-            return begin(place)
-
-        return child
 
     def _listen(self, worker: WorkerProcess) -> None:
         said = worker.hear()
         if worker.hung_up:
-            self._ignore(worker)
+            self._system.ignore(worker)
         for word, text in said:
             if word == "changed":
                 self._moved_on(worker, text)
             elif word == "ready":
-                worker.ready = time.monotonic()
+                worker.ready = self._system.now()
                 worker.loop = text
                 self._serves(worker)
             elif word == "failed":
@@ -225,6 +227,12 @@ class Supervisor:
         self._begun[self._wanted] = moment
 
     def _serves(self, worker: WorkerProcess) -> None:
+        if self._stops:
+            # It was told so by a signal, perhaps before it could listen.
+            worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+            return
+        if worker.retiring:
+            return  # a candidate that was dropped, in the moment in which it was ready
         self._proven = max(self._proven, worker.generation)
         if worker is self._candidate:
             old, self._candidate, self._replaced = self._replaced, None, None
@@ -232,30 +240,33 @@ class Supervisor:
                 logger.info("%s serves in the place of %s", worker, old)
                 old.retiring = True
                 old.tell(Order.RETIRE)
+                old.end_within(
+                    self._system.now(), self._retire_time, "it did not end within shutdown_timeout"
+                )
 
-    def _reap(self, *, starting: bool) -> None:
+    def _reap(self) -> list[tuple[WorkerProcess, int]]:
+        """Those that have ended, each with what waitpid says."""
+        ended = []
         for worker in tuple(self._workers.values()):
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if pid:
+            status = self._system.reap(worker)
+            if status is not None:
                 self._listen(worker)
                 self._forget(worker)
-                self._ended(worker, status, starting=starting)
+                ended.append((worker, status))
+        return ended
 
     def _forget(self, worker: WorkerProcess) -> None:
         self._workers.pop(worker.pid, None)
-        self._ignore(worker)
-        worker.line.close()
+        self._system.forget(worker)
         if worker.slot.pid == worker.pid:
             worker.slot.end()
 
-    def _ignore(self, worker: WorkerProcess) -> None:
-        with contextlib.suppress(KeyError):
-            self._poll.unregister(worker.line)
-
     def _ended(self, worker: WorkerProcess, status: int, *, starting: bool) -> None:
         reason = worker.ended(status)
+        if worker is self._replaced:
+            self._replaced = None
         if self._stops or worker.retiring:
-            if status not in (0, signal.SIGTERM):
+            if status not in (0, signal.SIGTERM) and not worker.killed:
                 logger.warning("%s was to end, but %s", worker, reason)
             return
         if starting:
@@ -266,11 +277,7 @@ class Supervisor:
                 self._wanted = self._proven
                 logger.error("the reload was given up, the old workers go on: %s", reason)
                 return
-        elif worker is self._replaced:
-            self._candidate = self._replaced = None  # what was to succeed it replaces it
-        lived = time.monotonic() - worker.ready if worker.ready is not None else 0.0
-        self._failures = 0 if lived >= HEALTHY else self._failures + 1
-        self._wait()
+        self._count_failure(worker, status)
         what = "has ended" if worker.ready is not None else "did not start"
         if not self._replace:
             logger.error("%s %s: %s", worker, what, reason)
@@ -286,21 +293,34 @@ class Supervisor:
                 self._back_off(),
             )
 
+    def _count_failure(self, worker: WorkerProcess, status: int) -> None:
+        """How many failed in a row. Workers that served and are killed together count as one."""
+        now = self._system.now()
+        if worker.ready is not None and now - worker.ready >= HEALTHY:
+            self._failures = 0
+        elif not (status in KILLED and worker.ready is not None and worker.born < self._failed):
+            self._failures += 1
+        else:
+            return
+        self._failed = now
+        self._wait()
+
     def _back_off(self) -> float:
         return BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
 
     def _wait(self) -> None:
-        self._next_try = time.monotonic() + self._back_off()
+        self._next_try = self._system.now() + self._back_off()
 
     # -- replacing ----------------------------------------------------------------------------
 
     def _missing(self) -> int:
         serving = sum(not worker.retiring for worker in self._workers.values())
-        return self._board.workers - serving + (self._candidate is not None)
+        # A candidate is one more than there are to be, while who it is to replace lives.
+        return self._board.workers - serving + (self._replaced is not None)
 
     def _restock(self) -> None:
         """Replace the dead."""
-        if not self._replace or time.monotonic() < self._next_try:
+        if not self._replace or self._system.now() < self._next_try:
             return
         for _ in range(self._missing()):
             if self._spawn(self._proven) is None:
@@ -308,7 +328,9 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Replace the next one that is outdated, or asked for it; one at a time."""
-        if self._candidate is not None or time.monotonic() < self._next_try or self._missing() > 0:
+        if self._candidate is not None or self._missing() > 0:
+            return
+        if self._system.now() < self._next_try:
             return
         for worker in self._workers.values():
             outdated = worker.generation < self._wanted
@@ -331,7 +353,8 @@ class Supervisor:
             if terminal_is_gone():
                 self._stop()
             elif not self._stops:
-                self._reload(time.time_ns())
+                self._drop()
+                self._reload(self._system.epoch())
                 logger.info("SIGHUP: the workers are replaced one by one")
         elif number == signal.SIGUSR1:
             from ember.workers.logs import reopen_logs
@@ -341,74 +364,38 @@ class Supervisor:
                 if worker.ready is not None:
                     worker.send(signal.SIGUSR1)
 
+    def _drop(self) -> None:
+        """The candidate is outdated before it serves; it may hang."""
+        worker, self._candidate, self._replaced = self._candidate, None, None
+        if worker is not None:
+            logger.info("%s is given up: a newer reload has come", worker)
+            worker.retiring = True
+            worker.send(signal.SIGTERM)
+            worker.end_within(self._system.now(), DROP, "a newer reload has come")
+
     def _stop(self) -> None:
         """Once: drain. Twice: drop what is in flight. Three times: kill."""
         self._stops += 1
         self._sockets.close()
+        now = self._system.now()
         for worker in self._workers.values():
             if self._stops > 2:
+                worker.killed = True
                 worker.send(signal.SIGKILL)
-            elif worker.ready is None:
+                continue
+            if worker.ready is None:
                 worker.send(signal.SIGTERM)  # perhaps it does not listen yet
             else:
                 worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+            if self._stops == 1:
+                worker.end_within(now, self._stop_time, "it did not end within shutdown_timeout")
+            else:
+                worker.end_within(now, HURRY + MARGIN / 2, "it did not end at the second signal")
 
-    # -- stuck workers ------------------------------------------------------------------------
+    # -- who takes too long -------------------------------------------------------------------
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = self._system.now()
         # Had this process been stopped too, the silence would not be theirs.
         passed, self._looked = min(now - self._looked, 2 * LOOK), now
-        if self._timeout is None:
-            return
-        for worker in self._workers.values():
-            if worker.asked is not None:
-                if now - worker.asked > LAST_WORDS:
-                    self._kill(worker)
-                continue
-            if worker.slot.pid == worker.pid and worker.slot.state is not State.STARTING:
-                worker.note_beat(passed)
-                if worker.silence > self._timeout:
-                    worker.asked = now
-                    worker.stack.clear()
-                    worker.send(signal.SIGUSR2)
-
-    def _kill(self, worker: WorkerProcess) -> None:
-        stack = main_stack(worker.stack)
-        route = busy_route(stack, self._routes)
-        logger.error(
-            "%s is stuck: its loop has not turned for %.0f s; %s\n%s",
-            worker,
-            worker.silence,
-            f"it is in {route}" if route else "no handler is in its stack",
-            "\n".join(stack) or "(it wrote no stack: it is stopped, or waits for the kernel)",
-        )
-        worker.failure = f"it was stuck{' in ' + route if route else ''}, and killed"
-        worker.asked = float("inf")
-        worker.send(signal.SIGKILL)
-
-    # -- set-up -------------------------------------------------------------------------------
-
-    def _install(self) -> dict[int, object]:
-        self._wake = os.pipe()
-        for fd in self._wake:
-            os.set_blocking(fd, False)
-        self._poll.register(self._wake[0], select.POLLIN)
-        if self._lifeline is not None:
-            self._poll.register(self._lifeline, select.POLLIN)
-        before: dict[int, object] = {-1: signal.set_wakeup_fd(self._wake[1])}
-        for number in HANDLED:
-            if number != signal.SIGUSR2:
-                before[number] = signal.signal(number, _noted)
-        return before
-
-    def _uninstall(self, before: dict[int, object]) -> None:
-        signal.set_wakeup_fd(before.pop(-1))  # type: ignore[arg-type]
-        for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        for fd in self._wake:
-            os.close(fd)
-
-
-def _noted(*_: object) -> None:
-    """The wake-up pipe has the number."""
+        self._overdue.look(tuple(self._workers.values()), now, passed)

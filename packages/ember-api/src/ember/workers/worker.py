@@ -12,12 +12,14 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from ember.executor import PoolExecutor
 from ember.hooks import Events
 from ember.options import StartError
 from ember.router import RouteError
 from ember.threads import THREAD_NAME, ThreadPool
 from ember.workers.announce import announce
 from ember.workers.board import Board, State
+from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, Guard, in_time, running, stop_time
 from ember.workers.heart import Heart
 from ember.workers.loops import new_loop
 from ember.workers.place import Order
@@ -54,6 +56,12 @@ class AppServer:
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._told = 0
+        self._guard = Guard()
+        #: the task that starts, runs and stops the application, and when it has to have stopped
+        self._task: asyncio.Task[None] | None = None
+        self._starting = self._stopping = False
+        self._pid, self._signalled = os.getpid(), 0
+        self._stop_by = 0.0
         #: Which event loop serves: io_uring, epoll, uvloop or asyncio.
         self.loop_name = ""
         #: What the workers of this server say of themselves, and which slot is this process's.
@@ -91,6 +99,7 @@ class AppServer:
                 runner.run(self._main(lambda: None))
         finally:
             self._end()
+            self._guard.leave_to_program()
 
     def _end(self) -> None:
         self.app.server = None
@@ -140,12 +149,17 @@ class AppServer:
         current = threading.current_thread()
         # Whoever is part of what ends cannot wait for its end: the loop, and a handler in a thread.
         if current is not self._thread and not current.name.startswith(THREAD_NAME):
-            self._ended.wait()
+            ended = self._ended.wait(stop_time(self.app.limits) + HURRY)
+            if not ended:
+                logger.error("the server did not end in time:\n%s", running(loop))
 
     async def _main(self, started: Callable[[], object]) -> None:
         app, options = self.app, self.options
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
+        self._task = asyncio.current_task()
+        self._guard.watch(self._loop)
+        self._loop.set_default_executor(PoolExecutor(app._threads))
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         if options.debug:
             app.debug = True
@@ -160,7 +174,8 @@ class AppServer:
         heart = Heart(slot, self, self._place)
         self._install_signals()
         try:
-            await self._hooks(app.startup())
+            if not await self._start_up():
+                return
             try:
                 try:
                     self._server = await self._listen(tls)
@@ -176,9 +191,32 @@ class AppServer:
                 finally:
                     await self._drain(self._server)
             finally:
-                await app.shutdown()
+                until = max(self._stop_by, self._loop.time() + LEAST_FOR_HOOKS)
+                await in_time(until, "the application's end", app.shutdown(self._stop_by))
         finally:
             heart.stop()
+
+    async def _start_up(self) -> bool:
+        """Run the start hooks; False when they were told to stop meanwhile. In this very task,
+        which leaves what they enter. Raises StartError, also after `start_timeout`."""
+        assert self._stop is not None
+        limit = self.app.limits.start_timeout
+        until = None if limit is None else asyncio.get_running_loop().time() + limit
+        self._starting = True
+        try:
+            ended = await in_time(
+                until, "the end of the start hooks", self._hooks(self.app.startup())
+            )
+        except asyncio.CancelledError:
+            if not self._stop.is_set() or self._task is None:
+                raise
+            self._task.uncancel()
+            return False
+        finally:
+            self._starting = False
+        if not ended:
+            raise StartError(f"the start hooks took longer than start_timeout={limit:g} s")
+        return True
 
     async def _hooks(self, hooks: Awaitable[None]) -> None:
         """Run start hooks; a StartError of theirs is their own one line, others are explained."""
@@ -197,6 +235,8 @@ class AppServer:
         self.draining = True
         self.board.slots[self.slot].state = State.DRAINING
         patience = limit = self.app.limits.shutdown_timeout
+        loop = asyncio.get_running_loop()
+        self._stop_by = loop.time() + limit
         if self._leaving:
             # The others take what comes from now on: nothing that is on its way here may be lost.
             server.stop_accepting()
@@ -209,10 +249,12 @@ class AppServer:
             # Whoever sends requests here learns from /readyz that it should not.
             server.retire()
             await self._unless_hurried(asyncio.sleep(self.app.limits.drain_delay))
+            self._stop_by = loop.time() + limit
         self._stop_streams()
         if self._sockets is not None:
             self._sockets.unlink()
-        await server.close(limit)
+        # Aborted at the limit, a request may still not end.
+        await in_time(self._stop_by + HURRY / 2, "the end of all requests", server.close(limit))
 
     async def _unless_hurried(self, waiting: Awaitable[object]) -> None:
         assert self._hurry is not None
@@ -298,8 +340,25 @@ class AppServer:
         for number, handler in handlers.items():
             try:
                 loop.add_signal_handler(number, handler)
+                if handler == self._on_signal:
+                    # The loop may be what hangs: this one is called wherever the thread is.
+                    signal.signal(number, self._noted)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
+
+    def _noted(self, number: int, frame: object) -> None:
+        if os.getpid() != self._pid:  # a fork, in which nobody serves
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if self._place is None:
+            self._signalled += 1
+        else:
+            self._signalled = 1  # the second is the supervisor's business
+        self._guard.within(HURRY * 2 if self._signalled > 1 else self._stop_time())
+
+    def _stop_time(self) -> float:
+        return stop_time(self.app.limits) + HURRY
 
     def _on_signal(self) -> None:
         if self._place is None or not self._told:
@@ -308,6 +367,11 @@ class AppServer:
     def _stop_now(self) -> None:
         """Stop; told so again: drop what is in flight."""
         self._told += 1
+        if threading.current_thread() is threading.main_thread():
+            self._guard.within(HURRY * 2 if self._told > 1 else self._stop_time())
+        if self._starting and not self._stopping and self._task is not None:
+            self._task.cancel()
+        self._stopping = True
         assert self._stop is not None
         assert self._hurry is not None
         # Both orders may come in one piece: it has not begun to stop then, and is late already.
@@ -353,4 +417,5 @@ class AppServer:
                 self._stop_now()
         elif Order.RETIRE.value in orders:
             self._leaving = True
+            self._guard.within(self._stop_time())
             self._stop.set()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import stat
+
+from ember.protocol.threadpool import run_short
 
 #: Bytes that are read, and sent, at once where the kernel cannot send them by itself.
 CHUNK = 262144
@@ -63,7 +64,7 @@ class OpenFile:
         count = self._read_cached(view, offset)
         if count > 0:
             return bytes(view[:count])
-        return await asyncio.to_thread(self.read_now, size, offset)
+        return await run_short(self.read_now, size, offset)
 
     def read_now(self, size: int, offset: int) -> bytes:
         """`read`, waiting here."""
@@ -79,7 +80,7 @@ class OpenFile:
         byte = bytearray(1)
         for at in (*range(offset, offset + size, _LOOK), offset + size - 1):
             if self._read_cached(byte, at) < 0:
-                await asyncio.to_thread(self._read_through, offset + size - at, at)
+                await run_short(self._read_through, offset + size - at, at)
                 return
 
     def _read_cached(self, into: bytearray | memoryview, offset: int) -> int:

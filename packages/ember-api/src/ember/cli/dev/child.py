@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from typing import Any
 
 #: The application did not start, and stderr says why.
 NOT_STARTED = 3
@@ -26,9 +27,11 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     try:
         app, options = locate(target)
+        said = options.host or ""
         options = options._replace(
             debug=True, host=None, uds=None, fd=fd, workers=None, reload=False, loop=loop
         )
+        answer_loopback_only(app, said)
         AppServer(app, options).run()
     except StartError as error:
         print(f"ember: {error}", file=sys.stderr)
@@ -36,6 +39,29 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
             print(f"\n{explain(error.__cause__)}", file=sys.stderr)
         return NOT_STARTED
     return 0
+
+
+#: What a browser on this machine calls it; any other name may be one that was made to point here.
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def answer_loopback_only(app: Any, host: str) -> None:
+    """Answer requests for this machine's own names and for `host` alone (DNS rebinding), unless
+    all addresses are served, which is asked for on purpose."""
+    from ember.mounting import host_name
+    from ember.response import Response
+
+    if host in ("0.0.0.0", "::"):
+        return
+    dispatch = app.dispatch
+
+    def checked(request: Any) -> object:
+        name = host_name(request.headers.get("host", ""))
+        if not name or name == host or name in LOOPBACK or name.endswith(".localhost"):
+            return dispatch(request)
+        return Response(f"ember dev does not answer for {name!r}; name it with --host", 403)
+
+    app.dispatch = checked
 
 
 def explain(error: BaseException) -> str:
