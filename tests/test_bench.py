@@ -210,7 +210,7 @@ def listen(stream: bytes) -> dict[str, Any]:
         request.write(SSE_REQUEST)
         request.flush()
         command = [str(program), str(server.port), "2", "0", "0.05", request.name, "told"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         if done.returncode:
             raise ServerFailed(done.stderr)
         found: dict[str, Any] = json.loads(done.stdout)

@@ -55,7 +55,7 @@ def check(case: Case, outcome: Outcome) -> None:
 def run(pieces: Iterable[bytes]) -> Outcome:
     loop = new_event_loop()
     try:
-        return loop.run_until_complete(asyncio.wait_for(run_pieces(pieces), 30))
+        return loop.run_until_complete(asyncio.wait_for(run_pieces(pieces), 120))
     finally:
         loop.close()
 

@@ -29,7 +29,7 @@ def check(data: bytes, pieces: list[bytes]) -> None:
     """Raises `Finding`."""
     loop = new_event_loop()
     try:
-        loop.run_until_complete(asyncio.wait_for(Fuzzer().check(data, pieces), 20))
+        loop.run_until_complete(asyncio.wait_for(Fuzzer().check(data, pieces), 120))
     finally:
         loop.close()
 
@@ -45,7 +45,7 @@ def test_the_corpus_agrees_with_the_peers_and_between_the_builds() -> None:
 
     loop = new_event_loop()
     try:
-        loop.run_until_complete(asyncio.wait_for(run(), 50))
+        loop.run_until_complete(asyncio.wait_for(run(), 120))
     finally:
         loop.close()
     assert fuzzer.accepted > 100
@@ -101,7 +101,7 @@ def test_kept_answers_are_those_of_the_application_whatever_is_sent(
 
     loop = new_event_loop()
     try:
-        loop.run_until_complete(asyncio.wait_for(run(), 50))
+        loop.run_until_complete(asyncio.wait_for(run(), 120))
         assert PURE or fuzzer.given > 100
         # One that says something else is found.
         monkeypatch.setattr("fuzz.kept.Keeper.answer", lambda self, body: Response(body[1:]))

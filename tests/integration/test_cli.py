@@ -36,7 +36,7 @@ EMBER = [sys.executable, "-m", "ember"]
 
 def ember(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*EMBER, *arguments], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+        [*EMBER, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -397,7 +397,7 @@ def test_doctor_fails_loudly_when_a_loop_is_forced_that_cannot_be_had(tmp_path: 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={**os.environ, "EMBER_LOOP": "warp"},
     )
@@ -421,7 +421,7 @@ def test_the_commands_are_listed_and_colours_are_for_terminals(tmp_path: Path) -
         [*EMBER, "doctor"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
         env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "FORCE_COLOR": "1"},
     )

@@ -446,7 +446,7 @@ def test_the_readmes_curl_commands_do_what_they_say(sqlite_board: Board) -> None
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "H": sqlite_board.url},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         expected = 22 if '"later"' in command else 0

@@ -93,7 +93,7 @@ class Streams:
                 connection.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_20_reloads_under_load_lose_no_request(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, STREAMS)
     service = serve("--workers", "2")

@@ -194,7 +194,7 @@ def test_a_source_distribution_has_all_that_is_compiled(name: str, sdists: dict[
     assert members["setup.py"].isfile(), "a link would lead out of the archive"
 
 
-@pytest.mark.timeout(180)  # Cython's and the compiler's own time, on a machine that may be busy
+@pytest.mark.timeout(600)  # Cython's and the compiler's own time, on a machine that may be busy
 def test_without_a_working_compiler_the_pure_modules_are_installed(
     sdists: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -207,7 +207,7 @@ def test_without_a_working_compiler_the_pure_modules_are_installed(
     python(tmp_path / "installed", "from ember.cache import TTLCache; TTLCache(ttl=60)")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_with_a_compiler_a_source_distribution_gives_the_compiled_core(
     sdists: dict[str, Path], tmp_path: Path

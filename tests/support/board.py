@@ -15,8 +15,9 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.waiting import DEADLINE
+
 ROOT = Path(__file__).parents[2]
-DEADLINE = 12.0
 
 
 class Reply(NamedTuple):

@@ -15,13 +15,19 @@ from typing import Any, TypeVar
 from ember.protocol import Server, serve
 
 from tests.support.answers import Answer, Incomplete, Reader
+from tests.support.waiting import DEADLINE
 
-__all__ = ["Answer", "Client", "Incomplete", "Running", "ServeFixture", "new_event_loop"]
+__all__ = [
+    "DEADLINE",
+    "Answer",
+    "Client",
+    "Incomplete",
+    "Running",
+    "ServeFixture",
+    "new_event_loop",
+]
 
 T = TypeVar("T")
-
-#: Seconds that anything in a test may take before it has failed.
-DEADLINE = 10.0
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -18,10 +18,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.waiting import eventually
-
-#: Seconds that anything may take before it has failed.
-DEADLINE = 30.0
+from tests.support.waiting import DEADLINE, eventually
 
 #: What every test's application has.
 APP = """

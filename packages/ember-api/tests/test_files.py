@@ -317,7 +317,7 @@ def test_memory_stays_flat_for_a_large_file_and_a_slow_reader() -> None:
     with process(PROGRAM) as server:
 
         def ask(target: str) -> socket.socket:
-            sock = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+            sock = socket.create_connection(("127.0.0.1", server.port), timeout=120)
             sock.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
             return sock
 
@@ -338,7 +338,7 @@ def test_memory_stays_flat_for_a_large_file_and_a_slow_reader() -> None:
 def test_curl_resumes_and_asks_for_ranges(running: Running, tmp_path: Path) -> None:
     def curl(*arguments: str) -> bytes:
         command = ["curl", "-sS", *arguments, running.url + "/"]
-        return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
+        return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
 
     assert curl("-r", "5-9") == DATA[5:10]
     part = tmp_path / "part"

@@ -80,7 +80,7 @@ def test_a_flow_is_awaited_with_any_result_by_tasks_and_coroutines() -> None:
 
             assert await flow_of(gives()) is result
             assert await asyncio.create_task(flow_of(gives())) is result
-            assert await asyncio.wait_for(flow_of(gives()), 20) is result
+            assert await asyncio.wait_for(flow_of(gives()), 120) is result
 
     asyncio.run(main())
 

@@ -38,7 +38,7 @@ def fetch(app: Ember, path: str) -> Answer:
 
     assert app.server is not None
     host, port = app.server.addresses[0]
-    connection = http.client.HTTPConnection(str(host), int(port), timeout=10)
+    connection = http.client.HTTPConnection(str(host), int(port), timeout=120)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -67,7 +67,7 @@ def test_what_is_entered_in_one_step_is_left_in_another() -> None:
 
         async def source() -> AsyncIterator[object]:
             token = variable.set("inside")
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(120), asyncio.TaskGroup() as group:
                 yield asyncio.current_task()
                 yield await group.create_task(asyncio.sleep(0, "from the group"))
             variable.reset(token)

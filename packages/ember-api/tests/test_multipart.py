@@ -340,7 +340,7 @@ def upload(running: Process, megabytes: int) -> tuple[bytes, int]:
     block = bytes(range(256)) * 4096  # 1 MiB
     size = megabytes * len(block)
     before, most = running.rss(), 0
-    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as sock:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=120) as sock:
         head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {TYPE}\r\n"
         total = len(begin) + size + len(end)
         sock.sendall(f"{head}Content-Length: {total}\r\n\r\n".encode() + begin)
@@ -384,7 +384,7 @@ def test_curl_uploads(serve: ServeFixture, tmp_path: Path) -> None:
         ["curl", "-sS", "-F", "name=Ann", "-F", f"f=@{tmp_path}/a.bin", running.url + "/"],
         capture_output=True,
         check=True,
-        timeout=20,
+        timeout=120,
     )
     assert done.stdout == b'["Ann","a.bin","application/octet-stream",true]'
 

@@ -272,7 +272,7 @@ def test_without_a_provider_handlers_run_and_nothing_is_recorded(serve: ServeFix
 
 def run(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     return done.stdout
 

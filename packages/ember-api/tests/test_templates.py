@@ -375,7 +375,7 @@ def test_without_jinja2_there_is_one_line_that_says_what_to_install(tmp_path: Pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1

@@ -38,7 +38,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
     async def body() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await main()
 
     asyncio.run(body())

@@ -40,7 +40,7 @@ class Store:
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
     async def body() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await main()
 
     asyncio.run(body())

@@ -16,7 +16,7 @@ from ember.protocol import MemoryConnection
 from ember.request import Request
 from ember.response import ProblemResponse, Response
 
-DEADLINE = 5.0
+from tests.support.waiting import DEADLINE
 
 
 class Answer:

@@ -24,7 +24,7 @@ def said(seed: int, kind: str, pure: bool) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -23,7 +23,7 @@ from tests.support.server import Running, ServeFixture
 
 pytestmark = pytest.mark.once
 
-DEADLINE = 50.0
+DEADLINE = 120.0
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:

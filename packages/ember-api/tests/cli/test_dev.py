@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -19,9 +20,7 @@ from ember.cli.dev.address import declared
 from ember.cli.dev.overlay import page
 from ember.cli.dev.watch import Bell, Watch
 
-from tests.support.waiting import settled, tries
-
-DEADLINE = 20.0
+from tests.support.waiting import DEADLINE, eventually, settled, tries
 
 APP = """
 from ember import Ember
@@ -101,7 +100,10 @@ class Dev:
         self.process.stderr.close()
 
     def edit(self, text: str) -> None:
-        self.main.write_text(text)
+        """Write main.py in one step, as editors do: who looks in between would see two edits."""
+        new = self.main.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.main)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -132,7 +134,8 @@ def test_an_edit_is_answered_within_half_a_second(dev: Dev) -> None:
     for number, bound in enumerate(tries()):
         # Whoever edits has looked at the answer: the next process is there by then.
         (spare,) = two_children(dev) - {int(dev.get("/pid")[1])}
-        settled(lambda pid=spare: int(100 * sum(psutil.Process(pid).cpu_times()[:2])))
+        waiting = psutil.Process(spare)
+        settled(partial(_hundredths, waiting))
         dev.edit(APP.format(text=f"edit {number}"))
         bound(dev.until(f"edit {number}"), 0.5)
 
@@ -196,9 +199,7 @@ def test_no_process_outlives_its_supervisor(dev: Dev) -> None:
     children = two_children(dev)
     assert int(dev.get("/pid")[1]) in children
     dev.stop(signal.SIGKILL)
-    end = time.monotonic() + DEADLINE
-    while any(map(_runs, children)):
-        assert time.monotonic() < end
+    eventually(lambda: not any(map(_runs, children)), DEADLINE)
 
 
 def test_the_next_process_is_there_before_the_edit(dev: Dev) -> None:
@@ -210,6 +211,7 @@ def test_the_next_process_is_there_before_the_edit(dev: Dev) -> None:
     # One that was killed meanwhile is made again.
     (spare,) = two_children(dev) - {spare}
     os.kill(spare, signal.SIGKILL)
+    eventually(lambda: not _runs(spare), DEADLINE)
     dev.edit(APP.format(text="three"))
     dev.until("three")
     assert int(dev.get("/pid")[1]) != spare
@@ -220,16 +222,23 @@ def test_the_next_process_is_there_before_the_edit(dev: Dev) -> None:
             os.kill(pid, 0)
 
 
+def _hundredths(process: psutil.Process) -> int:
+    """Hundredths of a second that it has worked."""
+    return int(100 * sum(process.cpu_times()[:2]))
+
+
 def two_children(dev: Dev) -> set[int]:
     """The process that serves and the one that waits, once both are there."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        children = {
-            child.pid for child in psutil.Process(dev.process.pid).children() if _runs(child.pid)
-        }
-        if len(children) == 2:
-            return children
-    raise AssertionError("there never were two")
+    children: set[int] = set()
+
+    def both() -> bool:
+        nonlocal children
+        found = psutil.Process(dev.process.pid).children()
+        children = {child.pid for child in found if _runs(child.pid)}
+        return len(children) == 2
+
+    eventually(both, DEADLINE)
+    return children
 
 
 def _runs(pid: int) -> bool:

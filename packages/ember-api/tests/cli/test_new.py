@@ -15,7 +15,7 @@ EMBER = [sys.executable, "-m", "ember"]
 
 def ember(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*EMBER, *arguments], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+        [*EMBER, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -199,7 +199,7 @@ def run(app: Ember) -> int:
 def fetch(port: int, path: str) -> None:
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", path)
     connection.getresponse().read()
     connection.close()

@@ -70,7 +70,7 @@ def make(path: Path) -> Ember:
 
 def run(app: Ember, scenario: Any) -> None:
     async def main() -> None:
-        async with asyncio.timeout(5), app.test_client(raise_exceptions=False) as client:
+        async with asyncio.timeout(120), app.test_client(raise_exceptions=False) as client:
             await scenario(client)
 
     loop = new_event_loop()

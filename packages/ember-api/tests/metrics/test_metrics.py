@@ -216,7 +216,7 @@ def test_a_server_says_who_its_workers_are() -> None:
     try:
         assert app.server is not None
         host, port = app.server.addresses[0]
-        connection = http.client.HTTPConnection(str(host), int(port), timeout=10)
+        connection = http.client.HTTPConnection(str(host), int(port), timeout=120)
         for path in ("/items/1", "/metrics"):
             connection.request("GET", path)
             body = connection.getresponse().read()

@@ -43,7 +43,7 @@ def documented() -> Ember:
 
 def need_swagger() -> None:
     if not (Path(serving.ASSETS) / "swagger-ui-bundle.js").exists():
-        unavailable("Swagger UI (scripts/fetch-docs-ui)")
+        unavailable("Swagger UI")
 
 
 def test_the_page_describes_and_tries_the_api_without_network(serve: ServeFixture) -> None:

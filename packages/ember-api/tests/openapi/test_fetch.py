@@ -41,7 +41,7 @@ def fetch(folder: Path, npm: str | None) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": str(programs)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -22,7 +22,7 @@ from ember import (
 )
 from ember.testing import Disconnected, IncompleteResponse, TestClient
 
-DEADLINE = 5.0
+from tests.support.waiting import DEADLINE
 
 
 def with_client(
@@ -481,7 +481,7 @@ def test_new_projects_run_async_tests_with_the_plugin(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert "1 failed, 2 passed" in done.stdout, done.stdout

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import pytest
 from ember._build import ASKED_PURE
 
+from tests.support.waiting import DEADLINE
+
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 #: Both are tried in one run, whichever EMBER_LOOP chooses.
 NAMES = ("io_uring", "epoll")
-#: Seconds that anything here may take before it has failed.
-DEADLINE = 50.0
 
 
 def pytest_ignore_collect(collection_path: Any) -> bool | None:

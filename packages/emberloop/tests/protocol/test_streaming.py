@@ -213,7 +213,7 @@ def test_an_error_in_the_middle_of_an_http_1_0_answer_is_a_reset(serve: ServeFix
 
 def test_curl_sees_that_the_message_is_broken(serve: ServeFixture) -> None:
     running = serve(App({"/": failing}))
-    curl = subprocess.run(["curl", "-s", running.url + "/"], capture_output=True, timeout=10)
+    curl = subprocess.run(["curl", "-s", running.url + "/"], capture_output=True, timeout=120)
     assert curl.returncode == 18
     assert curl.stdout == b"good"
 
