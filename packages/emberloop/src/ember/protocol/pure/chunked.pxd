@@ -17,7 +17,7 @@ cdef class LengthDecoder:
 
 @cython.final
 cdef class ChunkedDecoder:
-    cdef object _limits
+    cdef object _limits, _fault
     cdef long long _overhead, _remaining
     cdef Py_ssize_t _scanned, _trailers, _trailer_size
     cdef int _state

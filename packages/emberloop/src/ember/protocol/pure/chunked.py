@@ -57,6 +57,7 @@ class ChunkedDecoder:
     """A chunked body. Trailer fields are checked and dropped (RFC 9110 section 6.5.1)."""
 
     __slots__ = (
+        "_fault",
         "_limits",
         "_overhead",
         "_remaining",
@@ -68,6 +69,7 @@ class ChunkedDecoder:
     )
 
     def __init__(self, limits: ServerLimits) -> None:
+        self._fault: ProtocolError | None = None
         self._limits = limits
         self._overhead = 0
         self._state = _SIZE
@@ -85,8 +87,11 @@ class ChunkedDecoder:
     def read(self, buffer: bytearray, most: int) -> bytes:
         """At most `most` bytes of the body, taken off `buffer`; empty when more must arrive.
 
-        Raises `ProtocolError` (400, 431).
+        Raises `ProtocolError` (400, 431): after what came before the fault was given, so that it
+        makes no difference how the bytes were split.
         """
+        if self._fault is not None:
+            raise self._fault
         out = bytearray()
         position = 0  # everything before it is used up
         try:
@@ -121,6 +126,10 @@ class ChunkedDecoder:
                         break
                     position += len(line) + 2
                     self._take_line(line)
+        except ProtocolError as error:
+            if not out:
+                raise
+            self._fault = error
         finally:
             del buffer[:position]
         return bytes(out)
