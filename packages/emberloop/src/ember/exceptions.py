@@ -16,7 +16,9 @@ __all__ = [
     "Forbidden",
     "GatewayTimeout",
     "HTTPError",
+    "IncompleteResponse",
     "InternalServerError",
+    "InvalidResponse",
     "MethodNotAllowed",
     "NotFound",
     "PayloadTooLarge",
@@ -164,3 +166,12 @@ class ProtocolError(Exception):
 
 class ClientDisconnected(ConnectionError):
     """The client left while its request body was read or its answer was streamed."""
+
+
+class InvalidResponse(ConnectionError):
+    """A server sent what is not HTTP/1.1, or what two readers could understand differently. The
+    connection is of no use any more."""
+
+
+class IncompleteResponse(InvalidResponse):
+    """The server ended the connection without a response, or in the middle of one."""
