@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from ember import Ember, Request, Response, StreamingResponse
-from ember.cli.bench.answers import MAX_HEAD, Answers, Malformed
 from ember.cli.bench.figures import Figures, Latencies
 from ember.cli.bench.load import Plan
 from ember.cli.bench.report import as_json, table
@@ -234,54 +233,6 @@ def raw_server() -> Any:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(10)
-
-
-WIRE = (
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-    b"HTTP/1.1 100 Continue\r\n\r\n"
-    b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\n\r\n"
-    b"HTTP/1.1 204 No Content\r\n\r\n"
-    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nConnection: Keep-Alive, x\r\n\r\n"
-    b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"
-)
-EXPECTED = [(200, True), (404, True), (204, True), (200, True), (200, False)]
-
-
-def test_answers_are_told_apart_however_they_are_split() -> None:
-    assert Answers().feed(WIRE) == EXPECTED
-    one_by_one = Answers()
-    assert [a for i in range(len(WIRE)) for a in one_by_one.feed(WIRE[i : i + 1])] == EXPECTED
-    for at in range(len(WIRE)):
-        answers = Answers()
-        assert answers.feed(WIRE[:at]) + answers.feed(WIRE[at:]) == EXPECTED
-
-
-def test_an_answer_to_head_has_no_body_and_one_without_length_ends_with_the_connection() -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-    assert Answers(bodiless=True).feed(head * 2) == [(200, True)] * 2
-    open_ended = Answers()
-    assert open_ended.feed(b"HTTP/1.1 200 OK\r\n\r\nsome") == []
-    assert open_ended.feed(b" more") == []
-    assert open_ended.finish() == [(200, False)]
-    assert Answers().finish() == []
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"HTTP/2 200\r\n\r\n",
-        b"hello\r\n\r\n",
-        b"HTTP/1.1 2\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"x" * (MAX_HEAD + 1),
-    ],
-)
-def test_what_is_no_answer_is_malformed(data: bytes) -> None:
-    with pytest.raises(Malformed):
-        Answers().feed(data)
 
 
 def test_percentiles_are_those_of_what_was_counted() -> None:

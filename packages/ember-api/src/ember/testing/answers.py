@@ -1,18 +1,17 @@
-"""Answers as the test sees them, read from the wire (RFC 9112 sections 4, 6 and 7.1)."""
+"""Responses as the test sees them, read from the wire by the parser that every client uses."""
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from email.message import Message
 from typing import Any
 
+from ember.exceptions import IncompleteResponse as IncompleteResponse
 from ember.headers import MutableHeaders
+from ember.protocol.http1.responses import END, Event, ResponseHead, ResponseParser
 from ember.testing.pipe import Pipe
-
-
-class IncompleteResponse(ConnectionError):
-    """The server ended the connection in the middle of its answer."""
 
 
 class TestResponse:
@@ -101,15 +100,13 @@ class TestResponse:
 
 
 class Body:
-    """The body of an answer, taken from the wire when it is asked for."""
+    """The body of a response, taken from the wire when it is asked for."""
 
-    def __init__(self, reader: Reader, framing: str, length: int) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._framing = framing
-        self._left = length
         self._ready = bytearray()
         #: everything was taken from the wire
-        self.complete = framing == "none"
+        self.complete = reader.at_end
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._ready:
@@ -130,107 +127,54 @@ class Body:
     async def _next(self) -> bytes:
         if self.complete:
             return b""
-        if self._framing == "chunked":
-            data = await self._chunk()
-        elif self._framing == "length":
-            data = await self._reader.some(self._left) if self._left else b""
-            self._left -= len(data)
-            self.complete = self._left == 0
-        else:
-            data = await self._reader.some(None)
-            self.complete = not data
-        return data
-
-    async def _chunk(self) -> bytes:
-        reader = self._reader
-        if not self._left:
-            line = await reader.until(b"\r\n")
-            self._left = int(line.split(b";")[0], 16)
-            if not self._left:
-                while await reader.until(b"\r\n") != b"\r\n":
-                    pass  # trailer fields
-                self.complete = True
-                return b""
-        data = await reader.some(self._left)
-        self._left -= len(data)
-        if not self._left:
-            await reader.until(b"\r\n")
-        return data
+        event = await self._reader.event()
+        # The end often comes with the last piece: nobody has to ask for it.
+        self.complete = event is END or self._reader.at_end
+        return event if isinstance(event, bytes) else b""
 
 
 class Reader:
-    """Takes answers from a pipe. `leave` disconnects and waits for the handler's end."""
+    """Takes responses from a pipe. `leave` disconnects and waits for the handler's end."""
 
     def __init__(self, pipe: Pipe, leave: Callable[[], Awaitable[None]]) -> None:
         self._pipe = pipe
-        self._buffer = bytearray()
+        self._parser = ResponseParser()
+        self._events: deque[Event] = deque()
         self.leave = leave
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left over."""
-        return not self._buffer
+        return not self._events and not self._parser.waiting
 
-    async def _fill(self) -> bool:
-        data = await self._pipe.receive()
-        self._buffer += data
-        return bool(data)
+    @property
+    def at_end(self) -> bool:
+        """Whether the response that is being read is over; takes note of it."""
+        if self._events and self._events[0] is END:
+            self._events.popleft()
+            return True
+        return False
 
-    async def until(self, mark: bytes) -> bytes:
-        """Everything up to and with `mark`."""
-        while (at := self._buffer.find(mark)) < 0:
-            if not await self._fill():
-                raise IncompleteResponse(
-                    "the server closed the connection in the middle of its answer"
-                    if self._buffer
-                    else "the server closed the connection without an answer"
-                )
-        at += len(mark)
-        data = bytes(self._buffer[:at])
-        del self._buffer[:at]
-        return data
-
-    async def some(self, most: int | None) -> bytes:
-        """What is there, at most `most` bytes; without `most`, empty at the end."""
-        if not self._buffer and not await self._fill():
-            if most is None and not self._pipe.aborted:
-                return b""
-            raise IncompleteResponse("the server closed the connection in the middle of its answer")
-        data = bytes(self._buffer[:most])
-        del self._buffer[:most]
-        return data
+    async def event(self) -> Event:
+        """The next head, piece of a body or end."""
+        while not self._events:
+            data = await self._pipe.receive()
+            if data:
+                self._events += self._parser.feed(data)
+            elif self._pipe.aborted:
+                raise IncompleteResponse("the server broke off the connection")
+            else:
+                self._events += self._parser.eof()
+        return self._events.popleft()
 
     async def answer(self, method: str, url: str) -> TestResponse:
-        """The head of the next answer to `method`; interim ones (RFC 9110 15.2) are passed over."""
+        """The head of the next response to `method`; interim ones (RFC 9110 section 15.2) are
+        passed over."""
+        self._parser.request_sent(method)
         while True:
-            head = (await self.until(b"\r\n\r\n")).decode("latin-1")
-            status_line, *lines = head[:-4].split("\r\n")
-            _, code, *reason = status_line.split(" ", 2)
-            status = int(code)
-            if status >= 200 or status == 101:
+            head = await self.event()
+            if isinstance(head, ResponseHead) and not head.interim:
                 break
-        fields = []
-        for line in lines:
-            name, _, value = line.partition(":")
-            fields.append((name, value.strip(" \t")))
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields]
         headers = MutableHeaders(fields)
-        return TestResponse(
-            method,
-            url,
-            status,
-            reason[0] if reason else "",
-            headers,
-            Body(self, *_framing(method, status, headers)),
-        )
-
-
-def _framing(method: str, status: int, headers: MutableHeaders) -> tuple[str, int]:
-    """How long the body is (RFC 9112 section 6.3)."""
-    if method == "HEAD" or status in (204, 304) or status < 200:
-        return "none", 0
-    if (headers.get("transfer-encoding") or "").lower() == "chunked":
-        return "chunked", 0
-    length = headers.get("content-length")
-    if length is not None:
-        return ("length", int(length)) if int(length) else ("none", 0)
-    return "close", 0
+        return TestResponse(method, url, head.status, head.reason, headers, Body(self))

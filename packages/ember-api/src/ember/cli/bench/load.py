@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ember.cli.bench.answers import Answers, Malformed
 from ember.cli.bench.figures import Figures
+from ember.exceptions import IncompleteResponse, InvalidResponse
+from ember.protocol.http1.responses import END, Event, ResponseHead, ResponseParser
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +50,9 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._answers = Answers(load.target.bodiless)
+        self._parser = ResponseParser()
+        self._method = "HEAD" if load.target.bodiless else "GET"
+        self._head: ResponseHead | None = None
         self._sent: deque[float] = deque()
         self._transport: asyncio.Transport | None = None
         self._ending = False
@@ -69,40 +72,51 @@ class _Connection(asyncio.Protocol):
         count = load.claim(count)
         if count and self._transport is not None:
             self._sent.extend([clock()] * count)
+            for _ in range(count):
+                self._parser.request_sent(self._method)
             self._transport.write(load.target.request * count)
 
     def data_received(self, data: bytes) -> None:
         self._load.figures.bytes += len(data)
         try:
-            self._took(self._answers.feed(data))
-        except Malformed:
+            self._took(self._parser.feed(data))
+        except InvalidResponse:
             self._give_up("malformed")
+        else:
+            if self._parser.broken is not None:
+                self._give_up("malformed")
 
     def eof_received(self) -> None:
         try:
-            self._took(self._answers.finish())
-        except Malformed:
+            self._took(self._parser.eof())
+        except IncompleteResponse:
+            return  # connection_lost counts what has no response
+        except InvalidResponse:
             self._give_up("malformed")
 
-    def _took(self, answers: list[tuple[int, bool]]) -> None:
-        if not answers:
+    def _took(self, events: list[Event]) -> None:
+        responses = 0
+        load = self._load
+        now = clock()
+        for event in events:
+            if isinstance(event, ResponseHead):
+                if event.upgraded:
+                    raise InvalidResponse(f"the server changed the protocol ({event.status})")
+                self._head = event
+            elif event is END and self._head is not None:
+                responses += 1
+                load.answered(self._head.status, now - self._sent.popleft())
+                self._ending = not self._head.keep_alive
+        if not responses:
             return
         self.answered = True
-        now = clock()
-        load = self._load
-        for status, keep_alive in answers:
-            if not self._sent:
-                raise Malformed("an answer that nobody asked for")
-            load.answered(status, now - self._sent.popleft())
-            if not keep_alive:
-                self._ending = True
         if self._ending:
             # What was sent behind it will not be answered, as the server has said.
             load.unclaim(len(self._sent))
             self._sent.clear()
             self.close()
         else:
-            self._send(len(answers))
+            self._send(responses)
 
     def look(self, now: float) -> None:
         """Give up what takes too long."""

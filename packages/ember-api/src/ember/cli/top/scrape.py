@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import math
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
+
+from ember.exceptions import InvalidResponse
+from ember.protocol.http1.responses import END, ResponseHead, ResponseParser
 
 #: Seconds that the server may take to answer.
 TIMEOUT = 10.0
@@ -74,31 +77,34 @@ class Source:
             raise CannotScrape(f'"{url}": write what is not ASCII as %XX; {example}')
         self._secure = parts.scheme == "https"
         self._host, self._port = host, port
+        authority = parts.netloc.rpartition("@")[2]
+        if not authority.isascii():
+            try:
+                name = host.encode("idna").decode()
+            except UnicodeError:
+                raise CannotScrape(f'"{url}": the host has no name in ASCII; {example}') from None
+            authority = name if port is None else f"{name}:{port}"
+        fields = f"Host: {authority}\r\nConnection: close\r\n"
+        self._request = f"GET {self._path} HTTP/1.1\r\n{fields}\r\n".encode()
         #: What is asked for.
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
 
     def scrape(self) -> Scrape:
         """Ask for the page, over a connection of its own. Raises CannotScrape."""
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=TIMEOUT)
         try:
-            connection.request("GET", self._path, headers={"Connection": "close"})
-            answer = connection.getresponse()
-            body = answer.read(LARGEST + 1)
-        except (OSError, http.client.HTTPException) as error:
+            status, body = self._get()
+        except (OSError, InvalidResponse) as error:
             raise CannotScrape(
                 f"{self.url} cannot be reached: {_why(error)}; is the server running there?"
             ) from None
-        finally:
-            connection.close()
         at = time.monotonic()
-        if answer.status == 404:
+        if status == 404:
             raise CannotScrape(
                 f"{self.url}: no metrics there (404); switch them on with Ember(metrics=True) "
                 f"or ember start --metrics, or give the URL of the page"
             )
-        if answer.status != 200:
-            raise CannotScrape(f"{self.url}: answered {answer.status}, expected 200 with metrics")
+        if status != 200:
+            raise CannotScrape(f"{self.url}: answered {status}, expected 200 with metrics")
         if len(body) > LARGEST:
             raise CannotScrape(f"{self.url}: a page of more than {LARGEST >> 20} MiB")
         scrape = Scrape(body.decode("utf-8", "replace"), at)
@@ -108,6 +114,36 @@ class Source:
                 "give the URL of the page, such as http://127.0.0.1:8000/metrics"
             )
         return scrape
+
+    def _get(self) -> tuple[int, bytes]:
+        """Status and body, no more of it than a byte above `LARGEST`. Raises OSError."""
+        port = self._port or (443 if self._secure else 80)
+        parser = ResponseParser()
+        status, size = 0, 0
+        pieces: list[bytes] = []
+        with socket.create_connection((self._host, port), TIMEOUT) as plain, self._over(plain) as s:
+            s.sendall(self._request)
+            parser.request_sent("GET")
+            while size <= LARGEST:
+                data = s.recv(65536)
+                for event in parser.feed(data) if data else parser.eof():
+                    if isinstance(event, bytes):
+                        pieces.append(event)
+                        size += len(event)
+                    elif isinstance(event, ResponseHead):
+                        status = event.status
+                    elif event is END:
+                        return status, b"".join(pieces)
+        return status, b"".join(pieces)
+
+    def _over(self, plain: socket.socket) -> socket.socket:
+        """The connection over TLS, where that was asked for."""
+        if not self._secure:
+            return plain
+        import ssl
+
+        context = ssl.create_default_context()
+        return context.wrap_socket(plain, server_hostname=self._host)
 
 
 def _sample(line: str) -> tuple[str, Labels, float] | None:
