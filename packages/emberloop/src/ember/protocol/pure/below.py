@@ -39,8 +39,13 @@ class _Gone:
     def close_connection(self, linger: bool) -> None: ...
     def abort_connection(self) -> None: ...
 
+    def watch_peer(self) -> None: ...
+
     def unsent(self) -> int:
         return 0
+
+    def unread(self) -> bool:
+        return False
 
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
         raise ClientDisconnected("the client left before the end of the answer")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     import contextvars
 
+    from ember.protocol.pure.below import Owner, Transport
     from ember.protocol.pure.deadlines import Deadlines
     from ember.protocol.pure.exchange import Exchange
     from ember.protocol.pure.observer import Observer
@@ -143,7 +144,8 @@ class Ending:
             # Its handler may go on. They would keep each other alive.
             self._exchange.release()
             self._exchange = None
-        self._transport = self._owner = GONE
+        self._transport: Transport = GONE
+        self._owner: Owner = GONE
         if self.observer is not None and self.loop is not None:
             self.observer.closed()
 
