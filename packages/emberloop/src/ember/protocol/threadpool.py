@@ -155,7 +155,7 @@ class ThreadPool:
         self._jobs: OrderedDict[_Job | _Submitted, None] = OrderedDict()
         self._changed = threading.Condition(threading.Lock())
         self._threads = 0
-        self._idle = 0
+        self._idle = self._busy = 0
         self._closed = False
 
     @property
@@ -216,7 +216,7 @@ class ThreadPool:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the server has stopped; no more work for its threads")
-            free = self._idle + self.workers - self._threads
+            free = self.workers - self._busy  # also of those that have not begun yet
             if refuse and len(self._jobs) >= free + self.max_queue:
                 raise ServiceUnavailable(
                     "all threads are busy, and too many requests wait for one",
@@ -253,7 +253,11 @@ class ThreadPool:
     def _work(self) -> None:
         try:
             while (job := self._next()) is not None:
-                job.run()
+                try:
+                    job.run()
+                finally:
+                    with self._changed:
+                        self._busy -= 1
                 # An idle thread keeps nothing of its last request alive.
                 del job
         finally:
@@ -270,6 +274,7 @@ class ThreadPool:
                     self._changed.wait()
                 finally:
                     self._idle -= 1
+            self._busy += 1
             return self._jobs.popitem(last=False)[0]
 
 
