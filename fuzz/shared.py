@@ -154,7 +154,7 @@ class SharedFuzzer:
         slot: Any = SimpleNamespace(index=0, heartbeat=0)
         with ours, theirs:
             ours.setblocking(False)
-            worker = WorkerProcess(1, ours, slot, 1)
+            worker = WorkerProcess(1, ours, slot, 1, born=0.0)
             said = []
             for piece in pieces:
                 theirs.sendall(piece)

@@ -1,7 +1,7 @@
 """The loop beside stock asyncio: random programs, and what could be seen of them on each.
 
-`program` makes the programs, `play` carries one out, `reasons` lists the differences that are
-meant. `python -m fuzz loop`; EMBER_LOOP=io_uring or epoll chooses one backend.
+`program` makes the programs, `play` and its `steps` carry one out, `reasons` lists the differences
+that are meant. `python -m fuzz loop`; EMBER_LOOP=io_uring or epoll chooses one backend.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import trustme
 from ember._build import PURE
 
 from fuzz.engine import Finding
-from fuzz.loop.play import History, Play
+from fuzz.loop.play import History
 from fuzz.loop.program import Maker, Program, shrink
 from fuzz.loop.reasons import reason_for
+from fuzz.loop.steps import Player
 
 #: Programs that a shrinking may try.
 SHRINK_TRIES = 150
@@ -62,7 +63,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 def carry_out(program: Program, factory: Factory) -> History:
     """What could be seen of it; raises `Finding` for what may never be."""
     tls = any(c.kind.startswith("tls") for c in program.connections)
-    play = Play(program, contexts() if tls else None)
+    play = Player(program, contexts() if tls else None)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(play.run())
     for protocol in play.protocols:

@@ -102,7 +102,7 @@ async def compress_response(
         response = for_request(request)
     if not _may_compress(response, minimum_size):
         return response
-    response = response.copy()
+    original, response = response, response.copy()
     add_vary(response)
     accept = ", ".join(request.headers.get_all("accept-encoding"))
     coding = negotiate(accept, _installed(encodings))
@@ -113,7 +113,7 @@ async def compress_response(
         events = (response.content_type or "").startswith("text/event-stream")
         response.stream = CompressedStream(response.stream, encoder(coding, events))
     else:
-        response.body = await _compressed(coding, response)
+        response.body = await _compressed(coding, original)
     headers["Content-Encoding"] = coding
     headers.pop("Content-Length")
     headers.pop("Accept-Ranges")
