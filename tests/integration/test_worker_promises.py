@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import DEADLINE, Load, Serve, Service, write
-from tests.support.waiting import eventually
+from tests.support.service import Load, Serve, Service, write
+from tests.support.waiting import DEADLINE, eventually
 
 STREAMS = """
 from ember import SSEResponse

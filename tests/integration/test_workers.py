@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.service import DEADLINE, Load, Serve, Service, start, unix_get, write
-from tests.support.waiting import eventually, tries
+from tests.support.service import Load, Serve, Service, start, unix_get, write
+from tests.support.waiting import DEADLINE, eventually, tries
 
 
 def run(folder: Path, command: list[str]) -> Service:

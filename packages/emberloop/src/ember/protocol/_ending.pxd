@@ -9,7 +9,8 @@ cdef class EndingChannel(Channel):
     cdef bint hung_up                   # the peer's FIN was seen; bytes before it may be unread
     cdef bint yielded                   # has had its share of this turn; goes on in the next one
     cdef double working_since           # seconds of the monotonic clock
-    cdef Py_ssize_t asked_for, asked_at # the request whose client will be asked, what was sent then
+    cdef Py_ssize_t asked_for           # the request whose client will be asked
+    cdef Py_ssize_t asked_at            # what was sent then
 
     cdef int process(self) except -1
     cdef int eof(self) except -1

@@ -19,8 +19,8 @@ cdef class Kept:
 
 cdef class KeptAnswers:
     cdef dict answers                   # "GET /path?query" as bytes, to the first Kept of them
-    # The fresh answer for the method and target at `line`, asked of `host` by `scheme`, or None; one
-    # that is over is forgotten.
+    # The fresh answer for the method and target at `line`, asked of `host` by `scheme`, or None;
+    # one that is over is forgotten.
     cdef Kept find(self, const char *line, uint32_t method_len, uint32_t target_len,
                    const char *host, uint32_t host_len, str scheme, double now)
 

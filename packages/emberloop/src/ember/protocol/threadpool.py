@@ -19,7 +19,9 @@ from ember.exceptions import ServiceUnavailable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 logger = logging.getLogger("ember.threads")
 
@@ -296,9 +298,10 @@ def short_pool() -> ThreadPool:
     return _short
 
 
-async def run_short(function: Callable[..., Any], *args: Any) -> Any:
+async def run_short(function: Callable[..., T], *args: Any) -> T:
     """Call `function`, Ember's own and soon over, in a thread that no handler can hold."""
-    return await short_pool().run(function, *args)
+    result: T = await short_pool().run(function, *args)
+    return result
 
 
 def _after_fork() -> None:
