@@ -1,4 +1,11 @@
 # CoreLoop: the ready queue, timers, and the turn.
+#
+# Ownership: what a kernel event names (a listener, a stream) stays alive until the next turn begins,
+# so every callback may re-enter the loop: close or cancel anything, itself and what is later in the
+# same batch included, raise, schedule, or fork. `unregister` keeps the reference for that long and
+# `bury` gives it up. In the child of a fork that a callback made the loop is the parent's (`disown`).
+# Nothing that can run Python code (memory for an object may: the garbage collector runs finalizers)
+# happens while a structure of the loop is between two states.
 
 # What user_data points at, in the low bits of the pointer.
 cdef enum Tag:
@@ -59,6 +66,8 @@ cdef struct Core:
     ring_cqe *stash                 # completions taken aside to see those behind them
     size_t stash_count, stash_next, stash_room
     Py_ssize_t streams
+    PyObject **past                 # unregistered in this turn; released when the next one begins
+    size_t past_count, past_room
 
 #: Receive buffers of one ring: how many and how large (bytes); both powers of two.
 RECV_BUFFERS = 256
@@ -70,7 +79,10 @@ cdef double CLOCK_RESOLUTION = 1e-9
 
 def _after_fork_in_child():
     for loop in list(LOOPS):
-        (<CoreLoop>loop).reset_core(True)
+        if (<CoreLoop>loop).forever:
+            (<CoreLoop>loop).disown()
+        else:
+            (<CoreLoop>loop).reset_core(True)
 
 
 def _before_fork():
@@ -123,6 +135,7 @@ cdef class CoreLoop:
 
     def __dealloc__(self):
         cdef int i
+        cdef size_t k
         cdef Core *core = self.core
         if core == NULL:
             return
@@ -140,13 +153,16 @@ cdef class CoreLoop:
         free(core.read_buffer)
         free(core.table)
         free(core.stash)
+        for k in range(core.past_count):
+            Py_DECREF(<object>core.past[k])
+        free(core.past)
         free(core)
 
     # ---- the ready queue -------------------------------------------------------------------
 
     cdef int push_ready(self, object what) except -1:
         cdef Py_ssize_t size = PyList_GET_SIZE(self.ready)
-        if self.ready_count == size:
+        while self.ready_count == size:
             self.grow_ready()
             size = PyList_GET_SIZE(self.ready)
         self.ready[(self.ready_head + self.ready_count) & (size - 1)] = what
@@ -155,7 +171,15 @@ cdef class CoreLoop:
 
     cdef int grow_ready(self) except -1:
         cdef list old = self.ready
-        self.ready = old[self.ready_head:] + old[:self.ready_head] + [None] * len(old)
+        cdef Py_ssize_t size = PyList_GET_SIZE(old), i
+        # Memory for it may bring the garbage collector, and that a finalizer which schedules: so
+        # everything is allocated before anything is changed.
+        cdef list larger = [None] * (size * 2)
+        if self.ready is not old or self.ready_count < size:
+            return 0    # it has grown meanwhile
+        for i in range(size):
+            larger[i] = <object>PyList_GET_ITEM(old, (self.ready_head + i) & (size - 1))
+        self.ready = larger
         self.ready_head = 0
         return 0
 
@@ -181,8 +205,12 @@ cdef class CoreLoop:
         """BaseEventLoop.__init__ wants to put a deque here."""
 
     def _clear_ready(self):
-        self.ready = [None] * 64
+        # The old one lives until the new one is in order: the end of a callback may schedule.
+        cdef list old = self.ready
+        cdef list empty = [None] * 64
+        self.ready = empty
         self.ready_head = self.ready_count = 0
+        old = None
 
     def _add_callback(self, handle):
         if not handle._cancelled:
@@ -355,7 +383,11 @@ cdef class CoreLoop:
         cdef Core *core = self.core
         cdef bint wait = False
         cdef double timeout = -1.0
+        if self.forked_from:
+            self._check_closed()
         self.turns += 1
+        if core.past_count:
+            self.bury()
         if PyList_GET_SIZE(self.todo):
             self.attend()
         self.flush()
@@ -373,6 +405,8 @@ cdef class CoreLoop:
             self.reap()
         else:
             self.wait_epoll(wait, timeout)
+        if self.forked_from:
+            self._check_closed()
         if core.selector_ready:
             core.selector_ready = False
             self.poll_selector()
@@ -388,14 +422,22 @@ cdef class CoreLoop:
     cdef int attend(self) except -1:
         cdef list todo
         cdef object what
+        cdef Py_ssize_t i
         if self.core.sends_unseen:
             self.scan_sends()
         todo, self.todo = self.todo, []
-        for what in todo:
-            if isinstance(what, Stream):
-                (<Stream>what).attend()
-            else:
-                (<Listener>what).attend()
+        for i in range(PyList_GET_SIZE(todo)):
+            what = <object>PyList_GET_ITEM(todo, i)
+            try:
+                if isinstance(what, Stream):
+                    (<Stream>what).attend()
+                else:
+                    (<Listener>what).attend()
+            except BaseException:
+                # The others are not forgotten, even if this ends the program.
+                self.todo = todo[i + 1:] + self.todo
+                self.guard(what, "a stream or listener could not be attended to")
+                return 0
         return 0
 
     # ---- the backend -----------------------------------------------------------------------
@@ -483,6 +525,41 @@ cdef class CoreLoop:
                 core.arenas[i].used = core.arenas[i].count = 0
         return 0
 
+    cdef int disown(self) except -1:
+        """In a child of a fork that a callback of this loop made: the loop is the parent's.
+
+        Nothing of it may be used here, or the child would answer the parent's clients and take its
+        signals. The descriptors that only the loop knows are closed; epoll and ring are shared with
+        the parent and left as they are.
+        """
+        cdef Core *core = self.core
+        cdef Py_ssize_t i
+        cdef object what
+        self.forked_from = core.pid
+        self.reset_core(True)
+        self._closed = True
+        for i in range(core.table_size):
+            if core.table[i] == NULL:
+                continue
+            what = <object>core.table[i]
+            if isinstance(what, Stream):
+                (<Stream>what).flags |= S_ABORT | S_LOST
+                (<Stream>what).closing = True
+                if not (<Stream>what).flags & S_BORROWED:
+                    (<Stream>what).fd = -1
+                    sys_close(i)
+            else:
+                (<Listener>what).flags &= ~<uint32_t>L_WANT
+                (<Listener>what).closed = True
+        if core.wake >= 0:
+            sys_close(core.wake)
+            core.wake = -1
+        self.todo = []
+        self._clear_ready()
+        self._scheduled = []
+        self._forget_parent()
+        return 0
+
     cdef int retire_ring(self) except -1:
         """Takes everything back from a ring that nobody runs, and ends it, before a fork.
 
@@ -543,10 +620,38 @@ cdef class CoreLoop:
         return 0
 
     cdef int unregister(self, int fd) except -1:
-        cdef PyObject *what = self.core.table[fd]
-        self.core.table[fd] = NULL
-        self.core.streams -= 1
-        Py_DECREF(<object>what)
+        cdef Core *core = self.core
+        cdef PyObject *what = core.table[fd]
+        cdef PyObject **past
+        cdef size_t room
+        core.table[fd] = NULL
+        core.streams -= 1
+        if core.past_count == core.past_room:
+            room = core.past_room * 2 if core.past_room else 64
+            past = <PyObject **>realloc(core.past, room * sizeof(PyObject *))
+            if past == NULL:
+                return 0        # it stays for ever: what still names it must not find it gone
+            core.past = past
+            core.past_room = room
+        core.past[core.past_count] = what
+        core.past_count += 1
+        return 0
+
+    cdef int bury(self) except -1:
+        """A turn begins: no event of the one before can name these any more."""
+        cdef Core *core = self.core
+        cdef PyObject **past = core.past
+        cdef size_t count = core.past_count, i
+        # Their end may run anything, and add to a list of its own.
+        core.past = NULL
+        core.past_count = core.past_room = 0
+        for i in range(count):
+            Py_DECREF(<object>past[i])
+        if core.past == NULL:
+            core.past = past
+            core.past_room = count
+        else:
+            free(past)
         return 0
 
     def _stream_of(self, int fd):
@@ -607,6 +712,7 @@ cdef class CoreLoop:
             if core.table[i] != NULL:
                 self.unregister(i)
         self.todo = []
+        self.bury()
         if core.kind == RING_CORE:
             ring_close(&core.ring, core.pid != os_getpid())
         elif core.kind == EPOLL_CORE:
@@ -863,11 +969,15 @@ cdef class CoreLoop:
                 cqe = core.stash[core.stash_next]
                 core.stash_next += 1
                 self.complete(cqe.user_data, cqe.res, cqe.flags)
+            if core.kind != RING_CORE:
+                return 0        # a callback forked, and this is the child
             core.stash_next = core.stash_count = 0
             while ring_ready(&core.ring):
                 cqe = ring_peek(&core.ring, 0)[0]
                 ring_advance(&core.ring)
                 self.complete(cqe.user_data, cqe.res, cqe.flags)
+                if core.kind != RING_CORE:
+                    return 0
                 if core.stash_count:
                     break
             if core.stash_count:
@@ -923,8 +1033,10 @@ cdef class CoreLoop:
             PyErr_CheckSignals()
             return 0
         self.now = ember_clock()
-        # Nothing is closed or freed while these are handed out: that happens in attend().
+        # Each names what lives until the next turn begins, whatever the callbacks before it did.
         for i in range(n):
+            if core.kind != EPOLL_CORE:
+                return 0        # a callback forked, and this is the child
             if core.events[i].data_ptr == NULL:
                 core.selector_ready = True
                 continue
@@ -942,11 +1054,12 @@ cdef class CoreLoop:
     cdef int guard(self, object what, str message) except -1:
         """Reports the exception that is being handled; those that end a program go through."""
         error = sys.exc_info()[1]
+        # Ended first: reporting may fail, and a stream that goes on without its owner crashes.
+        if isinstance(what, Stream):
+            (<Stream>what).abort(error)
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             raise error
         self.call_exception_handler({"message": message, "exception": error, "stream": what})
-        if isinstance(what, Stream):
-            (<Stream>what).abort(error)
         return 0
 
 

@@ -9,6 +9,7 @@ cdef enum ListenerFlag:
     L_STARTED = 1 << 5
     L_HELD = 1 << 6         # the registry's reference is kept until the last completion
     L_EXHAUSTED = 1 << 7    # the owner was told that there is no descriptor left
+    L_RESTS = 1 << 8        # not accepting for a moment because of that, whatever the owner wants
 
 #: Seconds without accepting after the process ran out of descriptors.
 ACCEPT_RETRY_DELAY = 1.0
@@ -31,9 +32,13 @@ cdef class Listener:
         except BaseException:
             sys_close(fd)
             raise
-        stream.flags |= S_WANT_READ
-        stream.want()
-        stream.on_connect()
+        try:
+            stream.flags |= S_WANT_READ
+            stream.want()
+            stream.on_connect()
+        except BaseException:
+            # It has no owner that could end it.
+            self.loop.guard(stream, "a new connection could not be set up")
         return 0
 
     cdef int start(self) except -1:
@@ -52,7 +57,7 @@ cdef class Listener:
     cdef int look(self) except -1:
         """Takes what waits although this process was not told of it."""
         cdef int fd
-        while self.flags & L_WANT and not self.closed:
+        while self.flags & (L_WANT | L_RESTS) == L_WANT and not self.closed:
             fd = ember_accept(self.fd)
             if fd < 0:
                 if errno != EAGAIN and errno != EINTR:
@@ -71,7 +76,7 @@ cdef class Listener:
         cdef Core *core = self.loop.core
         cdef ring_sqe *sqe
         cdef uint32_t events
-        cdef bint wanted = self.flags & L_WANT and not self.closed
+        cdef bint wanted = self.flags & (L_WANT | L_RESTS) == L_WANT and not self.closed
         self.flags &= ~<uint32_t>L_TODO
         if self.early is not None:
             early, self.early = self.early, None
@@ -146,8 +151,9 @@ cdef class Listener:
             return 0
         if result in (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM):
             # The socket stays readable: give the process time to close something.
-            self.pause()
-            if not self.closed:
+            if not self.closed and not self.flags & L_RESTS:
+                self.flags |= L_RESTS
+                self.want()
                 if not self.flags & L_EXHAUSTED:
                     self.flags |= L_EXHAUSTED
                     self.exhausted(-result)
@@ -163,8 +169,9 @@ cdef class Listener:
         return 0
 
     def _retry(self):
+        self.flags &= ~<uint32_t>L_RESTS
         if not self.closed:
-            self.start()
+            self.want()
 
 
 cdef int accepted_by_ring(Listener listener, int res, uint32_t flags) except -1:
@@ -187,7 +194,7 @@ cdef int accepted_by_ring(Listener listener, int res, uint32_t flags) except -1:
 cdef int accept_on_epoll(Listener listener) except -1:
     cdef int i, fd
     for i in range(ACCEPTS_PER_TURN):
-        if not listener.flags & L_WANT:
+        if listener.flags & (L_WANT | L_RESTS) != L_WANT:
             return 0
         fd = ember_accept(listener.fd)
         if fd < 0:

@@ -133,6 +133,7 @@ cdef class CoreLoop:
     cdef public list _scheduled             # the timer heap
     cdef public bint _stopping, _debug, _closed
     cdef bint forever, waiting, woken
+    cdef readonly long forked_from          # in a child of a fork: the process whose loop this is
     cdef object preference, reason, context
     cdef uint32_t recv_buffers, recv_buffer_size     # 0: as the module says
     cdef object __weakref__
@@ -143,6 +144,8 @@ cdef class CoreLoop:
     cdef int run_slowly(self, object what) except -1
     cdef int open_core(self) except -1
     cdef int reset_core(self, bint inherited) except -1
+    cdef int disown(self) except -1
+    cdef int bury(self) except -1
     cdef int turn(self) except -1
     cdef int attend(self) except -1
     cdef int flush(self) except -1

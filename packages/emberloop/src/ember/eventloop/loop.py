@@ -8,6 +8,8 @@ our transports) is the standard library's, on its own epoll selector, which the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
 from asyncio import base_events, constants, format_helpers, sslproto
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,30 @@ class Loop(CoreLoop, asyncio.SelectorEventLoop):
         self._close_core()
         self._clear_ready()
         super().close()
+
+    # ---- in the child of a fork --------------------------------------------------------------
+
+    def _check_closed(self) -> None:
+        if self.forked_from:
+            raise RuntimeError(
+                f"this event loop belongs to process {self.forked_from}, which forked while it "
+                "ran; the child needs one of its own: asyncio.run(main())"
+            )
+        super()._check_closed()  # type: ignore[misc]
+
+    def _forget_parent(self) -> None:
+        """Signals and wake-ups are the parent's: called by the core, in the child."""
+        for number in list(self._signal_handlers):  # type: ignore[attr-defined]
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            with contextlib.suppress(ValueError):  # only the main thread may
+                signal.signal(number, default)
+        self._signal_handlers.clear()  # type: ignore[attr-defined]
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+        # Closed without a word to epoll, which the parent goes on using.
+        self._selector.close()  # type: ignore[attr-defined]
+        self._ssock.close()  # type: ignore[attr-defined]
+        self._csock.close()  # type: ignore[attr-defined]
 
     # ---- transports ------------------------------------------------------------------------
 
