@@ -144,6 +144,7 @@ class Ending:
             # Its handler may go on. They would keep each other alive.
             self._exchange.release()
             self._exchange = None
+        self._asked_for = None
         self._transport: Transport = GONE
         self._owner: Owner = GONE
         if self.observer is not None and self.loop is not None:
