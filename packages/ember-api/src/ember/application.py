@@ -14,6 +14,7 @@ from ember.components import Components
 from ember.dispatch import Dispatcher, Endpoint
 from ember.errors import ErrorHandler, default_response, log_failure, status_of
 from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
+from ember.given_up import held
 from ember.health import Health
 from ember.hooks import ENDPOINT_EVENTS, Events, Lifecycle
 from ember.into_response import convert
@@ -372,7 +373,7 @@ class Ember(Observed, Serving, Blueprint):
             return default_response(request, error, self.debug)
         if found.threaded:
             run = self._threads().run(found.call_handling, request, error)
-            return _awaited(run, error, status, found.owner)
+            return _awaited(held(request, run), error, status, found.owner)
         value = found.call(request, error)
         if inspect.isawaitable(value):
             return _awaited(value, error, status, found.owner)

@@ -92,7 +92,6 @@ def _bind(
         overrides=overrides,
         run_in_thread=run_in_thread,
         target=instead,
-        target_awaits=True if instead is not None else None,
         pending=pending,
         respond=lambda value: convert(value, 0, route.owner),
     )

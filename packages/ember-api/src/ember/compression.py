@@ -6,7 +6,6 @@ such routes, with `Cache-Control: no-transform`.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import (
     AsyncIterator,
@@ -23,7 +22,7 @@ from typing import Any
 from ember.encoders import LOADERS, Encoder
 from ember.negotiation import add_vary, negotiate
 from ember.protocol.text import utf8
-from ember.protocol.threadpool import run_short
+from ember.protocol.threadpool import run_short, run_whole
 from ember.request import Request
 from ember.response import Response
 
@@ -212,7 +211,7 @@ async def _pull(stream: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
     iterator = iter(stream)
     threaded = not isinstance(stream, (list, tuple))
     while True:
-        piece = await asyncio.to_thread(next, iterator, _END) if threaded else next(iterator, _END)
+        piece = await run_whole(next, iterator, _END) if threaded else next(iterator, _END)
         if piece is _END:
             return
         yield piece

@@ -9,11 +9,14 @@ is put around the one before, once, at registration, so that a route pays only f
 from __future__ import annotations
 
 import inspect
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ember.dispatch import Wrapper
+from ember.given_up import hold
 from ember.into_response import convert
+from ember.request import Request
 from ember.response import Response
 from ember.routes import Route
 from ember.signature import is_async
@@ -27,11 +30,12 @@ def wrap(route: Route, pool: Callable[[], ThreadPool]) -> Wrapper | None:
     call = target(route, pool)
     if call is None:
         return None
-    return lambda request, args, kwargs: call(*args, **kwargs)
+    return lambda request, args, kwargs: call(request, *args, **kwargs)
 
 
 def target(route: Route, pool: Callable[[], ThreadPool]) -> _Call | None:
-    """What is called in the place of the handler, with its arguments; None for the handler."""
+    """What is called in the place of the handler, with the request and its arguments; None for the
+    handler."""
     handler = route.handler
     threaded = not route.inline and not is_async(handler)
     if not threaded and route.status_code is None:
@@ -42,27 +46,29 @@ def target(route: Route, pool: Callable[[], ThreadPool]) -> _Call | None:
     return call
 
 
-async def _settled(value: Any) -> Any:
-    # A `def` around an `async def` gives a coroutine; it belongs to the loop, not to a thread.
-    return await value if inspect.isawaitable(value) else value
-
-
 def _on_loop(handler: Callable[..., Any]) -> _Call:
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await _settled(handler(*args, **kwargs))
+    async def call(request: Request, /, *args: Any, **kwargs: Any) -> Any:
+        value = handler(*args, **kwargs)
+        return await value if inspect.isawaitable(value) else value
 
     return call
 
 
 def _in_thread(handler: Callable[..., Any], pool: Callable[[], ThreadPool]) -> _Call:
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await _settled(await pool().run_or_refuse(handler, *args, **kwargs))
+    async def call(request: Request, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            value = await pool().run_or_refuse(handler, *args, **kwargs)
+        except CancelledError as error:
+            hold(request, error)
+            raise
+        # A `def` around an `async def` gives a coroutine; it belongs to the loop, not to a thread.
+        return await value if inspect.isawaitable(value) else value
 
     return call
 
 
 def _with_status(call: _Call, status: int, owner: str) -> _Call:
-    async def finish(*args: Any, **kwargs: Any) -> Response:
-        return convert(await call(*args, **kwargs), status, owner)
+    async def finish(request: Request, /, *args: Any, **kwargs: Any) -> Response:
+        return convert(await call(request, *args, **kwargs), status, owner)
 
     return finish

@@ -76,7 +76,7 @@ def compile_binding(
     overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
     run_in_thread: Callable[..., Any] | None = None,
     target: Callable[..., Any] | None = None,
-    target_awaits: bool | None = None,
+    target_awaits: bool = True,
     pending: Pending | None = None,
     respond: Callable[[Any], Response] | None = None,
 ) -> Binding:
@@ -89,8 +89,8 @@ def compile_binding(
     - `overrides`: dependencies to replace, as tests do.
     - `run_in_thread(function, *args, **kwargs)`: awaitable; plain functions among the dependencies
       go through it. Without it they run on the loop.
-    - `target`: what is called in the place of `handler`, with its arguments; `target_awaits`:
-      whether that gives an awaitable (default: whether `handler` is a coroutine function).
+    - `target(request, ...)`: what is called in the place of `handler`, with the request and its
+      arguments; `target_awaits`: whether that gives an awaitable.
     - `pending`: is told of work that follows the answer.
     - `respond`: makes the response of what the handler returned, where dependencies are left after
       it; without it that is left to the caller.
@@ -111,7 +111,7 @@ def compile_binding(
     )
     arguments = analysis.arguments(handler)
     kind = function_kind(handler, False)
-    if target_awaits is not None:
+    if target is not None:
         kind = THREAD if target_awaits else INLINE
     source = Source(
         target or handler,
@@ -123,6 +123,7 @@ def compile_binding(
         pending=pending,
         respond=respond,
         streams=function_kind(handler, False) == ASYNC_GENERATOR,
+        given_request=target is not None,
     )
     call, text = source.compile()
     return Binding(

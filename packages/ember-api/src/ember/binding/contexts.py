@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import Any
+
+from ember.given_up import hold
+from ember.request import Request
 
 RunInThread = Callable[..., Awaitable[Any]]
 
@@ -12,9 +16,10 @@ _NOTHING: Any = object()
 
 
 async def in_thread(
-    run: RunInThread, function: Callable[..., Any], *args: Any, **kwargs: Any
+    request: Request, run: RunInThread, function: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
-    """`run(function, ...)`; what it sets of context variables is set here afterwards.
+    """`run(function, ...)`; what it sets of context variables is set here afterwards. When it is
+    given up, what follows the answer to `request` waits for its end.
 
     The context itself cannot be lent to the thread: it is entered again when the caller is
     cancelled, and none may be entered twice.
@@ -22,6 +27,9 @@ async def in_thread(
     context = copy_context()
     try:
         return await run(context.run, function, *args, **kwargs)
+    except CancelledError as error:
+        hold(request, error)
+        raise
     finally:
         adopt(context)
 

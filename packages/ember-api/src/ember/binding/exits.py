@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
 from ember.background import BackgroundTasks, Pending
 from ember.binding.contexts import RunInThread, in_same_context
 from ember.binding.followed import followed
+from ember.given_up import hold
 from ember.request import Request
 from ember.response import Response
+from ember.threads import thread_of
 
 logger = logging.getLogger("ember.binding")
 
 Respond = Callable[[Any], Response]
 Leave = Callable[[BaseException | None], Awaitable[None]]
+#: (what leaves it, whether its scope is "function", how messages name it)
+_Entry = tuple[Leave, bool, str]
 
 
 class Exits:
@@ -29,8 +35,7 @@ class Exits:
     __slots__ = ("_background", "_entries", "_pending", "error")
 
     def __init__(self, pending: Pending | None = None) -> None:
-        #: (what leaves it, whether its scope is "function", how messages name it)
-        self._entries: list[tuple[Leave, bool, str]] = []
+        self._entries: list[_Entry] = []
         self._background: BackgroundTasks | None = None
         self._pending = pending
         #: What broke the answer while it was sent; the dependencies get it at their yield.
@@ -67,12 +72,6 @@ class Exits:
         """What a generator yields first; with `run`, in a thread."""
         # All parts of a generator run in one context, or it could not reset what it has set.
         context = copy_context()
-        if run is None:
-            value = next(generator, _END)
-        else:
-            value = await in_same_context(context, run, next, generator, _END)
-        if value is _END:
-            raise RuntimeError(f'dependency "{name}" ended without a yield')
 
         async def leave(error: BaseException | None) -> None:
             if run is None:
@@ -83,7 +82,20 @@ class Exits:
                 generator.close()
                 raise RuntimeError(f'dependency "{name}" yields more than once')
 
-        self._entries.append((leave, early, name))
+        # Before it has begun: given up meanwhile, its thread may still come to the yield.
+        entry: _Entry = (leave, early, name)
+        self._entries.append(entry)
+        try:
+            if run is None:
+                value = next(generator, _END)
+            else:
+                value = await in_same_context(context, run, next, generator, _END)
+            if value is _END:
+                raise RuntimeError(f'dependency "{name}" ended without a yield')
+        except BaseException as error:
+            if thread_of(error) is None and getattr(generator, "gi_frame", None) is None:
+                self._entries.remove(entry)
+            raise
         return value
 
     async def own(self, value: Any, name: str) -> Any:
@@ -117,10 +129,19 @@ class Exits:
         self._entries.append((leave, False, name))
         return entered
 
-    async def fail(self, error: BaseException) -> BaseException:
+    async def fail(self, request: Request, error: BaseException) -> BaseException:
         """Leave everything because of `error`; the error to raise, which one of them may
-        replace."""
+        replace.
+
+        Where a thread still runs for the request, the answer does not wait for it: then everything
+        is left after the answer and after the thread.
+        """
         while self._entries:
+            if thread_of(error) is not None:
+                hold(request, error)
+                self.error = error
+                self.finish(request, None, None)
+                break
             leave, _, name = self._entries.pop()
             try:
                 await leave(error)
@@ -171,6 +192,9 @@ class Exits:
         try:
             if self._background is not None:
                 await self._background()
+        except asyncio.CancelledError as error:
+            await _ended(error)
+            raise
         finally:
             try:
                 await self._leave(self.error)
@@ -192,11 +216,20 @@ class Exits:
             except BaseException as error:  # noqa: BLE001 - cancelled: the others are left first
                 if error is not broken:
                     stopped = error
+                    await _ended(error)
         if stopped is not None:
             raise stopped
 
 
 _END: Any = object()
+
+
+async def _ended(error: BaseException) -> None:
+    """Wait for the thread that `error` has given up; not when this is cancelled as well."""
+    thread = thread_of(error)
+    if thread is not None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((thread,))
 
 
 def _step(generator: Generator[Any, Any, Any], error: BaseException | None) -> bool:

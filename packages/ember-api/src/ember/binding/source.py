@@ -68,6 +68,7 @@ class Source(Writer):
         pending: Pending | None,
         respond: Callable[[Any], Response] | None = None,
         streams: bool = False,
+        given_request: bool = False,
     ) -> None:
         super().__init__(path, tuple(walk(arguments)))
         self._arguments = arguments
@@ -78,6 +79,8 @@ class Source(Writer):
         #: makes the response of what the handler returned; whether it is an async generator
         self._respond, self._streams = respond, streams
         self._handler = handler
+        #: whether `handler` takes the request before its arguments
+        self._given_request = given_request
         self.calls = calls = _calls(arguments)
         self._background = any(
             isinstance(a.source, Given) and a.source.what == "background"
@@ -122,6 +125,8 @@ class Source(Writer):
             f"{a.name}={self._value(a, done)}" if a.keyword else self._value(a, done)
             for a in self._arguments
         )
+        if self._given_request:
+            passed = f"request, {passed}" if passed else "request"
         call = f"{handler}({passed})"
         if self.needs_await and self._kind in (ASYNC, THREAD):
             call = f"await {call}"
@@ -152,7 +157,7 @@ class Source(Writer):
             self._indent = 1
             self._write(
                 "except BaseException as error:",
-                "    error = await exits.fail(error)",
+                "    error = await exits.fail(request, error)",
                 "    raise error",
             )
         background = "background" if self._background else "None"
@@ -198,7 +203,8 @@ class Source(Writer):
         if call.kind == ASYNC:
             plain = f"await {plain}"
         elif call.kind == THREAD:
-            plain = f"await in_thread({', '.join(filter(None, (run, function, passed)))})"
+            given = filter(None, ("request", run, function, passed))
+            plain = f"await in_thread({', '.join(given)})"
         elif call.kind == ASYNC_GENERATOR:
             plain = f"await exits.enter_async({plain}, {early}, {text})"
         elif call.kind == GENERATOR:

@@ -51,6 +51,16 @@ class Place:
         with contextlib.suppress(OSError):  # the supervisor is gone: soon its end is noticed
             self.control.sendall(line)
 
+    def orders(self) -> bytes | None:
+        """What the supervisor has said since: letters of `Order`; None for nothing, empty once it
+        is gone."""
+        try:
+            return self.control.recv(64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
     def to_environment(self) -> str:
         """For VARIABLE, and makes its descriptors survive exec; the caller is the child."""
         sockets = [sock.fileno() for sock in self.sockets]

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -399,12 +398,9 @@ class AppServer:
     def _on_message(self, place: Place) -> None:
         """The supervisor says that this worker has a successor, or is no more itself."""
         assert self._stop is not None
-        try:
-            orders = place.control.recv(64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        orders = place.orders()
+        if orders is None:
             return
-        except OSError:
-            orders = b""
         if not orders:
             asyncio.get_running_loop().remove_reader(place.control)
             logger.error("worker %d: its supervisor is gone; it ends too", place.slot)

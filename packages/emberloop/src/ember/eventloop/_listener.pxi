@@ -202,7 +202,7 @@ cdef int accept_on_epoll(Listener listener) except -1:
                 listener.accepted(-errno)
             return 0
         listener.accepted(fd)
-        if listener.shared:
+        if listener.shared and listener.flags & L_EPOLL:
             # To the end of the queue of the processes that wait for this socket.
             ember_epoll_set(listener.loop.core.epoll, EPOLL_CTL_DEL, listener.fd, 0, NULL)
             listener.flags &= ~<uint32_t>L_EPOLL

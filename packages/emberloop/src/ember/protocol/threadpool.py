@@ -287,6 +287,24 @@ def thread_of(error: BaseException) -> asyncio.Future[None] | None:
     return None if ended is None or ended.done() else ended
 
 
+async def run_whole(function: Callable[..., Any], *args: Any) -> Any:
+    """Call `function` in a thread of the loop's executor, in a copy of this context; cancelled,
+    first wait until the thread has ended, since the caller will close what it uses. A call that has
+    not begun by then does nothing. Cancelled again it waits no longer."""
+    context, given_up = contextvars.copy_context(), False
+
+    def call() -> Any:
+        return None if given_up else context.run(function, *args)
+
+    running = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        given_up = True
+        await asyncio.wait((running,))
+        raise
+
+
 _short: ThreadPool | None = None
 
 

@@ -11,11 +11,10 @@ from typing import cast
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
 from ember.protocol._response import Response
 from ember.protocol.interrupts import from_signal
-from ember.protocol.pure.deadlines import NEVER
 from ember.protocol.pure.intake import Intake
+from ember.protocol.pure.outcome import Outcome, cancels
 from ember.protocol.pure.render import render_head
 from ember.protocol.pure.request import Request, too_large
-from ember.protocol.pure.streaming import begin_stream, send_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,29 +29,21 @@ log = logging.getLogger("ember.protocol")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-class Exchange:
+class Exchange(Outcome):
     """A request in the application. Over when it is answered and its body has passed."""
 
     __slots__ = (
         "_began_at",
-        "_cancelled_for",
-        "_connection",
         "_context",
         "_discarded",
         "_framing",
-        "_head",
         "_mark",
         "_me",
-        "_status",
         "_task",
         "_told",
         "_waiting",
-        "abandoned",
-        "answered",
         "began",
         "intake",
-        "request",
-        "started",
     )
 
     def __init__(self, connection: Connection, head: Head) -> None:
@@ -242,19 +233,12 @@ class Exchange:
             if self.request._after is not None and not self._is_discarded():
                 await self._run_after()
 
-    def _ends_task(self, error: BaseException, before: int) -> bool:
-        """Whether `error`, caught in this task, is a request to end it: from a signal, or a
-        cancellation after it had been asked `before` times."""
-        if isinstance(error, asyncio.CancelledError):
-            return _cancels() > before
-        return from_signal(error) or (isinstance(error, GeneratorExit) and self._is_discarded())
-
     async def _run_after(self) -> None:
         """What was asked for with `request.after_response`; still the task of the handler, so that
         what was entered there (a task group, a context variable) can be left here."""
         self._connection.flush()  # what follows may take long
         callbacks = self.request._after or []
-        before = _cancels()
+        before = cancels()
         while callbacks:
             try:
                 await callbacks.pop(0)()
@@ -262,51 +246,6 @@ class Exchange:
                 if self._ends_task(error, before):
                     raise
                 log.exception("what was to follow the answer to %r failed", self.request)
-
-    async def _error_response(self, error: BaseException) -> Response:
-        return await self._settle(self._on_error(error))
-
-    def _on_error(self, error: BaseException) -> object:
-        try:
-            return self._connection.app.on_error(self.request, error)
-        except BaseException as failure:
-            if from_signal(failure):
-                raise
-            return self._on_error_failed()
-
-    async def _settle(self, result: object) -> Response:
-        """The response that `on_error` gave, maybe after a wait."""
-        before = _cancels()
-        try:
-            if hasattr(result, "__await__"):
-                result = await result
-            if isinstance(result, Response):
-                return result
-            raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
-        except BaseException as error:
-            if self._ends_task(error, before):
-                raise
-            return self._on_error_failed()
-
-    def _on_error_failed(self, error: BaseException | None = None) -> Response:
-        log.error(
-            "the error handler failed while answering %r", self.request, exc_info=error or True
-        )
-        return Response("Internal Server Error", 500)
-
-    def _into_response(self, value: object) -> Response:
-        if isinstance(value, Response):
-            response = value
-        elif type(value) is str or type(value) is bytes:
-            return Response(value)
-        else:
-            response = self._connection.app.into_response(self.request, value)
-        if response.stream is not None:
-            # A file, of which the request may want a part, or nothing because it has it.
-            for_request = getattr(response, "for_request", None)
-            if for_request is not None:
-                return for_request(self.request)  # type: ignore[no-any-return]
-        return response
 
     # -- the task -----------------------------------------------------------------------------
 
@@ -339,18 +278,6 @@ class Exchange:
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self._connection.closing:
             self._connection.end_unanswered()
-
-    @staticmethod
-    def _close_unused(awaitable: object) -> None:
-        """What a handler gave will not be awaited after all."""
-        try:
-            close = getattr(awaitable, "close", None)
-            if close is not None:
-                close()
-        except BaseException as error:
-            if from_signal(error):
-                raise
-            log.exception("%r could not be closed", awaitable)
 
     def _cancel(self, why: str) -> None:
         if self._task is not None and not self._task.done() and not self._cancelled_for:
@@ -439,82 +366,6 @@ class Exchange:
         """It was answered without the application."""
         self._status = status
         self.tell(False)
-
-    async def _finish_with(self, response: Response) -> None:
-        """Send `response`, or what the application makes of its not having bytes."""
-        attempt = 0
-        while not self.abandoned:
-            try:
-                await self._deliver(response)
-                return
-            except BaseException as error:
-                if self._ends_task(error, -1):
-                    raise
-                if self.started or attempt == 2:
-                    self.answered = True
-                    self._connection.abort()
-                    raise
-                failure = error
-            # A status, a field or a text that HTTP cannot carry.
-            attempt += 1
-            response = (
-                self._on_error_failed(failure)
-                if attempt == 2
-                else await self._error_response(failure)
-            )
-            del failure
-
-    async def _deliver(self, response: Response) -> None:
-        """Send `response`, whole or piece by piece, from inside the task. Raises before its first
-        byte, if it does."""
-        if response.stream is None:
-            self._send(response)
-            return
-        connection, head = self._connection, self._head
-        rendered = render_head(response, head.method, head.minor, self._keep_alive())
-        connection.deadlines.handler = NEVER
-        begun = await begin_stream(response.stream, rendered)
-        # Meanwhile the server may have been told to stop.
-        rendered = render_head(response, head.method, head.minor, self._keep_alive())
-        self._status = response.status_code
-        self.started = True
-        try:
-            await send_stream(connection, begun, rendered)
-        except asyncio.CancelledError:
-            self.answered = True  # or the abort would cancel what follows the answer
-            if not self._cancelled_for:
-                log.warning("%r was cancelled in the middle of its answer", self.request)
-            connection.abort()
-            if not self._cancelled_for:
-                raise
-        except ClientDisconnected:
-            self.answered = True
-            connection.abort()
-        except BaseException as error:
-            self.answered = True
-            self.tell(True)
-            if self._ends_task(error, -1):
-                connection.abort()
-                raise
-            log.exception("the answer to %r broke in the middle", self.request)
-            # An eager task may break in the turn in which it began: what there is goes out.
-            connection.flush()
-            if rendered.chunked or rendered.length is not None:
-                # The last chunk, or the rest of the length, is missing: the client sees that.
-                connection.closing = True
-                connection._owner.close_connection(False)
-            else:
-                connection.abort()  # the end of the connection would be the end of the body
-        else:
-            self._complete(rendered.keep_alive)
-
-
-def _cancels() -> int:
-    """How often the current task was asked to end; 0 outside of one."""
-    if asyncio._get_running_loop() is None:
-        return 0
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 def disconnected() -> ClientDisconnected:

@@ -8,10 +8,11 @@ import contextvars
 from ember.protocol.pure.render import LAST_CHUNK
 from ember.protocol.sendfile import send_parts
 from ember.protocol.text import utf8
+from ember.protocol.threadpool import run_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable
     from typing import Any
 
     from ember.protocol.pure.connection import Connection
@@ -142,14 +143,9 @@ async def _pull(stream: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
             yield piece
         return
     iterator = iter(stream)
-    loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
-
-    def advance(iterator: Iterator[bytes | str]) -> Any:
-        return context.run(next, iterator, _END)
-
     while True:
-        piece = await loop.run_in_executor(None, advance, iterator)
+        piece = await run_whole(context.run, next, iterator, _END)
         if piece is _END:
             return
         yield piece

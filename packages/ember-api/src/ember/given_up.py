@@ -1,0 +1,47 @@
+"""Requests that were given up while a thread works for them: what it uses stays open until it ends.
+
+A thread cannot be cancelled. When the client leaves or the time limit comes, the answer (503, or
+none) does not wait for it, but everything that follows the answer does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from ember.request import Request
+from ember.threads import thread_of
+
+
+def hold(request: Request, error: BaseException) -> None:
+    """Let all that follows the answer to `request` wait for the thread that `error` has given up,
+    if there is one.
+
+    When the server ends meanwhile, its time counts: then what follows does not wait any longer.
+    """
+    ended = thread_of(error)
+    if ended is None:
+        return
+
+    async def wait() -> None:
+        try:
+            await asyncio.wait((ended,))
+        except asyncio.CancelledError:
+            # The server's time to end is over. What is left is still closed, as well as it can be.
+            return
+
+    request.after_response(wait)
+    # What was registered before would close what the thread uses: it comes behind.
+    waiting = request._after
+    assert waiting is not None
+    waiting.insert(0, waiting.pop())
+
+
+async def held(request: Request, running: Awaitable[Any]) -> Any:
+    """Await a call in a thread, with `hold` when it is given up."""
+    try:
+        return await running
+    except asyncio.CancelledError as error:
+        hold(request, error)
+        raise
