@@ -33,6 +33,7 @@ def test_whoever_is_told_to_drop_what_it_has_hurries(
             for data in [b"".join(said)] if together else said:
                 theirs.send(data)
                 worker._on_message(place)
+            worker._guard.release()  # or the process that tests would have to end in time
             assert worker._stop.is_set()
             assert worker._hurry.is_set() is hurries
 

@@ -65,13 +65,19 @@ class Guard:
                 self._running = False
                 logger.warning("no thread can be started to see that the process ends in time")
 
+    def release(self) -> None:
+        """The server has ended in time, in a thread of a program that goes on."""
+        if self._at is not None:
+            self._at = None
+            self._times.put(None)
+
     def leave_to_program(self) -> None:
         """The server has ended, and its program goes on: only what joins threads at its very end
         has to keep the time."""
-        if self._at is None:
+        at = self._at
+        if at is None:
             return
-        self._times.put(None)
-        at, self._at = self._at, None
+        self.release()
         register: Any = getattr(threading, "_register_atexit", None)
         if register is not None:
             # Before concurrent.futures and threading wait for threads that may never end.

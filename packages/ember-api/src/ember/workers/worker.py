@@ -126,6 +126,7 @@ class AppServer:
                     logger.exception("the server ended")
             finally:
                 self._end()
+                self._guard.release()
                 started.set()
 
         thread = threading.Thread(target=serve_in_thread, name="ember-server", daemon=True)
