@@ -140,7 +140,8 @@ def test_nothing_leaks_after_ten_thousand_connections_aborted_at_random_points()
             sock.close()
 
     with process(APP) as server:
-        idle = server.descriptors()
+        # One more: where asyncio does not tell who left, an epoll does, made when first needed.
+        idle = server.descriptors() + 1
         abuse(2000)
         until_descriptors(server, idle)
         before = server.rss()
