@@ -119,7 +119,7 @@ def test_a_body_that_trickles_is_408(serve: ServeFixture) -> None:
         client.send(HEAD)
 
         def trickle() -> None:
-            while not stop.wait(0.02):
+            while not stop.wait(0.1):
                 try:
                     client.send(b"x")
                 except OSError:
