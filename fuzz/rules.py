@@ -27,6 +27,8 @@ _CONTROL = rb"[\x00-\x08\x0b-\x1f\x7f]"
 STRICTER: dict[str, Check] = {
     # RFC 9112 section 2.2: a recipient MAY accept a bare LF; smuggling is built from it.
     "a line ends in LF without CR": has(rb"(?:^|[^\r])\n"),
+    # RFC 9112 section 2.2: a CR that is no part of a line end is no whitespace either.
+    "a line has a CR without LF": has(rb"\r(?!\n)"),
     # RFC 9112 section 3: one space, three parts.
     "the request line is malformed": lambda data: True,
     "the HTTP version is malformed": lambda data: (

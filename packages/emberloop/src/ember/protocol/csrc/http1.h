@@ -81,6 +81,16 @@ static const uint8_t h1_class[256] = {
 #define H1_VALUE_CHAR 8
 #define H1_NOT_PLAIN 16
 
+/* Said at several places. All that is said here is said in the same words by the build that is not
+ * compiled, about the same byte. */
+static const char h1_request_line[] = "the request line is malformed";
+static const char h1_character[] = "the request target has a character that must be encoded";
+static const char h1_version[] = "the HTTP version is malformed";
+static const char h1_lf_alone[] = "a line ends in LF without CR";
+static const char h1_cr_alone[] = "a line has a CR without LF";
+static const char h1_chunked_last[] = "the last transfer coding is not chunked";
+static const char h1_one_number[] = "Content-Length is not one number";
+
 static inline void h1_reset(h1_head *h) {
     memset(h, 0, sizeof *h);
     h->content_length = -1;
@@ -197,6 +207,22 @@ static int h1_valid_path(const uint8_t *p, const uint8_t *e) {
     return more == 0;
 }
 
+/* What is wrong with a path that is not valid: a byte or an escape that is none, then what the
+ * escapes stand for. */
+static const char *h1_path_fault(const uint8_t *p, const uint8_t *e) {
+    int nul = 0;
+    for (; p < e; p++) {
+        if (*p == '%') {
+            if (e - p < 3 || h1_hex(p[1]) < 0 || h1_hex(p[2]) < 0) return h1_character;
+            if (p[1] == '0' && p[2] == '0') nul = 1;
+            p += 2;
+        } else if (h1_class[*p] & H1_NOT_PLAIN) {
+            return h1_character;
+        }
+    }
+    return nul ? "the request target has an encoded NUL" : "the request target is not UTF-8";
+}
+
 /* Target forms (RFC 9112 3.2), once the request line is complete. */
 static int h1_target(h1_head *h, const uint8_t *base) {
     const uint8_t *method = base + h->start, *t = base + h->target, *e = t + h->target_len;
@@ -204,14 +230,14 @@ static int h1_target(h1_head *h, const uint8_t *base) {
         /* authority-form: host ":" port and nothing else (RFC 9112 3.2.3), for proxies only */
         const uint8_t *colon = e;
         while (colon > t && colon[-1] != ':') colon--;
-        if (colon - t < 2 || colon == e || !h1_valid_host(t, h->target_len))
+        if (colon - t < 2 || colon == e || e[-1] == ']' || !h1_valid_host(t, h->target_len))
             return h1_fail(h, 400, "the target of CONNECT is not host:port");
         return h1_fail(h, 501, "CONNECT is for proxies");
     } else if (*t == '/') {
         h->path = h->target;
     } else if (h->target_len == 1 && *t == '*') {
         if (h->method_len != 7 || memcmp(method, "OPTIONS", 7) != 0)
-            return h1_fail(h, 400, "the target * is for OPTIONS alone");
+            return h1_fail(h, 400, "the target * is for OPTIONS only");
         h->path = h->target;
         h->path_len = 1;
         h->query = h->target + 1;
@@ -219,13 +245,13 @@ static int h1_target(h1_head *h, const uint8_t *base) {
     } else {
         /* absolute-form: http or https, an authority, then path and query */
         const uint8_t *a;
-        if (e - t > 7 && h1_is(t, "http", 4) && memcmp(t + 4, "://", 3) == 0) a = t + 7;
-        else if (e - t > 8 && h1_is(t, "https", 5) && memcmp(t + 5, "://", 3) == 0) a = t + 8;
-        else return h1_fail(h, 400, "invalid request target");
+        if (e - t >= 7 && h1_is(t, "http", 4) && memcmp(t + 4, "://", 3) == 0) a = t + 7;
+        else if (e - t >= 8 && h1_is(t, "https", 5) && memcmp(t + 5, "://", 3) == 0) a = t + 8;
+        else return h1_fail(h, 400, "the request target is malformed");
         const uint8_t *p = a;
         while (p < e && *p != '/' && *p != '?') p++;
         if (p == a || !h1_valid_host(a, (uint32_t)(p - a)) || *a == ':')
-            return h1_fail(h, 400, "invalid authority in the request target");
+            return h1_fail(h, 400, "the authority of the request target is malformed");
         h->host = (uint32_t)(a - base);
         h->host_len = (uint32_t)(p - a);
         h->flags |= H1_ABSOLUTE;
@@ -234,7 +260,7 @@ static int h1_target(h1_head *h, const uint8_t *base) {
     const uint8_t *p = base + h->path, *q = memchr(p, '?', (size_t)(e - p));
     /* A % of the query that begins no escape stands for itself, as browsers send it and the URL
      * Standard reads it: nothing is decided by a query before it is decoded. */
-    if (!h1_valid_path(p, q ? q : e)) return h1_fail(h, 400, "the path of the target is malformed");
+    if (!h1_valid_path(p, q ? q : e)) return h1_fail(h, 400, h1_path_fault(p, q ? q : e));
     if (q) {
         h->path_len = (uint32_t)(q - p);
         h->query = (uint32_t)(q - base) + 1;
@@ -268,8 +294,8 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
     case 4:
         if (!h1_is(name, "host", 4)) break;
         /* RFC 9112 3.2: one Host, and a valid one */
-        if (h->flags & H1_HOST) return h1_fail(h, 400, "more than one Host");
-        if (!h1_valid_host(v, value_len)) return h1_fail(h, 400, "invalid Host");
+        if (h->flags & H1_HOST) return h1_fail(h, 400, "the request has more than one Host field");
+        if (!h1_valid_host(v, value_len)) return h1_fail(h, 400, "the Host field is malformed");
         h->flags |= H1_HOST;
         /* RFC 9112 3.2.2: the authority of an absolute form replaces Host */
         if (!(h->flags & H1_ABSOLUTE)) {
@@ -307,11 +333,11 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
     case 14: {
         if (!h1_is(name, "content-length", 14)) break;
         /* RFC 9112 6.3: one length, digits only; two, though equal, are refused */
-        if (h->flags & H1_LENGTH) return h1_fail(h, 400, "more than one Content-Length");
-        if (value_len == 0 || value_len > 18) return h1_fail(h, 400, "invalid Content-Length");
+        if (h->flags & H1_LENGTH) return h1_fail(h, 400, h1_one_number);
+        if (value_len == 0 || value_len > 18) return h1_fail(h, 400, h1_one_number);
         int64_t n = 0;
         for (; v < e; v++) {
-            if (*v < '0' || *v > '9') return h1_fail(h, 400, "invalid Content-Length");
+            if (*v < '0' || *v > '9') return h1_fail(h, 400, h1_one_number);
             n = n * 10 + (*v - '0');
         }
         h->content_length = n;
@@ -332,10 +358,10 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
             const uint8_t *last = v;
             while (last > t && (last[-1] == ' ' || last[-1] == '\t')) last--;
             /* RFC 9110 5.6.1.1: no sender makes empty elements, and not every reader drops them */
-            if (last == t) return h1_fail(h, 400, "empty transfer coding");
+            if (last == t) return h1_fail(h, 400, "a transfer coding is empty");
             /* RFC 9112 6.1: chunked is applied once, and last */
             if (h->flags & H1_CHUNKED)
-                return h1_fail(h, 400, "chunked is not the last transfer coding");
+                return h1_fail(h, 400, h1_chunked_last);
             if (last - t == 7 && h1_is(t, "chunked", 7)) h->flags |= H1_CHUNKED;
             else h->flags |= H1_CODING;
             if (v == e) break;
@@ -351,19 +377,19 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
 
 /* What only the whole head can say. */
 static int h1_complete(h1_head *h) {
-    if (h->minor >= 1 && !(h->flags & H1_HOST)) return h1_fail(h, 400, "no Host"); /* 9112 3.2 */
+    if (h->minor >= 1 && !(h->flags & H1_HOST)) return h1_fail(h, 400, "the request has no Host field"); /* 9112 3.2 */
     if (h->flags & H1_TRANSFER) {
         /* RFC 9112 6.1, 6.3: both fields are an attack until shown otherwise; HTTP/1.0 has no
          * transfer codings; a body whose last coding is not chunked has no end */
         if (h->flags & H1_LENGTH)
-            return h1_fail(h, 400, "both Transfer-Encoding and Content-Length");
-        if (h->minor == 0) return h1_fail(h, 400, "Transfer-Encoding in HTTP/1.0");
+            return h1_fail(h, 400, "Content-Length and Transfer-Encoding exclude each other");
+        if (h->minor == 0) return h1_fail(h, 400, "Transfer-Encoding needs HTTP/1.1");
         if (!(h->flags & H1_CHUNKED))
-            return h1_fail(h, 400, "chunked is not the last transfer coding");
-        if (h->flags & H1_CODING) return h1_fail(h, 501, "unknown transfer coding");
+            return h1_fail(h, 400, h1_chunked_last);
+        if (h->flags & H1_CODING) return h1_fail(h, 501, "the only transfer coding known here is chunked");
     }
     if (h->minor == 0) h->flags &= (uint16_t)~(H1_CONTINUE | H1_EXPECT_OTHER); /* 9110 10.1.1 */
-    if (h->flags & H1_EXPECT_OTHER) return h1_fail(h, 417, "unknown expectation");
+    if (h->flags & H1_EXPECT_OTHER) return h1_fail(h, 417, "the only expectation known here is 100-continue");
     return 0;
 }
 
@@ -402,7 +428,7 @@ start:
 start_lf:
         h->state = H1_START_LF;
         if (p == e) goto more;
-        if (*p != '\n') return h1_fail(h, 400, "CR without LF");
+        if (*p != '\n') return h1_fail(h, 400, h1_cr_alone);
         p++;
         goto start;
     }
@@ -410,9 +436,9 @@ start_lf:
     h->state = H1_METHOD;
 method:
     while (p < e && (h1_class[*p] & H1_TCHAR)) p++;
-    if (p - base - h->start > 32) return h1_fail(h, 501, "method too long");
+    if (p - base - h->start > 32) return h1_fail(h, 501, "the method is too long");
     if (p == e) goto more;
-    if (*p != ' ' || p == base + h->start) return h1_fail(h, 400, "invalid method");
+    if (*p != ' ' || p == base + h->start) return h1_fail(h, 400, h1_request_line);
     h->method_len = (uint32_t)(p - base) - h->start;
     h->target = (uint32_t)(++p - base);
     h->state = H1_TARGET;
@@ -422,9 +448,11 @@ target: {
             stop = first + limits->max_target + 1;
         while (p < stop && (h1_class[*p] & H1_TARGET_CHAR)) p++;
         if (p - first > (ptrdiff_t)limits->max_target)
-            return h1_fail(h, 414, "request target too long");
+            return h1_fail(h, 414, "the request target is too long");
         if (p == e) goto more;
-        if (*p != ' ' || p == first) return h1_fail(h, 400, "invalid request target");
+        if (*p != ' ' || p == first)
+            return h1_fail(h, 400, p == first || *p == '\r' || *p == '\n' ? h1_request_line
+                                                                          : h1_character);
         h->target_len = (uint32_t)(p - first);
         p++;
     }
@@ -439,29 +467,29 @@ version:
     while (h->seen < 8) {
         if (p == e) goto more;
         if (h->seen == 5 || h->seen == 7) {
-            if (*p < '0' || *p > '9') return h1_fail(h, 400, "invalid HTTP version");
+            if (*p < '0' || *p > '9') return h1_fail(h, 400, h1_version);
             /* the major version waits in kind until the minor one is known to be a digit */
             if (h->seen == 5) h->kind = *p - '0';
             else h->minor = *p - '0';
         } else if (*p != (uint8_t)version[h->seen]) {
-            return h1_fail(h, 400, "invalid HTTP version");
+            return h1_fail(h, 400, h1_version);
         }
         p++;
         h->seen++;
     }
-    if (h->kind != 1) return h1_fail(h, 505, "HTTP version not supported");
+    if (h->kind != 1) return h1_fail(h, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     /* RFC 9110 2.5: a higher minor version is answered as the highest that is known */
     if (h->minor > 1) h->minor = 1;
 version_done:
     h->state = H1_REQUEST_CR;
 request_cr:
     if (p == e) goto more;
-    if (*p != '\r') return h1_fail(h, 400, "invalid request line");
+    if (*p != '\r') return h1_fail(h, 400, *p == '\n' ? h1_lf_alone : h1_request_line);
     p++;
     h->state = H1_REQUEST_LF;
 request_lf:
     if (p == e) goto more;
-    if (*p != '\n') return h1_fail(h, 400, "CR without LF");
+    if (*p != '\n') return h1_fail(h, 400, h1_cr_alone);
     p++;
     h->fields = (uint32_t)(p - base);
     if (h1_target(h, base) < 0) return H1_ERROR;
@@ -473,14 +501,17 @@ line:
         h->state = H1_END_LF;
         goto end_lf;
     }
-    if (++h->count > limits->max_fields) return h1_fail(h, 431, "too many header fields");
+    if (++h->count > limits->max_fields) return h1_fail(h, 431, "the request has too many header fields");
     h->name = (uint32_t)(p - base);
     h->state = H1_NAME;
 name:
     while (p < e && (h1_class[*p] & H1_TCHAR)) p++;
     if (p == e) goto more;
     /* RFC 9112 5.1, 5.2: no space before the colon, no line folding, no line without a colon */
-    if (*p != ':' || p == base + h->name) return h1_fail(h, 400, "invalid header field name");
+    if (*p != ':' || p == base + h->name)
+        return h1_fail(h, 400, p == base + h->name && (*p == ' ' || *p == '\t')
+                                   ? "a header field is folded over several lines"
+                                   : "a header field is malformed");
     h->name_len = (uint32_t)(p - base) - h->name;
     p++;
     h->state = H1_OWS;
@@ -492,12 +523,14 @@ ows:
 value:
     p = h1_value_end(p, e);
     if (p == e) goto more;
-    if (*p != '\r') return h1_fail(h, 400, "invalid header field value");
+    if (*p != '\r')
+        return h1_fail(h, 400, *p == '\n' ? h1_lf_alone
+                                          : "a header field value has a control character");
     p++;
     h->state = H1_VALUE_LF;
 value_lf:
     if (p == e) goto more;
-    if (*p != '\n') return h1_fail(h, 400, "CR without LF");
+    if (*p != '\n') return h1_fail(h, 400, h1_cr_alone);
     p++;
     switch (h->name_len) {
     case 4: case 5: case 6: case 7: case 8: case 10: case 13: case 14: case 16: case 17: case 19: {
@@ -513,12 +546,12 @@ value_lf:
     goto line;
 end_lf:
     if (p == e) goto more;
-    if (*p != '\n') return h1_fail(h, 400, "CR without LF");
+    if (*p != '\n') return h1_fail(h, 400, h1_cr_alone);
     h->pos = (uint32_t)(p + 1 - base);
     return h1_complete(h) < 0 ? H1_ERROR : H1_HEAD;
 more:
     h->pos = (uint32_t)(p - base);
-    if (capped) return h1_fail(h, 431, "request head too large");
+    if (capped) return h1_fail(h, 431, "the request head is too large");
     return H1_MORE;
 }
 

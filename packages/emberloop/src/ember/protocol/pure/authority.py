@@ -17,8 +17,8 @@ def valid_authority(value: bytes) -> bool:
     match = _authority(value)
     if match is None:
         return False
-    port = match[2]
-    return not port or int(port[-20:]) <= 65535
+    port = (match[2] or b"").lstrip(b"0")
+    return len(port) <= 5 and int(port or b"0") <= 65535
 
 
 def has_port(value: bytes) -> bool:

@@ -1,9 +1,9 @@
 """The head of a request: a strict, incremental parser of HTTP/1.1 (RFC 9112 sections 2, 3 and 5).
 
-The first byte at fault decides: lines are judged in the order of their bytes when their LF has
-arrived or a limit is crossed, a request line's target and a field's value at the end of their line,
-what concerns several lines at the end of the head. So the answer to the same bytes is the same
-however they were split.
+The first byte at fault decides, as soon as it has arrived: what a line may be made of is judged
+byte by byte, what it says at its LF, what concerns several lines at the end of the head. So the
+answer to the same bytes is the same however they were split, and comes at the same byte as from the
+compiled parser (`csrc/http1.h`), in the same words.
 
 Accepted is a closed list. Where RFC 3986 and what browsers send differ, see `_QUERY`.
 """
@@ -14,12 +14,21 @@ import re
 
 from ember.exceptions import ProtocolError
 from ember.protocol.pure.authority import has_port, valid_authority
-from ember.protocol.pure.fieldline import LINE_END, TCHAR, parse_field, token
+from ember.protocol.pure.fieldline import (
+    CONTROL,
+    CR_ALONE,
+    LF_ALONE,
+    field_value,
+    parse_field,
+    token,
+)
 from ember.protocol.pure.framing import Framing
 from ember.protocol.quoting import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ember.limits import ServerLimits
 
 __all__ = ["Head", "HeadParser"]
@@ -28,9 +37,12 @@ __all__ = ["Head", "HeadParser"]
 #: (501).
 MAX_METHOD = 32
 
+REQUEST_LINE = "the request line is malformed"
+CHARACTER = "the request target has a character that must be encoded"
+
 # HTTP-version (RFC 9112 section 2.3): case-sensitive, one digit each. Also when it is cut short.
 _version = re.compile(rb"HTTP/([0-9])\.([0-9])").match
-_version_begun = re.compile(rb"H?T?T?P?/?[0-9]?\.?").fullmatch
+_version_begun = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:[0-9]\.?)?)?)?)?)?)?").fullmatch
 
 _PCHAR = rb"A-Za-z0-9\-._~!$&'()*+,;=:@"
 # [ ] \ ^ ` { | } in a query: the URL Standard does not encode these there, so every browser sends
@@ -44,7 +56,7 @@ _path = re.compile(rb"(?:[/" + _PCHAR + rb"]|%[0-9A-Fa-f]{2})*").fullmatch
 _query = re.compile(rb"[%/?" + _QUERY_EXTRA + _PCHAR + rb"]*").fullmatch
 # absolute-form (RFC 9112 section 3.2.2); userinfo is an error in http URIs (RFC 9110 section
 # 4.2.4).
-_absolute = re.compile(rb"[hH][tT][tT][pP][sS]?://([^/?]+)([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch
+_absolute = re.compile(rb"[hH][tT][tT][pP][sS]?://([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch
 
 
 class Head:
@@ -68,18 +80,24 @@ class Head:
         self.framing = Framing()
 
 
+#: What an unfinished line has to be judged by next.
+_METHOD, _TARGET, _VERSION, _NAME, _VALUE, _END = range(6)
+
+
 class HeadParser:
     """Takes heads off the front of a buffer. Remembers how far it looked, so that a byte-by-byte
     client costs no more than any other."""
 
-    __slots__ = ("_head", "_limits", "_line", "_scanned", "method")
+    __slots__ = ("_head", "_limits", "_line", "_part", "_scanned", "_state", "method")
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._line = 0  # where the line that is being read begins
-        self._scanned = 0  # up to here there is no LF in it
+        self._scanned = 0  # up to here there is no LF in it, and nothing at fault
+        self._state = _METHOD
+        self._part = 0  # where that part of the request line begins
         self._head: Head | None = None
-        #: the method of the latest request, as far as it was understood
+        #: the method of the request that is being read, as soon as it is whole
         self.method = ""
 
     @property
@@ -96,103 +114,138 @@ class HeadParser:
         while True:
             at = buffer.find(b"\n", self._scanned, most)
             if at < 0:
-                self._scanned = min(len(buffer), most)
-                self._cut_short(buffer)
+                end = min(len(buffer), most)
+                if self._scanned < end:
+                    if self._head is None:
+                        self._request_line(buffer, end)
+                    else:
+                        self._field_begun(self._head, buffer, end)
+                    self._scanned = end
+                if len(buffer) > most:
+                    raise ProtocolError(431, "the request head is too large")
                 return None
-            line = bytes(buffer[self._line : at])
-            self._line = self._scanned = at + 1
+            line = self._line
             if self._head is None:
-                if line != b"\r":
-                    self._head = self._request_line(line, cut=False)
-                # else: an empty line before the request line is ignored (RFC 9112 section 2.2)
-            elif line != b"\r":
-                self._field(self._head, line)
+                # An empty line before the request line is ignored (RFC 9112 section 2.2).
+                if at != line + 1 or buffer[line] != 13:
+                    self._head = self._request_line(buffer, at + 1)
+                self._state = _METHOD if self._head is None else _NAME
+                self._line = self._scanned = at + 1
+            elif at != line + 1 or buffer[line] != 13:
+                self._field(self._head, bytes(buffer[line:at]))
+                self._state = _NAME
+                self._line = self._scanned = at + 1
             else:
                 head = self._head
-                del buffer[: self._line]
+                del buffer[: at + 1]
                 self._line = self._scanned = 0
+                self._state = _METHOD
                 self._head = None
                 head.framing.complete(head.minor)
+                self.method = ""
                 return head
 
-    def _cut_short(self, buffer: bytearray) -> None:
-        """What can be said of a line whose end has not come."""
-        limits = self._limits
-        begin, end = self._line, self._scanned
-        over = len(buffer) > limits.max_header_size
-        if self._head is None:
-            # Longer than the longest method and the longest target: one of them is at fault.
-            long = end - begin > MAX_METHOD + limits.max_target_size + 12
-            method = (
-                end - begin > MAX_METHOD and buffer.find(b" ", begin, begin + MAX_METHOD + 1) < 0
-            )
-            if over or long or method:
-                self._request_line(bytes(buffer[begin:end]), cut=True)
-        elif over and end > begin:
-            line = bytes(buffer[begin:end])
-            self._count_field(self._head, line)
-            if line != b"\r" and _field_begun(line) is None:
-                parse_field(line)
-        if over:
-            raise ProtocolError(431, "the request head is too large")
-
-    def _request_line(self, line: bytes, *, cut: bool) -> Head | None:
-        """The head that begins with `line`, which ends before its LF. `cut`: only look whether it
-        can still become one."""
+    def _request_line(self, buffer: bytearray, end: int) -> Head | None:
+        """The head that begins with the line in `buffer`, looked at from where the last look ended
+        up to `end`; None when that is before its LF."""
         # method SP request-target SP HTTP-version CRLF, each SP exactly one (RFC 9112 section 3)
-        match = token(line)
-        assert match is not None
-        end = match.end()
-        if end > MAX_METHOD:
-            raise ProtocolError(501, "the method is too long")
-        if cut and end == len(line):
-            return None
-        if end == 0 or line[end : end + 1] != b" ":
-            raise ProtocolError(400, "the request line is malformed")
-        self.method = line[:end].decode("latin-1")
-        begin = end + 1
-        match = _target_run(line, begin)
-        assert match is not None
-        end = match.end()
-        if end - begin > self._limits.max_target_size:
-            raise ProtocolError(414, "the request target is too long")
-        if cut and end == len(line):
-            return None
-        if end == begin or line[end:] in (b"", b"\r"):
-            raise ProtocolError(400, "the request line is malformed")
-        if line[end] != 32:
-            raise ProtocolError(400, "the request target has a character that must be encoded")
-        head = Head()
-        head.method = self.method
-        head.target = line[begin:end]
-        match = _version(line, end + 1)
+        begin, at = self._line, self._scanned
+        if self._state == _METHOD:
+            if buffer[begin] == 13:
+                if end > begin + 1:
+                    raise ProtocolError(400, CR_ALONE)
+                return None
+            at = _end(token, buffer, at, end)
+            if at - begin > MAX_METHOD:
+                raise ProtocolError(501, "the method is too long")
+            if at == end:
+                return None
+            if at == begin or buffer[at] != 32:
+                raise ProtocolError(400, REQUEST_LINE)
+            self.method = buffer[begin:at].decode("latin-1")
+            at += 1
+            self._state, self._part = _TARGET, at
+        if self._state == _TARGET:
+            begin, most = self._part, self._limits.max_target_size
+            at = _end(_target_run, buffer, at, min(end, begin + most + 1))
+            if at - begin > most:
+                raise ProtocolError(414, "the request target is too long")
+            if at == end:
+                return None
+            if at == begin or buffer[at] in b"\r\n":
+                raise ProtocolError(400, REQUEST_LINE)
+            if buffer[at] != 32:
+                raise ProtocolError(400, CHARACTER)
+            at += 1
+            self._state, self._part = _VERSION, at
+        # At most eleven bytes, of which every look may be the first.
+        rest = bytes(buffer[self._part : end])
+        match = _version(rest)
         if match is None:
-            if cut and _version_begun(line[end + 1 :]):
+            if _version_begun(rest):
                 return None
             raise ProtocolError(400, "the HTTP version is malformed")
         if match[1] != b"1":  # RFC 9110 section 15.6.6
             raise ProtocolError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-        if cut and line[match.end() :] in (b"", b"\r"):
-            return None
-        if line[match.end() :] != b"\r":
-            raise ProtocolError(400, LINE_END)
+        after = rest[8:]
+        if after != b"\r\n":
+            if after in (b"", b"\r"):
+                return None
+            fault = {10: LF_ALONE, 13: CR_ALONE}.get(after[0], REQUEST_LINE)
+            raise ProtocolError(400, fault)
+        head = Head()
+        head.method = self.method
+        head.target = bytes(buffer[self._line + len(self.method) + 1 : self._part - 1])
         # A higher minor version is answered as the highest known one (RFC 9110 section 2.5).
         head.minor = 0 if match[2] == b"0" else 1
         _target(head)
         return head
 
     def _field(self, head: Head, line: bytes) -> None:
-        self._count_field(head, line)
+        """The field in a whole line, which ends before its LF."""
+        self._count_field(head, line[:1])
         name, value = parse_field(line)
         head.fields.append((name, value))
         head.framing.take(name, value)
 
-    def _count_field(self, head: Head, line: bytes) -> None:
-        if line[:1] != b"\r" and len(head.fields) >= self._limits.max_headers:
+    def _field_begun(self, head: Head, buffer: bytearray, end: int) -> None:
+        """Judge the line in `buffer`, of which there are bytes up to `end`, before its LF."""
+        begin, at = self._line, self._scanned
+        if self._state == _NAME:
+            if at == begin:
+                self._count_field(head, buffer[begin : begin + 1])
+            if buffer[begin] == 13:
+                if end > begin + 1:
+                    raise ProtocolError(400, CR_ALONE)
+                return
+            at = _end(token, buffer, at, end)
+            if at == end:
+                return
+            if at == begin or buffer[at] != 58:
+                parse_field(bytes(buffer[begin : at + 1]))
+            at += 1
+            self._state = _VALUE
+        if self._state == _VALUE:
+            at = _end(field_value, buffer, at, end)
+            if at == end:
+                return
+            if buffer[at] != 13:
+                raise ProtocolError(400, CONTROL)
+            at += 1
+            self._state = _END
+        if at < end:
+            raise ProtocolError(400, CR_ALONE)
+
+    def _count_field(self, head: Head, first: bytes | bytearray) -> None:
+        if first != b"\r" and len(head.fields) >= self._limits.max_headers:
             raise ProtocolError(431, "the request has too many header fields")
 
 
-_field_begun = re.compile(TCHAR + rb"*(?::[\t\x20-\x7e\x80-\xff]*\r?)?").fullmatch
+def _end(run: Callable[..., re.Match[bytes] | None], buffer: bytearray, at: int, end: int) -> int:
+    """Where the run of characters that begins at `at` ends."""
+    match = run(buffer, at, end)
+    assert match is not None
+    return match.end()
 
 
 def _target(head: Head) -> None:
@@ -212,14 +265,14 @@ def _target(head: Head) -> None:
         match = _absolute(target)
         if match is None:
             raise ProtocolError(400, "the request target is malformed")
-        if not valid_authority(match[1]):
+        if not match[1] or not valid_authority(match[1]):
             raise ProtocolError(400, "the authority of the request target is malformed")
         head.absolute = head.framing.host = match[1]
         # An empty path is "/" (RFC 9110 section 4.2.3), except in OPTIONS (RFC 9112 section 3.2.4).
         empty = b"*" if head.method == "OPTIONS" and match[3] is None else b"/"
         path, query = match[2] or empty, match[3] or b""
     if _path(path) is None or _query(query) is None:
-        raise ProtocolError(400, "the request target has a character that must be encoded")
+        raise ProtocolError(400, CHARACTER)
     if b"%" in path:
         _check_decoded(path)
     head.raw_path, head.query = path, query
