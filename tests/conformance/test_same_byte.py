@@ -90,7 +90,7 @@ def check(data: bytes, cuts: Iterable[int]) -> list[tuple[int, bytes, bool]]:
 
 def heads() -> list[bytes]:
     """The first heads of the corpus: what comes behind them is not asked for here."""
-    found = {}
+    found: dict[bytes, None] = {}
     for case in read_cases():
         end = case.data.find(b"\r\n\r\n", 3)
         data = case.data if end < 0 else case.data[: end + 4]

@@ -5,6 +5,7 @@ The client leaves, or the time limit comes; the answer does not wait, what follo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -392,8 +393,6 @@ def test_a_background_task_in_a_thread_keeps_the_dependencies_when_it_is_cancell
         assert work.begun.wait(DEADLINE)
 
         async def cancel() -> None:
-            import asyncio
-
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
 
@@ -418,16 +417,20 @@ def test_the_end_of_the_server_does_not_wait_for_a_thread(work: Work, serve: Ser
         work.do()
 
     running = serve(app)
+
+    async def tasks() -> set[Any]:
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    others = running.call(tasks())
     client = send(running)
     assert client.recv_response().status == 503
 
     async def end() -> None:
-        import asyncio
-
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+        requests = await tasks() - others
+        assert requests
+        for task in requests:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait(requests)
 
     running.call(end())
     assert work.log == ["closed"]

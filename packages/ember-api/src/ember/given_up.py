@@ -14,6 +14,22 @@ from ember.request import Request
 from ember.threads import thread_of
 
 
+class _Threads:
+    """What follows the answer first: the wait for the threads that still work for the request."""
+
+    __slots__ = ("running",)
+
+    def __init__(self, first: asyncio.Future[None]) -> None:
+        self.running = {first}
+
+    async def __call__(self) -> None:
+        try:
+            await asyncio.wait(self.running)
+        except asyncio.CancelledError:
+            # The server's time to end is over. What is left is still closed, as well as it can be.
+            return
+
+
 def hold(request: Request, error: BaseException) -> None:
     """Let all that follows the answer to `request` wait for the thread that `error` has given up,
     if there is one.
@@ -23,15 +39,12 @@ def hold(request: Request, error: BaseException) -> None:
     ended = thread_of(error)
     if ended is None:
         return
-
-    async def wait() -> None:
-        try:
-            await asyncio.wait((ended,))
-        except asyncio.CancelledError:
-            # The server's time to end is over. What is left is still closed, as well as it can be.
-            return
-
-    request.after_response(wait)
+    after = request._after
+    if after and isinstance(after[0], _Threads):
+        # One wait for all of them: the end of the server ends it at once.
+        after[0].running.add(ended)
+        return
+    request.after_response(_Threads(ended))
     # What was registered before would close what the thread uses: it comes behind.
     waiting = request._after
     assert waiting is not None

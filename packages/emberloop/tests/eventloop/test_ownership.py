@@ -129,7 +129,7 @@ def test_a_callback_may_end_whatever_else_is_in_its_batch(
         await acted
         for _ in range(20):
             await asyncio.sleep(0)
-            kept.append(churn())
+        kept.append(churn())
         for client in clients:
             client.close()
         close_all(servers)

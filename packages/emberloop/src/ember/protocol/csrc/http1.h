@@ -377,7 +377,8 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
 
 /* What only the whole head can say. */
 static int h1_complete(h1_head *h) {
-    if (h->minor >= 1 && !(h->flags & H1_HOST)) return h1_fail(h, 400, "the request has no Host field"); /* 9112 3.2 */
+    if (h->minor >= 1 && !(h->flags & H1_HOST)) /* 9112 3.2 */
+        return h1_fail(h, 400, "the request has no Host field");
     if (h->flags & H1_TRANSFER) {
         /* RFC 9112 6.1, 6.3: both fields are an attack until shown otherwise; HTTP/1.0 has no
          * transfer codings; a body whose last coding is not chunked has no end */
@@ -386,10 +387,12 @@ static int h1_complete(h1_head *h) {
         if (h->minor == 0) return h1_fail(h, 400, "Transfer-Encoding needs HTTP/1.1");
         if (!(h->flags & H1_CHUNKED))
             return h1_fail(h, 400, h1_chunked_last);
-        if (h->flags & H1_CODING) return h1_fail(h, 501, "the only transfer coding known here is chunked");
+        if (h->flags & H1_CODING)
+            return h1_fail(h, 501, "the only transfer coding known here is chunked");
     }
     if (h->minor == 0) h->flags &= (uint16_t)~(H1_CONTINUE | H1_EXPECT_OTHER); /* 9110 10.1.1 */
-    if (h->flags & H1_EXPECT_OTHER) return h1_fail(h, 417, "the only expectation known here is 100-continue");
+    if (h->flags & H1_EXPECT_OTHER)
+        return h1_fail(h, 417, "the only expectation known here is 100-continue");
     return 0;
 }
 
@@ -501,7 +504,8 @@ line:
         h->state = H1_END_LF;
         goto end_lf;
     }
-    if (++h->count > limits->max_fields) return h1_fail(h, 431, "the request has too many header fields");
+    if (++h->count > limits->max_fields)
+        return h1_fail(h, 431, "the request has too many header fields");
     h->name = (uint32_t)(p - base);
     h->state = H1_NAME;
 name:
