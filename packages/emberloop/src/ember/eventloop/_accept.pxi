@@ -20,9 +20,12 @@ cdef class AcceptListener(Listener):
         self.close()
 
     cdef int adopt(self, int fd) except -1:
-        cdef object conn = socket.socket(
-            self.sock.family, self.sock.type, self.sock.proto, fileno=fd
-        )
+        cdef object conn
+        try:
+            conn = socket.socket(self.sock.family, self.sock.type, self.sock.proto, fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
         cdef CoreLoop loop = self.loop
         if loop.unsettled:
             loop.settled()

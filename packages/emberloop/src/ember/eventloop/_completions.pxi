@@ -1,18 +1,32 @@
 # What ring and epoll tell of streams, and what a stream needs to ask them for it.
 
-cdef ring_sqe *ring_entry(Core *core) except NULL:
-    """The next submission entry; submits what is there when the queue is full."""
+cdef ring_sqe *ring_entry(CoreLoop loop) except NULL:
+    """The next submission entry; submits what is there when the queue is full. OSError when the
+    kernel refuses it again and again."""
+    cdef Core *core = loop.core
     cdef ring_sqe *sqe = ring_sqe_get(&core.ring)
-    if sqe == NULL:
-        ring_enter(&core.ring, 0, 0)
+    cdef int i
+    for i in range(10):
+        if sqe != NULL:
+            return sqe
+        if ring_enter(&core.ring, 0, 0) < 0 and ring_ready(&core.ring):
+            loop.stash_ready()      # it may want room for completions first
         sqe = ring_sqe_get(&core.ring)
-        if sqe == NULL:
-            raise OSError(EBUSY, "the submission queue stays full")
+    if sqe == NULL:
+        raise OSError(EBUSY, "the submission queue stays full")
     return sqe
 
 
-cdef int cancel_entry(Core *core, PyObject *what, int tag) except -1:
-    cdef ring_sqe *sqe = ring_entry(core)
+cdef void forget_entry(ring_sqe *sqe) noexcept:
+    """Nothing is to be done for an entry that was not submitted."""
+    memset(sqe, 0, sizeof(ring_sqe))
+    sqe.opcode = RING_OP_NOP
+    sqe.flags = RING_SQE_CQE_SKIP_SUCCESS
+    sqe.user_data = TAG_NONE
+
+
+cdef int cancel_entry(CoreLoop loop, PyObject *what, int tag) except -1:
+    cdef ring_sqe *sqe = ring_entry(loop)
     sqe.opcode = RING_OP_ASYNC_CANCEL
     sqe.flags = RING_SQE_CQE_SKIP_SUCCESS
     sqe.fd = -1

@@ -68,6 +68,12 @@ cdef struct Core:
     Py_ssize_t streams
     PyObject **past                 # unregistered in this turn; released when the next one begins
     size_t past_count, past_room
+    bint burying                    # they are being released
+    PyObject **todo                 # streams and listeners that want attention, each once
+    size_t todo_at, todo_end, todo_room
+    size_t todo_stop                # where the `attend` that is at work stops
+    PyObject *at                    # whose event is being handed out, NULL: nobody's
+    int next_event                  # epoll: the place behind it
 
 #: Receive buffers of one ring: how many and how large (bytes); both powers of two.
 RECV_BUFFERS = 256
@@ -127,7 +133,6 @@ cdef class CoreLoop:
                 raise MemoryError
             self.core.arenas[i].memory = <char *>memory
         self.ready = [None] * 64
-        self.todo = []
         self.risen = []
         self._scheduled = []
         self.now = ember_clock()
@@ -154,8 +159,12 @@ cdef class CoreLoop:
         free(core.table)
         free(core.stash)
         for k in range(core.past_count):
-            Py_DECREF(<object>core.past[k])
+            if core.past[k] != NULL:
+                Py_DECREF(<object>core.past[k])
         free(core.past)
+        for k in range(core.todo_at, core.todo_end):
+            Py_DECREF(<object>core.todo[k])
+        free(core.todo)
         free(core)
 
     # ---- the ready queue -------------------------------------------------------------------
@@ -300,6 +309,11 @@ cdef class CoreLoop:
             timer = <TimerHandle><object>PyList_GET_ITEM(self._scheduled, 0)
             if timer.deadline >= end:
                 break
+            while self.ready_count == PyList_GET_SIZE(self.ready):
+                try:
+                    self.grow_ready()
+                except MemoryError:
+                    return 0    # those that are ready make room; the timer stays for the next turn
             self.push_ready(heap_pop(self._scheduled))
         return 0
 
@@ -388,10 +402,10 @@ cdef class CoreLoop:
         self.turns += 1
         if core.past_count:
             self.bury()
-        if PyList_GET_SIZE(self.todo):
+        if core.todo_end:
             self.attend()
         self.flush()
-        if self.ready_count == 0 and not self._stopping and PyList_GET_SIZE(self.todo) == 0:
+        if self.ready_count == 0 and not self._stopping and core.todo_end == 0:
             wait = True
             if PyList_GET_SIZE(self._scheduled):
                 timeout = (<TimerHandle><object>PyList_GET_ITEM(self._scheduled, 0)).deadline
@@ -419,25 +433,63 @@ cdef class CoreLoop:
         self._process_events(self._selector.select(0))
         return 0
 
+    cdef bint ask(self, PyObject *what) noexcept:
+        """`what` is attended to when the next turn begins. False: there is no memory to remember
+        it, which cannot be for what is registered."""
+        cdef Core *core = self.core
+        if core.todo_end == core.todo_room and not self.make_room():
+            return False
+        Py_INCREF(<object>what)
+        core.todo[core.todo_end] = what
+        core.todo_end += 1
+        return True
+
+    cdef bint make_room(self) noexcept:
+        """Room in the list of what wants attention, for twice what is registered: while all are
+        attended to, each may ask again. `register` calls it, so that asking needs no memory."""
+        cdef Core *core = self.core
+        cdef size_t count = core.todo_end - core.todo_at
+        cdef size_t room = count + 2 * <size_t>core.streams + 2
+        cdef PyObject **todo
+        if core.todo_at:
+            memmove(core.todo, core.todo + core.todo_at, count * sizeof(PyObject *))
+            core.todo_stop = core.todo_stop - core.todo_at if core.todo_stop > core.todo_at else 0
+            core.todo_at = 0
+            core.todo_end = count
+        if room > core.todo_room:
+            room += room // 2
+            todo = <PyObject **>realloc(core.todo, room * sizeof(PyObject *))
+            if todo == NULL:
+                return core.todo_end < core.todo_room
+            core.todo = todo
+            core.todo_room = room
+        return True
+
     cdef int attend(self) except -1:
-        cdef list todo
+        cdef Core *core = self.core
+        cdef PyObject *first
         cdef object what
-        cdef Py_ssize_t i
-        if self.core.sends_unseen:
+        if core.sends_unseen:
             self.scan_sends()
-        todo, self.todo = self.todo, []
-        for i in range(PyList_GET_SIZE(todo)):
-            what = <object>PyList_GET_ITEM(todo, i)
+        # What they ask for in turn comes with the next turn.
+        core.todo_stop = core.todo_end
+        while core.todo_at < core.todo_stop:
+            first = core.todo[core.todo_at]
+            core.todo_at += 1
+            what = <object>first
+            Py_DECREF(what)         # the list's reference; `what` has one of its own
             try:
                 if isinstance(what, Stream):
                     (<Stream>what).attend()
                 else:
                     (<Listener>what).attend()
             except BaseException:
-                # The others are not forgotten, even if this ends the program.
-                self.todo = todo[i + 1:] + self.todo
+                # The others stay in the list, even if this ends the program.
                 self.guard(what, "a stream or listener could not be attended to")
-                return 0
+        if core.todo_at == core.todo_end:
+            core.todo_at = core.todo_end = core.todo_stop = 0
+        else:
+            self.make_room()
         return 0
 
     # ---- the backend -----------------------------------------------------------------------
@@ -474,21 +526,25 @@ cdef class CoreLoop:
             self.reason = explain(-err)
             if self.preference == "io_uring":
                 raise RuntimeError(f"{self.reason}. EMBER_LOOP=epoll works everywhere")
-        core.epoll = epoll_create1(EPOLL_CLOEXEC)
-        if core.epoll < 0:
-            raise OSError(errno, os.strerror(errno))
         if core.events == NULL:
             core.events = <epoll_event *>malloc(MAX_EVENTS * sizeof(epoll_event))
+        if core.read_buffer == NULL:
             core.read_buffer = <char *>malloc(READ_SIZE)
-            if core.events == NULL or core.read_buffer == NULL:
-                raise MemoryError
-        if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self._selector.fileno(), EPOLLIN, NULL) < 0:
-            raise OSError(errno, os.strerror(errno))
-        # Edge-triggered: every write is told once, and nobody has to read.
-        if core.wake >= 0 and ember_epoll_set(
+        if core.events == NULL or core.read_buffer == NULL:
+            raise MemoryError
+        core.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if core.epoll < 0:
+            raise OSError(errno, f"epoll_create1: {os.strerror(errno)}")
+        # The eventfd edge-triggered: every write is told once, and nobody has to read.
+        if ember_epoll_set(
+            core.epoll, EPOLL_CTL_ADD, self._selector.fileno(), EPOLLIN, NULL
+        ) < 0 or core.wake >= 0 and ember_epoll_set(
             core.epoll, EPOLL_CTL_ADD, core.wake, EPOLLIN | EPOLLET, <void *>core
         ) < 0:
-            raise OSError(errno, os.strerror(errno))
+            err = errno
+            sys_close(core.epoll)
+            core.epoll = -1
+            raise OSError(err, f"epoll_ctl: {os.strerror(err)}")
         core.kind = EPOLL_CORE
         return 0
 
@@ -554,7 +610,15 @@ cdef class CoreLoop:
         if core.wake >= 0:
             sys_close(core.wake)
             core.wake = -1
-        self.todo = []
+        core.todo_stop = core.todo_end
+        while core.todo_at < core.todo_stop:
+            core.todo_at += 1
+            what = <object>core.todo[core.todo_at - 1]
+            Py_DECREF(what)
+            if isinstance(what, Stream):
+                (<Stream>what).flags &= ~<uint32_t>S_TODO
+        what = None
+        core.todo_at = core.todo_end = core.todo_stop = 0
         self._clear_ready()
         self._scheduled = []
         self._forget_parent()
@@ -567,7 +631,6 @@ cdef class CoreLoop:
         for a connection that both listen for. What arrives on the way is kept.
         """
         cdef Core *core = self.core
-        cdef int rounds
         if core.kind != RING_CORE or self.forever or self._closed or core.pid != os_getpid():
             return 0
         if core.thread != PyThread_get_thread_ident():
@@ -576,12 +639,7 @@ cdef class CoreLoop:
         try:
             self.flush()
             self.cancel_everything()
-            for rounds in range(100):
-                if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
-                    break
-                if not ring_ready(&core.ring):
-                    break
-                self.reap()
+            self.drain(False)
             self.reset_core(False)
         finally:
             core.quiet = False
@@ -590,11 +648,32 @@ cdef class CoreLoop:
     cdef int cancel_everything(self) except -1:
         cdef Core *core = self.core
         cdef ring_sqe *sqe
+        self.scan_sends()
         ring_enter(&core.ring, 0, 0)
-        sqe = ring_entry(core)
+        sqe = ring_entry(self)
         sqe.opcode = RING_OP_ASYNC_CANCEL
         sqe.fd = -1
         sqe.op_flags = RING_CANCEL_ANY | RING_CANCEL_ALL
+        return 0
+
+    cdef int drain(self, bint closing) except -1:
+        """Takes what the ring still has to tell, after `cancel_everything`. Ends when there is
+        nothing, also where the kernel refuses again and again."""
+        cdef Core *core = self.core
+        cdef int rounds, refused = 0
+        for rounds in range(100):
+            if ring_enter(&core.ring, 0, 0) < 0:
+                refused += 1
+                if refused == 10 and not ring_ready(&core.ring):
+                    break
+            elif not ring_ready(&core.ring):
+                break
+            if not closing:
+                self.reap()
+                continue
+            while ring_ready(&core.ring):
+                settle_at_close(self, ring_peek(&core.ring, 0))
+                ring_advance(&core.ring)
         return 0
 
     cdef int register(self, object what, int fd) except -1:
@@ -614,44 +693,39 @@ cdef class CoreLoop:
                 f"descriptor {fd} already belongs to {<object>core.table[fd]!r}; "
                 "it was closed behind that one's back, or given to the loop twice"
             )
+        core.streams += 1
+        if not self.make_room() or not make_past_room(core):
+            core.streams -= 1
+            raise MemoryError
         Py_INCREF(what)
         core.table[fd] = <PyObject *>what
-        core.streams += 1
         return 0
 
     cdef int unregister(self, int fd) except -1:
         cdef Core *core = self.core
-        cdef PyObject *what = core.table[fd]
-        cdef PyObject **past
-        cdef size_t room
+        core.past[core.past_count] = core.table[fd]     # `register` made room for it
+        core.past_count += 1
         core.table[fd] = NULL
         core.streams -= 1
-        if core.past_count == core.past_room:
-            room = core.past_room * 2 if core.past_room else 64
-            past = <PyObject **>realloc(core.past, room * sizeof(PyObject *))
-            if past == NULL:
-                return 0        # it stays for ever: what still names it must not find it gone
-            core.past = past
-            core.past_room = room
-        core.past[core.past_count] = what
-        core.past_count += 1
         return 0
 
     cdef int bury(self) except -1:
         """A turn begins: no event of the one before can name these any more."""
         cdef Core *core = self.core
-        cdef PyObject **past = core.past
         cdef size_t count = core.past_count, i
-        # Their end may run anything, and add to a list of its own.
-        core.past = NULL
-        core.past_count = core.past_room = 0
+        cdef PyObject *what
+        if core.burying:
+            return 0
+        # Their end may run anything: what it adds is for the next time.
+        core.burying = True
         for i in range(count):
-            Py_DECREF(<object>past[i])
-        if core.past == NULL:
-            core.past = past
-            core.past_room = count
-        else:
-            free(past)
+            what = core.past[i]
+            core.past[i] = NULL
+            if what != NULL:
+                Py_DECREF(<object>what)
+        core.burying = False
+        core.past_count -= count
+        memmove(core.past, core.past + count, core.past_count * sizeof(PyObject *))
         return 0
 
     def _stream_of(self, int fd):
@@ -693,25 +767,31 @@ cdef class CoreLoop:
         """Sends what can be sent, takes back what is armed, forgets the streams."""
         cdef Core *core = self.core
         cdef Py_ssize_t i
-        cdef int rounds
-        if core.kind != NO_CORE and core.pid == os_getpid():
-            self.attend()
-            self.flush()
-            if core.kind == RING_CORE and core.thread == PyThread_get_thread_ident():
-                # Sockets armed on a ring outlive it for a moment: take them back first.
-                self.cancel_everything()
-                for rounds in range(100):
-                    if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
-                        break
-                    if not ring_ready(&core.ring):
-                        break
-                    while ring_ready(&core.ring):
-                        settle_at_close(self, ring_peek(&core.ring, 0))
-                        ring_advance(&core.ring)
+        cdef object what
+        try:
+            if core.kind != NO_CORE and core.pid == os_getpid():
+                self.attend()
+                self.flush()
+                if core.kind == RING_CORE and core.thread == PyThread_get_thread_ident():
+                    # Sockets armed on a ring outlive it for a moment: take them back first.
+                    self.cancel_everything()
+                    self.drain(True)
+        finally:
+            self._forget_core()
+
+    def _forget_core(self):
+        cdef Core *core = self.core
+        cdef Py_ssize_t i
+        cdef object what
         for i in range(core.table_size):
             if core.table[i] != NULL:
                 self.unregister(i)
-        self.todo = []
+        while core.todo_at < core.todo_end:
+            core.todo_at += 1
+            what = <object>core.todo[core.todo_at - 1]
+            Py_DECREF(what)
+        what = None
+        core.todo_at = core.todo_end = core.todo_stop = 0
         self.bury()
         if core.kind == RING_CORE:
             ring_close(&core.ring, core.pid != os_getpid())
@@ -864,6 +944,8 @@ cdef class CoreLoop:
             return 0
         if ring_unsubmitted(&core.ring):
             ring_enter(&core.ring, 0, 0)
+            if ring_unsubmitted(&core.ring):
+                self.take_back_sends()
         for k in range(core.stash_next, core.stash_count):
             if core.stash[k].user_data & TAG_MASK == TAG_SEND:
                 self.on_sent(core.stash[k].user_data, core.stash[k].res)
@@ -876,12 +958,58 @@ cdef class CoreLoop:
                     cqe.user_data = TAG_NONE
             if not ring_owes(&core.ring) or not overflown(&core.ring):
                 return 0
-            self.stash_ready()
-            if ring_enter(&core.ring, 0, 0) < 0:
-                return 0
+            if not self.stash_ready() or ring_enter(&core.ring, 0, 0) < 0:
+                return self.fail_unseen()
+
+    cdef int take_back_sends(self) except -1:
+        """The kernel took no submissions (EAGAIN, EBUSY: it has no memory): the sends among them
+        are undone, so that nothing names an arena that is about to be filled anew."""
+        cdef Core *core = self.core
+        cdef ring_sqe *sqe
+        cdef uint32_t i
+        cdef uint64_t tag
+        for i in range(ring_unsubmitted(&core.ring)):
+            sqe = ring_unsubmitted_sqe(&core.ring, i)
+            tag = sqe.user_data
+            if tag & TAG_MASK == TAG_SEND:
+                forget_entry(sqe)
+                self.on_sent(tag, -EAGAIN)
+        return 0
+
+    cdef int withdraw(self, object what) except -1:
+        """The kernel did not take what was to be submitted, and `what` closes its descriptor now:
+        no entry may name it later, when another owner may have the number."""
+        cdef Core *core = self.core
+        cdef ring_sqe *sqe
+        cdef uint32_t i
+        cdef int kind
+        for i in range(ring_unsubmitted(&core.ring)):
+            sqe = ring_unsubmitted_sqe(&core.ring, i)
+            kind = sqe.user_data & TAG_MASK
+            if kind in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT, TAG_WATCH) and \
+                    sqe.user_data & ~<uint64_t>TAG_MASK == <uint64_t><uintptr_t><PyObject *>what:
+                forget_entry(sqe)
+                if isinstance(what, Stream):
+                    (<Stream>what).pending -= 1
+                else:
+                    (<Listener>what).pending -= 1
+        return 0
+
+    cdef int fail_unseen(self) except -1:
+        """Completions cannot be looked at: how much was sent is not known for whom they are."""
+        cdef Arena *arena = &self.core.arenas[self.core.current ^ 1]
+        cdef Stream stream
+        cdef uint32_t i
+        for i in range(arena.count):
+            if arena.spans[i].stream != NULL:
+                stream = <Stream><object>arena.spans[i].stream
+                arena.spans[i].stream = NULL
+                stream.fail(ENOMEM)
+        return 0
 
     cdef int stash_ready(self) except -1:
-        # The queue overflowed: make room in it without handing anything out yet.
+        """The queue overflowed: makes room in it without handing anything out yet. 0 when there is
+        no memory for it."""
         cdef Core *core = self.core
         cdef size_t n = ring_ready(&core.ring), room
         cdef ring_cqe *stash
@@ -889,7 +1017,7 @@ cdef class CoreLoop:
             room = (core.stash_count + n) * 2
             stash = <ring_cqe *>realloc(core.stash, room * sizeof(ring_cqe))
             if stash == NULL:
-                raise MemoryError
+                return 0
             core.stash = stash
             core.stash_room = room
         while n:
@@ -897,7 +1025,7 @@ cdef class CoreLoop:
             core.stash[core.stash_count] = ring_peek(&core.ring, 0)[0]
             core.stash_count += 1
             ring_advance(&core.ring)
-        return 0
+        return 1
 
     cdef int on_sent(self, uint64_t tag, int res) except -1:
         cdef Arena *arena = &self.core.arenas[(tag >> 3) & 1]
@@ -955,15 +1083,28 @@ cdef class CoreLoop:
         self.woken = False
         if res == -EINTR:
             PyErr_CheckSignals()
-        elif res < 0 and res != -ETIME and res != -EAGAIN and res != -EBUSY:
+        elif res < 0 and res != -ETIME and res != -EAGAIN and res != -EBUSY and res != -ENOMEM:
             raise OSError(-res, f"io_uring_enter: {os.strerror(-res)}")
         return 0
 
     cdef int reap(self) except -1:
         """Hands out all completions that there are."""
         cdef Core *core = self.core
-        cdef ring_cqe cqe
         self.now = ember_clock()
+        core.at = NULL
+        while core.kind == RING_CORE:
+            try:
+                self.hand_out()
+                return 0
+            except BaseException:
+                # It ends the stream that it happened to, and no other.
+                self.guard(None if core.at == NULL else <object>core.at,
+                           "an event could not be handed out")
+        return 0
+
+    cdef int hand_out(self) except -1:
+        cdef Core *core = self.core
+        cdef ring_cqe cqe
         while True:
             while core.stash_next < core.stash_count:
                 cqe = core.stash[core.stash_next]
@@ -986,25 +1127,30 @@ cdef class CoreLoop:
                 break
             if ring_enter(&core.ring, 0, 0) < 0 and not ring_ready(&core.ring):
                 break
-        core.sends_unseen = False
+        # What the kernel did not take, or cannot tell yet, is still to be looked at.
+        core.sends_unseen = ring_unsubmitted(&core.ring) != 0 or overflown(&core.ring)
         return 0
 
     cdef int complete(self, uint64_t tag, int res, uint32_t flags) except -1:
         cdef int kind = tag & TAG_MASK
+        cdef PyObject *named = <PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
         cdef object what
+        self.core.at = NULL
+        if kind in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT, TAG_WATCH):
+            self.core.at = named
         if kind == TAG_RECV:
-            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            what = <object>named
             received_by_ring(self, <Stream>what, res, flags)
         elif kind == TAG_SEND:
             self.on_sent(tag, res)
         elif kind == TAG_OUTBOX:
-            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            what = <object>named
             outbox_sent_by_ring(<Stream>what, res)
         elif kind == TAG_ACCEPT:
-            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            what = <object>named
             accepted_by_ring(<Listener>what, res, flags)
         elif kind == TAG_WATCH:
-            what = <object><PyObject *><uintptr_t>(tag & ~<uint64_t>TAG_MASK)
+            what = <object>named
             watched_by_ring(<Stream>what, res, flags)
         elif kind == TAG_POLL:
             self.core.poll_armed = False
@@ -1019,7 +1165,6 @@ cdef class CoreLoop:
         cdef Core *core = self.core
         cdef int n, i
         cdef int64_t ns = 0
-        cdef object what
         if wait:
             ns = -1 if timeout < 0 else <int64_t>(timeout * 1e9) + 1
         self.waiting = wait
@@ -1033,21 +1178,38 @@ cdef class CoreLoop:
             PyErr_CheckSignals()
             return 0
         self.now = ember_clock()
-        # Each names what lives until the next turn begins, whatever the callbacks before it did.
-        for i in range(n):
-            if core.kind != EPOLL_CORE:
-                return 0        # a callback forked, and this is the child
-            if core.events[i].data_ptr == NULL:
-                core.selector_ready = True
-                continue
-            if core.events[i].data_ptr == <void *>core:
-                continue        # it was to wake, and it did
-            what = <object><PyObject *>core.events[i].data_ptr
-            if isinstance(what, Stream):
-                ready_on_epoll(self, <Stream>what, core.events[i].events)
-            else:
-                accept_on_epoll(<Listener>what)
+        i = 0
+        while i < n:
+            try:
+                i = self.hand_out_events(i, n)
+            except BaseException:
+                # It ends the stream that it happened to; the others get theirs.
+                i = core.next_event
+                self.guard(None if core.at == NULL else <object>core.at,
+                           "an event could not be handed out")
         return 0
+
+    cdef int hand_out_events(self, int i, int n) except -1:
+        cdef Core *core = self.core
+        cdef object what
+        # Each names what lives until the next turn begins, whatever the callbacks before it did.
+        while i < n:
+            if core.kind != EPOLL_CORE:
+                return n        # a callback forked, and this is the child
+            core.at = <PyObject *>core.events[i].data_ptr
+            core.next_event = i + 1
+            if core.at == NULL:
+                core.selector_ready = True
+            elif core.at == <PyObject *>core:
+                core.at = NULL  # it was to wake, and it did
+            else:
+                what = <object>core.at
+                if isinstance(what, Stream):
+                    ready_on_epoll(self, <Stream>what, core.events[i].events)
+                else:
+                    accept_on_epoll(<Listener>what)
+            i += 1
+        return n
 
     # ---- failures --------------------------------------------------------------------------
 
@@ -1078,6 +1240,20 @@ cdef class ReadyView(list):
     def clear(self):
         super().clear()
         self.loop._clear_ready()
+
+
+cdef bint make_past_room(Core *core) noexcept:
+    """Room for everything that is registered to be unregistered in one turn."""
+    cdef size_t room = core.past_count + <size_t>core.streams
+    cdef PyObject **past
+    if room > core.past_room:
+        room += room // 2 + 64
+        past = <PyObject **>realloc(core.past, room * sizeof(PyObject *))
+        if past == NULL:
+            return False
+        core.past = past
+        core.past_room = room
+    return True
 
 
 cdef inline int fill_handle(Handle handle, CoreLoop loop, callback, tuple args, context) except -1:

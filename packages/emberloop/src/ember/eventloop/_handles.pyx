@@ -3,6 +3,7 @@
 
 cimport cython
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport Py_DECREF
 
 import asyncio.events
 import asyncio.format_helpers
@@ -11,6 +12,7 @@ cdef extern from "Python.h":
     int PyContext_Enter(object) except -1
     int PyContext_Exit(object) except -1
     object PyObject_CallObject(object, object)
+    void Py_SET_SIZE(object, Py_ssize_t)
 
 cdef object _format_source = asyncio.format_helpers._format_callback_source
 
@@ -211,6 +213,18 @@ cdef TimerHandle heap_pop(list heap):
     return first
 
 
+cdef TimerHandle take_last(list heap):
+    """`heap.pop()` that asks for no memory, not even for a smaller one: so it cannot fail, and no
+    finalizer can run and change the heap meanwhile."""
+    cdef Py_ssize_t size = PyList_GET_SIZE(heap) - 1
+    cdef TimerHandle last = at(heap, size)
+    Py_SET_SIZE(heap, size)
+    Py_DECREF(last)         # the list's reference
+    if size == 0:
+        heap.clear()        # gives the memory back
+    return last
+
+
 cdef int heap_remove(TimerHandle timer) except -1:
     cdef list heap = timer.heap
     cdef Py_ssize_t i = timer.index
@@ -221,7 +235,7 @@ cdef int heap_remove(TimerHandle timer) except -1:
     # BaseEventLoop.close() empties the heap without asking.
     if i >= PyList_GET_SIZE(heap) or at(heap, i) is not timer:
         return 0
-    last = heap.pop()
+    last = take_last(heap)
     if last is timer:
         return 0
     if i > 0 and last.deadline < at(heap, (i - 1) >> 1).deadline:

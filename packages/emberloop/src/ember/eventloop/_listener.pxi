@@ -11,6 +11,13 @@ cdef enum ListenerFlag:
     L_EXHAUSTED = 1 << 7    # the owner was told that there is no descriptor left
     L_RESTS = 1 << 8        # not accepting for a moment because of that, whatever the owner wants
 
+# Errors of accept that are of one connection (accept(2)), or of none; after any other the next
+# accept would most likely fail as well: no descriptors or memory, or a listener that is no more.
+cdef frozenset ONE_CONNECTION = frozenset((
+    -EAGAIN, -EINTR, -ECANCELED, -ECONNABORTED, -EPROTO, -EPERM, -ENETDOWN, -ENOPROTOOPT,
+    -EHOSTDOWN, -ENONET, -EHOSTUNREACH, -EOPNOTSUPP, -ENETUNREACH,
+))
+
 #: Seconds without accepting after the process ran out of descriptors.
 ACCEPT_RETRY_DELAY = 1.0
 
@@ -67,9 +74,8 @@ cdef class Listener:
         return 0
 
     cdef int want(self) except -1:
-        if not self.flags & L_TODO:
+        if not self.flags & L_TODO and self.loop.ask(<PyObject *>self):
             self.flags |= L_TODO
-            self.loop.todo.append(self)
         return 0
 
     cdef int attend(self) except -1:
@@ -84,7 +90,7 @@ cdef class Listener:
                 self.accepted(fd)
         if core.kind == RING_CORE:
             if wanted and not self.flags & L_ARMED:
-                sqe = ring_entry(core)
+                sqe = ring_entry(self.loop)
                 sqe.opcode = RING_OP_ACCEPT
                 # One at a time where processes share the socket: who has accepted goes to the end
                 # of the queue of those who wait, and a burst goes round.
@@ -96,12 +102,12 @@ cdef class Listener:
                 self.pending += 1
             elif not wanted and self.flags & (L_ARMED | L_CANCEL) == L_ARMED:
                 self.flags |= L_CANCEL
-                cancel_entry(core, <PyObject *>self, TAG_ACCEPT)
+                cancel_entry(self.loop, <PyObject *>self, TAG_ACCEPT)
         elif core.kind == EPOLL_CORE:
             if wanted and not self.flags & L_EPOLL:
                 events = EPOLLIN | EPOLLEXCLUSIVE if self.shared else EPOLLIN
                 if ember_epoll_set(core.epoll, EPOLL_CTL_ADD, self.fd, events, <void *>self) < 0:
-                    raise OSError(errno, os.strerror(errno))
+                    return self.accepted(-errno)
                 self.flags |= L_EPOLL
             elif not wanted and self.flags & L_EPOLL:
                 ember_epoll_set(core.epoll, EPOLL_CTL_DEL, self.fd, 0, NULL)
@@ -129,6 +135,11 @@ cdef class Listener:
             self.flags |= L_HELD
             if core.thread == PyThread_get_thread_ident():
                 ring_enter(&core.ring, 0, 0)
+                if ring_unsubmitted(&core.ring):
+                    self.loop.withdraw(self)
+                    if not self.pending:
+                        self.flags &= ~<uint32_t>L_HELD
+                        Py_DECREF(self)
         self.loop.unregister(self.fd)
         return 0
 
@@ -139,9 +150,12 @@ cdef class Listener:
                 sys_close(result)
                 return 0
             if self.loop.core.quiet:
-                if self.early is None:
-                    self.early = []
-                self.early.append(result)
+                try:
+                    if self.early is None:
+                        self.early = []
+                    self.early.append(result)
+                except MemoryError:
+                    sys_close(result)
                 return self.want()
             self.flags &= ~<uint32_t>L_EXHAUSTED
             try:
@@ -149,15 +163,15 @@ cdef class Listener:
             except BaseException:
                 self.loop.guard(self, "a new connection could not be set up")
             return 0
-        if result in (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM):
+        if result not in ONE_CONNECTION:
             # The socket stays readable: give the process time to close something.
             if not self.closed and not self.flags & L_RESTS:
-                self.flags |= L_RESTS
                 self.want()
+                self.loop.call_later(ACCEPT_RETRY_DELAY, self._retry)
+                self.flags |= L_RESTS
                 if not self.flags & L_EXHAUSTED:
                     self.flags |= L_EXHAUSTED
                     self.exhausted(-result)
-                self.loop.call_later(ACCEPT_RETRY_DELAY, self._retry)
         return 0
 
     cdef int exhausted(self, int error) except -1:

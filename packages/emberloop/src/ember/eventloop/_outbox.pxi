@@ -56,10 +56,13 @@ cdef int send_bytes(
 
 
 cdef int keep_unsent(Stream stream, const char *data, Py_ssize_t size, object owner) except -1:
-    """Puts at the end of the outbox what the socket did not take (already in `backlog`)."""
+    """Puts at the end of the outbox what the socket did not take (already in `backlog`). Without
+    memory for it the stream is aborted: what follows must not be sent without it."""
     cdef Outbox *box = <Outbox *>stream.outbox
     cdef Chunk *chunk = NULL if box == NULL else box.last
     cdef size_t room = 0
+    if stream.flags & S_ABORT:
+        return 0        # what came before it is lost already
     if owner is None and chunk != NULL and chunk.owner == NULL \
             and chunk.room - chunk.size >= <size_t>size:
         memcpy(chunk.data + chunk.size, data, size)
@@ -72,8 +75,10 @@ cdef int keep_unsent(Stream stream, const char *data, Py_ssize_t size, object ow
             box = <Outbox *>calloc(1, sizeof(Outbox))
         if chunk == NULL or box == NULL:
             free(chunk)
+            if stream.outbox == NULL:
+                free(box)
             stream.backlog -= size
-            raise MemoryError
+            return stream.fail(ENOMEM)
         chunk.next = NULL
         chunk.fd = -1
         chunk.sent = 0
@@ -95,7 +100,10 @@ cdef int keep_unsent(Stream stream, const char *data, Py_ssize_t size, object ow
         stream.outbox = box
     stream.want()
     if stream.loop.sending:
-        stream.loop.risen.append(stream)
+        try:
+            stream.loop.risen.append(stream)
+        except MemoryError:
+            return stream.fail(ENOMEM)
         return 0
     return stream.check_high()
 
@@ -133,7 +141,7 @@ cdef int outbox_sent(Stream stream, Py_ssize_t size) except -1:
 cdef int send_outbox_on_ring(Stream stream) except -1:
     cdef Chunk *chunk = (<Outbox *>stream.outbox).first
     cdef size_t size = chunk.size - chunk.sent
-    cdef ring_sqe *sqe = ring_entry(stream.loop.core)
+    cdef ring_sqe *sqe = ring_entry(stream.loop)
     sqe.fd = stream.fd
     if chunk.fd >= 0:
         sqe.opcode = RING_OP_POLL_ADD

@@ -1,4 +1,5 @@
 # The compiled seam between the loop and whoever talks over its sockets (docs/internals/design.md).
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ember.eventloop._handles cimport Runnable, TimerHandle
@@ -127,7 +128,6 @@ cdef class CoreLoop:
     cdef Core *core
     cdef list ready                         # a ring of slots; the garbage collector sees a list
     cdef Py_ssize_t ready_head, ready_count
-    cdef list todo                          # streams and listeners that want attention
     cdef list risen                         # streams whose backlog rose while `sending`
     cdef bint sending                       # spans are at work: nobody is told anything now
     cdef public list _scheduled             # the timer heap
@@ -147,6 +147,8 @@ cdef class CoreLoop:
     cdef int disown(self) except -1
     cdef int bury(self) except -1
     cdef int turn(self) except -1
+    cdef bint ask(self, PyObject *what) noexcept
+    cdef bint make_room(self) noexcept
     cdef int attend(self) except -1
     cdef int flush(self) except -1
     cdef int send_spans(self) except -1
@@ -154,9 +156,15 @@ cdef class CoreLoop:
     cdef int spill(self) except -1
     cdef int scan_sends(self) except -1
     cdef int look_at_sends(self) except -1
+    cdef int take_back_sends(self) except -1
+    cdef int fail_unseen(self) except -1
+    cdef int withdraw(self, object what) except -1
     cdef int on_sent(self, uint64_t tag, int res) except -1
     cdef int wait_ring(self, bint wait, double timeout) except -1
     cdef int reap(self) except -1
+    cdef int hand_out(self) except -1
+    cdef int hand_out_events(self, int i, int n) except -1
+    cdef int drain(self, bint closing) except -1
     cdef int complete(self, uint64_t tag, int res, uint32_t flags) except -1
     cdef int leave(self) except -1
     cdef int stash_ready(self) except -1

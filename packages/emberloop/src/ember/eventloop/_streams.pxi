@@ -261,13 +261,15 @@ cdef class Stream:
             ember_epoll_set(core.epoll, EPOLL_CTL_DEL, self.fd, 0, NULL)
         elif core.kind == RING_CORE and (self.pending or core.sends_unseen):
             if self.flags & S_ARMED:
-                cancel_entry(core, <PyObject *>self, TAG_RECV)
+                cancel_entry(self.loop, <PyObject *>self, TAG_RECV)
             if self.flags & S_OUT:
-                cancel_entry(core, <PyObject *>self, TAG_OUTBOX)
+                cancel_entry(self.loop, <PyObject *>self, TAG_OUTBOX)
             if self.flags & S_WATCHED:
-                cancel_entry(core, <PyObject *>self, TAG_WATCH)
+                cancel_entry(self.loop, <PyObject *>self, TAG_WATCH)
             if core.thread == PyThread_get_thread_ident():
                 ring_enter(&core.ring, 0, 0)
+                if ring_unsubmitted(&core.ring):
+                    self.loop.withdraw(self)
             if self.pending:
                 # Completions that name this stream are still to be read.
                 self.flags |= S_HELD
@@ -284,9 +286,8 @@ cdef class Stream:
     # ---- state changes ---------------------------------------------------------------------
 
     cdef int want(self) except -1:
-        if not self.flags & S_TODO:
+        if not self.flags & S_TODO and self.loop.ask(<PyObject *>self):
             self.flags |= S_TODO
-            self.loop.todo.append(self)
         return 0
 
     cdef int attend(self) except -1:
@@ -322,7 +323,7 @@ cdef class Stream:
             self.interest()
         else:
             if reading and not self.flags & S_ARMED:
-                sqe = ring_entry(self.loop.core)
+                sqe = ring_entry(self.loop)
                 sqe.opcode = RING_OP_RECV
                 sqe.flags = RING_SQE_BUFFER_SELECT
                 sqe.ioprio = RING_RECV_MULTISHOT
@@ -332,15 +333,15 @@ cdef class Stream:
                 self.pending += 1
             elif not reading and self.flags & (S_ARMED | S_CANCEL) == S_ARMED:
                 self.flags |= S_CANCEL
-                cancel_entry(self.loop.core, <PyObject *>self, TAG_RECV)
+                cancel_entry(self.loop, <PyObject *>self, TAG_RECV)
             if self.closing and self.flags & (S_WATCHED | S_WATCH_CANCEL) == S_WATCHED:
                 self.flags |= S_WATCH_CANCEL
-                cancel_entry(self.loop.core, <PyObject *>self, TAG_WATCH)
+                cancel_entry(self.loop, <PyObject *>self, TAG_WATCH)
             if self.outbox != NULL and not self.flags & (S_OUT | S_ABORT | S_OUT_FAILED):
                 send_outbox_on_ring(self)
             elif self.flags & (S_ABORT | S_OUT | S_OUT_CANCEL) == S_ABORT | S_OUT:
                 self.flags |= S_OUT_CANCEL
-                cancel_entry(self.loop.core, <PyObject *>self, TAG_OUTBOX)
+                cancel_entry(self.loop, <PyObject *>self, TAG_OUTBOX)
         if (
             self.closing and self.pending == 0 and self.first_span == 0
             and (self.outbox == NULL or self.flags & S_ABORT)
@@ -363,7 +364,7 @@ cdef class Stream:
         if self.loop.core.kind == RING_CORE and not self.flags & S_WATCHED and not self.closing:
             # Multishot and edge-triggered: told of the FIN, and once more of a reset behind it.
             # It stays armed when reading goes on: then recv tells the same.
-            sqe = ring_entry(self.loop.core)
+            sqe = ring_entry(self.loop)
             sqe.opcode = RING_OP_POLL_ADD
             sqe.fd = self.fd
             sqe.len = RING_POLL_MULTISHOT
@@ -574,6 +575,11 @@ cdef class Stream:
         return 0
 
     cdef int fail(self, int error) except -1:
+        cdef object reason
         if self.flags & S_ABORT:
             return 0
-        return self.abort(OSError(error, os.strerror(error)))
+        try:
+            reason = OSError(error, os.strerror(error))
+        except MemoryError as nothing:
+            reason = nothing
+        return self.abort(reason)

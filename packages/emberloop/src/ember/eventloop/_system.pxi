@@ -7,9 +7,9 @@ cdef extern from "Python.h":
 cdef extern from "<errno.h>" nogil:
     int errno
     enum:
-        EAGAIN, EBUSY, ECANCELED, ECONNABORTED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN
-        ENETUNREACH, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, EPERM, EPIPE, ETIME
-        ETIMEDOUT
+        EAGAIN, EBUSY, ECANCELED, ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE
+        ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENONET, ENOPROTOOPT, ENOSYS
+        ENOTCONN, EOPNOTSUPP, EPERM, EPIPE, EPROTO, ETIME, ETIMEDOUT
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -128,13 +128,15 @@ cdef extern from "ring.h" nogil:
     int ring_give_more(ring *)
     uint32_t ring_unsubmitted(ring *)
     ring_sqe *ring_sqe_get "ring_sqe"(ring *)
+    ring_sqe *ring_unsubmitted_sqe(ring *, uint32_t)
     int ring_enter(ring *, int, int64_t)
     int ring_owes(ring *)
     uint32_t ring_ready(ring *)
     ring_cqe *ring_peek(ring *, uint32_t)
     void ring_advance(ring *)
     enum:
-        RING_OP_POLL_ADD, RING_OP_ACCEPT, RING_OP_ASYNC_CANCEL, RING_OP_SEND, RING_OP_RECV
+        RING_OP_NOP, RING_OP_POLL_ADD, RING_OP_ACCEPT, RING_OP_ASYNC_CANCEL, RING_OP_SEND
+        RING_OP_RECV
         RING_SQE_BUFFER_SELECT, RING_SQE_CQE_SKIP_SUCCESS, RING_RECV_MULTISHOT, RING_POLL_MULTISHOT
         RING_ACCEPT_MULTISHOT, RING_CANCEL_ALL, RING_CANCEL_ANY
         RING_CQE_F_BUFFER, RING_CQE_F_MORE, RING_CQE_BUFFER_SHIFT

@@ -8,6 +8,7 @@ from libc.string cimport memcpy
 
 from ember.eventloop._stream cimport CoreLoop, Listener, Stream
 
+import os
 import socket
 import sys
 import warnings
@@ -100,8 +101,8 @@ cdef class SocketTransport:
         return _FlowControlMixin
 
     def __init__(self, CoreLoop loop, sock, protocol, waiter=None, extra=None, server=None):
+        cdef TransportStream stream = TransportStream.__new__(TransportStream)
         self._loop = loop
-        self._sock = sock
         self._sock_fd = sock.fileno()
         self._extra = extra = dict(extra) if extra else {}
         extra["socket"] = trsock.TransportSocket(sock)
@@ -116,22 +117,31 @@ cdef class SocketTransport:
                 extra["peername"] = None
         self.set_protocol(protocol)
         base_events._set_nodelay(sock)
-        self.stream = TransportStream.__new__(TransportStream)
-        # The Python socket owns the descriptor; _call_connection_lost closes it.
-        self.stream.borrow(loop, self._sock_fd)
-        self.stream.transport = self
-        self.high, self.low = self.stream.high, self.stream.low
-        self._server = server
-        if server is not None:
-            if SERVER_KNOWS_CLIENTS:
-                server._attach(self)
-            else:
-                server._attach()
+        self.high, self.low = stream.high, stream.low
         self.context = PyContext_CopyCurrent()
         self.waiter = waiter
-        loop._call_soon(self._begin, (), None)
+        # The Python socket owns the descriptor; _call_connection_lost closes it.
+        stream.borrow(loop, self._sock_fd)
+        stream.transport = self
+        self.stream = stream
+        try:
+            loop._call_soon(self._begin, (), None)
+            if server is not None:
+                if SERVER_KNOWS_CLIENTS:
+                    server._attach(self)
+                else:
+                    server._attach()
+        except BaseException:
+            # Nobody has this transport; the socket is still its maker's.
+            self.waiter = stream.transport = None
+            stream.let_go()
+            raise
+        self._sock = sock
+        self._server = server
 
     def _begin(self):
+        if self._sock is None:
+            return      # it could not be made after all
         waiter, self.waiter = self.waiter, None
         try:
             self._protocol.connection_made(self)
@@ -156,7 +166,7 @@ cdef class SocketTransport:
         elif self.stream.closing:
             info.append("closing")
         info.append(f"fd={self._sock_fd}")
-        if self._loop is not None and not self._loop.is_closed():
+        if self.stream is not None and self._loop is not None and not self._loop.is_closed():
             info.append("read=polling" if self.stream.is_reading() else "read=idle")
             size = self.stream.backlog
             info.append(f"write=<{'polling' if size else 'idle'}, bufsize={size}>")

@@ -32,6 +32,9 @@ class Loop(CoreLoop, asyncio.SelectorEventLoop):
     as the standard library's default has on Linux.
     """
 
+    # For its repr, which a loop that could not be made has as well.
+    _thread_id: int | None = None
+
     def __init__(
         self, selector: selectors.BaseSelector | None = None, *, backend: str | None = None
     ) -> None:

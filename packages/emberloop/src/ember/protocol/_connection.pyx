@@ -97,6 +97,9 @@ cdef class Connection(EndingChannel):
                     self.go_on()
         except ProtocolError as error:
             self.refuse_with(error)
+        except BaseException:
+            self.abort_now()    # what was under way may be lost, and what follows must not be read
+            raise
         finally:
             self.processing = False
             self.sink.flush()
@@ -130,6 +133,9 @@ cdef class Connection(EndingChannel):
             self.go_on()
         except ProtocolError as error:
             self.refuse_with(error)
+        except BaseException:
+            self.abort_now()    # what was under way may be lost, and what follows must not be read
+            raise
         finally:
             self.processing = False
             self.sink.flush()

@@ -333,7 +333,15 @@ cdef class Task:
             return True
         self.must_cancel = True
         self.cancel_message = msg
+        if self.waiter is not None and self.waiter.done():
+            self._loop.call_soon(self._wake_lost, self.waiter, context=self.context)
         return True
+
+    def _wake_lost(self, waiter):
+        """What is waited for is done, and the callback that says so came before this one. Else it
+        is lost: there was no memory to schedule it, and nobody else would ever wake the task."""
+        if not self.over and self.waiter is waiter:
+            self._wakeup(waiter)
 
     def _make_cancelled_error(self):
         message = self.cancel_message

@@ -38,6 +38,9 @@ class OpenFile:
     OSError for a link and what is no regular file.
     """
 
+    # With slots the end of it needs no memory.
+    __slots__ = ("__weakref__", "_buffer", "_fd", "status")
+
     def __init__(self, path: str, root: str | None = None) -> None:
         self._fd = -1
         self._buffer: bytearray | None = None
@@ -108,12 +111,12 @@ class OpenFile:
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
-        fd, self._fd = self._fd, -1
+        fd = self._fd
         if fd >= 0:
+            self._fd = -1
             os.close(fd)
 
-    def __del__(self) -> None:
-        self.close()
+    __del__ = close
 
 
 def _open_below(root: str, path: str) -> int:

@@ -108,13 +108,13 @@ class Wheel:
             self._timer = None
         self._timer_at = NEVER
         if self._heap:
+            # In this order: without memory for it, the next `place` tries again.
+            self._timer = self.loop.call_at(self._heap[0], self._run)
             self._timer_at = self._heap[0]
-            self._timer = self.loop.call_at(self._timer_at, self._run)
 
     def _run(self) -> None:
         now = self.loop.time()
         self._timer = None
-        busy = bool(self._due)
         while self._heap and self._heap[0] <= now:
             items = self._slots.pop(heappop(self._heap))
             for item in items:
@@ -122,7 +122,7 @@ class Wheel:
             self._count -= len(items)
             self._due += items
         self._schedule()
-        if self._due and not busy:
+        if self._due:
             self._look()
 
     def _look(self) -> None:

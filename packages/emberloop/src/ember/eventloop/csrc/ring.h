@@ -109,6 +109,7 @@ enum {
     RING_SQ_CQ_OVERFLOW = 1u << 1,
     RING_SQ_TASKRUN = 1u << 2,
 
+    RING_OP_NOP = 0,
     RING_OP_POLL_ADD = 6,
     RING_OP_ACCEPT = 13,
     RING_OP_ASYNC_CANCEL = 14,
@@ -318,6 +319,12 @@ static int ring_open(struct ring *r, uint32_t entries, uint32_t buffers, uint32_
 static uint32_t ring_unsubmitted(struct ring *r)
 {
     return r->sq_local - ring_load(r->sq_head);
+}
+
+/* An entry that was made and not yet submitted, `ahead` of the oldest: still ours to change. */
+static struct ring_sqe *ring_unsubmitted_sqe(struct ring *r, uint32_t ahead)
+{
+    return &r->sqes[(ring_load(r->sq_head) + ahead) & r->sq_mask];
 }
 
 /* A zeroed submission entry, or NULL when the queue is full: submit first. */

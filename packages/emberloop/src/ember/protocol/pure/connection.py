@@ -162,6 +162,9 @@ class Connection(Ending):
                     self._begin(head)
         except ProtocolError as error:
             self.refuse(error)
+        except BaseException:
+            self.abort()  # what was under way may be lost, and what follows must not be read
+            raise
         finally:
             self._processing = False
             self.flush()

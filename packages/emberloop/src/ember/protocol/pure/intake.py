@@ -203,5 +203,8 @@ class Intake:
                 pass
         except ProtocolError as error:
             connection.refuse(error)
+        except BaseException:
+            connection.abort()  # a part of the body may be lost
+            raise
         else:
             connection.after_input()
