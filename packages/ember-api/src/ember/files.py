@@ -219,9 +219,9 @@ class Pieces:
     """
 
     def __init__(self, file: OpenFile, parts: list[bytes | Range]) -> None:
-        self.file_parts = [
-            part if isinstance(part, bytes) else FilePart(file, *part) for part in parts
-        ]
+        self.file_parts: list[bytes | FilePart] = []
+        for part in parts:
+            self.file_parts.append(part if isinstance(part, bytes) else FilePart(file, *part))
         #: bytes of all the pieces
         self.file_length = sum(map(len, self.file_parts))
         self._file = file
