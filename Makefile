@@ -45,7 +45,7 @@ bench: build ## about five minutes: memory-fed core, then HTTP beside the C floo
 bench-peers: build ## the long one: beside the other servers
 	@$(BIN)/python -m bench --peers $(ARGS)
 
-fuzz: build ## fuzz all that reads bytes (SECONDS=60); ARGS="http fields shared tls loop" chooses
+fuzz: build ## fuzz all that reads bytes (SECONDS=60); ARGS="http fields shared tls loop faults" chooses
 	@$(BIN)/python -m fuzz $(ARGS)
 
 attack: build ## twenty minutes of hostile clients, signals and reloads against three workers (ARGS="--minutes 2")

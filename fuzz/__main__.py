@@ -1,4 +1,4 @@
-"""`python -m fuzz [http] [fields] [shared] [tls] [loop]`: all of them unless some are named.
+"""`python -m fuzz [http] [fields] [shared] [tls] [loop] [faults]`: all unless some are named.
 
 SECONDS=60 for all together, of which half are for http; SEED= for a run that can be repeated.
 """
@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from fuzz import fields, http, loop, shared, tls
+from fuzz import faults, fields, http, loop, shared, tls
 from fuzz.engine import Finding
 
-TARGETS = ("http", "fields", "shared", "tls", "loop")
+TARGETS = ("http", "fields", "shared", "tls", "loop", "faults")
 
 
 def main(names: list[str]) -> int:
@@ -49,6 +49,7 @@ _RUNS: dict[str, Callable[[float, int], dict[str, int]]] = {
     "shared": shared.run,
     "tls": tls.run,
     "loop": loop.run,
+    "faults": faults.run,
 }
 
 

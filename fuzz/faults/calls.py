@@ -66,5 +66,6 @@ LIVING: dict[str, tuple[int, ...]] = {
     "eventfd": (EMFILE, ENFILE, ENOMEM),
 }
 
-#: Python's allocations.
+#: Python's allocations. (JSON is not among what is asked for: orjson ends the process when it gets
+#: no memory.)
 ALLOCATIONS: dict[str, tuple[int, ...]] = {"python": (ENOMEM,)}

@@ -46,8 +46,8 @@ def application(file: Path) -> Ember:
     app = Ember()
 
     @app.get("/hello")
-    async def hello(name: str = "you") -> dict[str, str]:
-        return {"hello": name}
+    async def hello(name: str = "you") -> str:
+        return f"hello {name}"
 
     @app.get("/plain")
     async def plain() -> str:
@@ -114,9 +114,7 @@ class Place:
             self.ready.set()
 
     async def _begin(self) -> None:
-        self.server = await serve(
-            application(self.file), host=HOST, port=0, limits=LIMITS
-        )
+        self.server = await serve(application(self.file), host=HOST, port=0, limits=LIMITS)
         self.port = self.server.addresses[0][1]
         self.echo = await asyncio.start_server(self._echo, HOST, 0)
         self.echo_port = self.echo.sockets[0].getsockname()[1]
@@ -139,10 +137,8 @@ class Place:
 
     def stop(self) -> BaseException | None:
         if self.thread.is_alive():
-            try:
+            with contextlib.suppress(RuntimeError):  # it ends already
                 self.loop.call_soon_threadsafe(self.loop.stop)
-            except RuntimeError:  # it ends already
-                pass
         self.thread.join(PATIENCE)
         if self.thread.is_alive():
             raise Found("the server does not end")
@@ -208,7 +204,7 @@ class Served:
         # It may rest for a second, when it believes that there are no descriptors left.
         with Client(place.port) as client:
             try:
-                client.get("/hello", b'{"hello":"you"}')
+                client.get("/hello", b"hello you")
             except Lost:
                 raise Found("the next client is refused") from None
         with Client(place.echo_port) as client:
