@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "protocol.forwarded",
         "protocol.query",
         "protocol.text",
+        "protocol.values",
         "protocol.application",
         "protocol.pure",
         "protocol",

@@ -7,6 +7,8 @@ __all__ = ["RouteLimits", "ServerLimits"]
 MIB = 1024 * 1024
 #: What `RouteLimits(max_frames=)` is when it is not given.
 MAX_FRAMES = 1000
+#: The least `RouteLimits(max_values=)`: fewer are in no body that takes time.
+LEAST_VALUES = 4096
 
 
 def _seconds(owner: str, name: str, value: float | None, *, optional: bool) -> float | None:
@@ -235,6 +237,10 @@ class RouteLimits(_Limits):
       above is 413.
     - `max_frames`: gzip members or zstd frames of one compressed body (default 1,000); above is
       413.
+    - `max_values`: values of a JSON or MessagePack body that `json()` or a parameter reads (default
+      200,000, and never less than 4,096); above is 413. In JSON the `[`, `{` and `,` outside
+      strings are counted, in MessagePack the keys of maps, too. Checking a million of them against
+      a model holds the loop for seconds.
     - `decompress`: whether a body with a Content-Encoding is decoded (default True), under the same
       `max_body_size`; False gives it as it came.
     - `shed`: whether a request may be answered 503 because the server has too much to do (default
@@ -250,6 +256,7 @@ class RouteLimits(_Limits):
         "max_frames",
         "max_part_size",
         "max_parts",
+        "max_values",
         "shed",
         "timeout",
     )
@@ -262,6 +269,7 @@ class RouteLimits(_Limits):
     max_frames: int
     max_part_size: int | None
     max_parts: int
+    max_values: int
     shed: bool
     timeout: float | None
 
@@ -276,6 +284,7 @@ class RouteLimits(_Limits):
         max_part_size: int | None = None,
         max_fields: int = 1000,
         max_frames: int = MAX_FRAMES,
+        max_values: int = 200_000,
         decompress: bool = True,
         shed: bool = True,
     ) -> None:
@@ -285,6 +294,7 @@ class RouteLimits(_Limits):
             ("max_parts", max_parts, 0),
             ("max_fields", max_fields, 0),
             ("max_frames", max_frames, 1),
+            ("max_values", max_values, LEAST_VALUES),
         ):
             setattr(self, name, _count("RouteLimits", name, count, least=least, optional=False))
         self.max_part_size = _count(

@@ -10,6 +10,7 @@ from ember.binding.parameters import Parameter
 from ember.binding.scalars import PARSERS, parse_bool_or
 from ember.exceptions import UnsupportedMediaType
 from ember.params import Marker
+from ember.protocol.values import check_values, undisturbed
 from ember.request import Request
 from ember.schema import Codec, Fault
 from ember.schema.annotations import bare, fields_of, is_json_text, is_sequence, is_upload
@@ -188,11 +189,16 @@ class Body:
             raise _unsupported(kind, self._form is not None)
         data = await request.body()
         try:
-            if form == "msgpack":
-                return self._codec.decode_msgpack(data), faults
-            return self._codec.decode(data), faults
+            return self.decode_large(request, data, form), faults
         except self._codec.errors as error:
             return self.wrong(faults, error, data, form)
+
+    def decode_large(self, request: Request, data: bytes, form: str = "json") -> Any:
+        """The value of a body of any size. Raises PayloadTooLarge when it has more values than the
+        route allows, and what the codec raises."""
+        check_values(data, request.limits.max_values, form)
+        codec = self._codec
+        return undisturbed(codec.decode_msgpack if form == "msgpack" else codec.decode, data)
 
     async def _without_type(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
         # A body without a type is not guessed at: browsers send one across sites without asking
@@ -211,6 +217,11 @@ class Body:
             if not self._parameter.required:
                 return _default(self._parameter), faults
             return None, missing(faults, self._loc)
+        return undisturbed(self._look_again, faults, error, data, form)
+
+    def _look_again(
+        self, faults: Faults, error: Exception, data: bytes, form: str
+    ) -> tuple[Any, Faults]:
         if form == "json":
             try:
                 return self._codec.decode_again(data, error), faults
@@ -230,8 +241,6 @@ class Members:
 
     async def read(self, request: Request, faults: Faults) -> tuple[list[Any], Faults]:
         """(the values in order, faults). Raises BadRequest, UnsupportedMediaType."""
-        import msgspec
-
         kind = request.content_type
         data = b""
         form = "msgpack" if kind in MSGPACK_TYPES else "json"
@@ -240,6 +249,12 @@ class Members:
         data = await request.body()
         if data and not kind:
             raise _unsupported("", False)
+        check_values(data, request.limits.max_values, form)
+        return undisturbed(self._read, data, form, faults)
+
+    def _read(self, data: bytes, form: str, faults: Faults) -> tuple[list[Any], Faults]:
+        import msgspec
+
         members: dict[str, Any] = {}
         if data:
             try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ember.binding.parameters import REQUIRED, Argument, Parameter
 from ember.binding.values import Body, Fields, File, Members, Scalar
+from ember.protocol.values import SMALL
 
 #: What of a request holds the values of a source.
 _HOLDERS = {
@@ -209,7 +210,10 @@ class Writer:
             "if request.content_type == 'application/json':",
             "    data = await request.body()",
             "    try:",
-            f"        {name} = {self._constant(first.codec.decode)}(data)",
+            f"        if len(data) > {SMALL}:",
+            f"            {name} = {self._constant(reader.decode_large)}(request, data)",
+            "        else:",
+            f"            {name} = {self._constant(first.codec.decode)}(data)",
             f"    except {self._constant(first.codec.errors)} as error:",
             f"        {name}, faults = {self._constant(reader.wrong)}(faults, error, data)",
             "else:",

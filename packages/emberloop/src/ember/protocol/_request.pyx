@@ -1,7 +1,7 @@
 """`Request` of the compiled build: the head as one block of bytes, decoded when asked for."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memcmp
 
@@ -15,7 +15,9 @@ from ember.protocol.pure.request import State, templates_of
 from ember.protocol.pure.wholebody import STREAMED, WholeBody
 from ember.protocol.query import QueryParams, parse_query
 from ember.protocol.quoting import unquote
+from ember.protocol.values import SMALL, read_json
 
+cdef Py_ssize_t SMALL_BODY = SMALL
 cdef object DEFAULT_LIMITS = RouteLimits()
 cdef str GET = "GET", POST = "POST", HEAD = "HEAD", PUT = "PUT", DELETE = "DELETE"
 cdef object make_headers = Headers.from_raw
@@ -322,14 +324,19 @@ cdef class Request:
         return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     def json(self):
-        """The body as JSON. Raises `BadRequest` when it is none."""
-        if self.content is not None and not self.head.flags & H1_ENCODED:
+        """The body as JSON. Raises `BadRequest` when it is none, and `PayloadTooLarge` over
+        `limits.max_values`."""
+        if self.content is not None and not self.head.flags & H1_ENCODED \
+                and PyBytes_GET_SIZE(self.content) <= SMALL_BODY:
             self.given = True
             return ready(self.content, True)
         return self.read_json()
 
     async def read_json(self):
-        return decode_json(await self.body())
+        content = await self.body()
+        if PyBytes_GET_SIZE(content) <= SMALL_BODY:
+            return decode_json(content)
+        return read_json(content, self.limits.max_values)
 
     def render_template(self, name, context=None, *, status_code=200, headers=None,
                         content_type=None):

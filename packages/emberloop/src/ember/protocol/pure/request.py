@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ember.exceptions import BadRequest, PayloadTooLarge
+from ember.exceptions import PayloadTooLarge
 from ember.limits import RouteLimits
 from ember.protocol.cookies import parse_cookies
 from ember.protocol.forwarded import client_ip
@@ -11,6 +11,7 @@ from ember.protocol.pure.headers import Headers
 from ember.protocol.pure.wholebody import STREAMED, Streamed, WholeBody
 from ember.protocol.query import QueryParams, parse_query
 from ember.protocol.quoting import unquote
+from ember.protocol.values import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -323,14 +324,9 @@ class Request:
         return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     async def json(self) -> Any:
-        """The body as JSON. Raises `BadRequest` when it is none."""
-        from ember._json import loads
-
-        content = await self.body()
-        try:
-            return loads(content)
-        except Exception as error:  # noqa: BLE001 - the compiled build catches as much
-            raise BadRequest(f"the body is not JSON: {error}") from None
+        """The body as JSON. Raises `BadRequest` when it is none, and `PayloadTooLarge` over
+        `limits.max_values`."""
+        return read_json(await self.body(), self.limits.max_values)
 
     async def form(self) -> Any:
         """The fields of an urlencoded form (`QueryParams`), and where the framework is, of a
