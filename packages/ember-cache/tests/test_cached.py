@@ -12,6 +12,8 @@ import ember.cache
 import pytest
 from ember.cache import TTLCache, cached
 from ember.cache.key import CallKey, matcher, redis_glob
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_a_function_runs_once_for_equal_arguments() -> None:
@@ -236,6 +238,20 @@ def test_a_pattern_knows_two_signs_and_takes_the_rest_as_it_is(
     pattern: str, key: str, matches: bool
 ) -> None:
     assert matcher(pattern)(key) is matches
+
+
+def _fits(pattern: str, key: str) -> bool:
+    """What a pattern means, by trying every run that a `*` can stand for."""
+    if not pattern:
+        return not key
+    if pattern[0] == "*":
+        return any(_fits(pattern[1:], key[at:]) for at in range(len(key) + 1))
+    return bool(key) and pattern[0] in ("?", key[0]) and _fits(pattern[1:], key[1:])
+
+
+@given(st.text("ab*?", max_size=7), st.text("ab\n", max_size=9))
+def test_a_pattern_matches_what_any_reading_of_it_matches(pattern: str, key: str) -> None:
+    assert matcher(pattern)(key) is _fits(pattern, key)
 
 
 def test_a_pattern_is_said_in_redis_language() -> None:

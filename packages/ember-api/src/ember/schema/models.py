@@ -25,7 +25,8 @@ class ModelCodec(Codec):
             self._adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
         except (pydantic.PydanticUserError, TypeError) as error:
             raise SchemaError(str(error).partition("\n")[0]) from None
-        self.errors = (pydantic.ValidationError, ValueError, RecursionError)
+        # OverflowError: a validator's own sum of a number that no double holds (ByteSize).
+        self.errors = (pydantic.ValidationError, ValueError, RecursionError, OverflowError)
         validator: Any = self._adapter.validator
         self.decode = validator.validate_json
         self._convert = validator.validate_python
@@ -52,6 +53,8 @@ class ModelCodec(Codec):
         return self._strings(value) if type(value) is str else self._convert(value)
 
     def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
+        if isinstance(error, OverflowError):
+            return [{"loc": loc, "msg": "expected a smaller number", "type": "value_error"}]
         if not isinstance(error, pydantic.ValidationError):
             raise malformed(form, error)
         found = error.errors(include_url=False, include_context=False, include_input=False)
