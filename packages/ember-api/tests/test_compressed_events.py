@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,8 +24,8 @@ def zstd_window(frame: bytes) -> int:
 
 
 def small_brotli(data: bytes) -> bool:
-    """Whether the window is 2**17 (RFC 7932 section 9.1)."""
-    return data[0] & 0x7F == 0b0000001
+    """Whether the window is 2**15 (RFC 7932 section 9.1)."""
+    return data[0] & 0x7F == 0b1110001
 
 
 def test_an_event_stream_has_a_small_window_and_another_stream_a_large_one(
@@ -65,3 +67,37 @@ def test_what_is_longer_than_the_window_is_whole(coding: str) -> None:
     while part := made.take(65536):
         parts.append(part)
     assert b"".join(parts) == data
+
+
+#: What is resident of a stream's compressor once more than its window went through it, in KiB.
+RESIDENT = """
+import random, sys
+from ember.compression import encoder
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+random.seed(1)
+events = [b'data: {"id": %d, "at": "%a"}\\n\\n' % (i, random.random()) for i in range(6000)]
+
+def stream():
+    compressor = encoder(sys.argv[1], events=True)
+    for event in events:
+        compressor.compress(event)
+        compressor.flush()
+    return compressor
+
+kept = [stream()]
+before = resident()
+kept += [stream() for _ in range(20)]
+print((resident() - before) // 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
+def test_an_open_event_stream_takes_less_than_half_a_mebibyte(coding: str) -> None:
+    run = [sys.executable, "-c", RESIDENT, coding]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120)
+    assert 20 < int(done.stdout) < 480
