@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "protocol.query",
         "protocol.text",
         "protocol.values",
+        "protocol.backlog",
         "protocol.application",
         "protocol.pure",
         "protocol",

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -12,6 +13,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
+from ember.protocol.backlog import Backlog, copies
 from ember.protocol.hangups import PeerWatch, unread as unread_of
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
@@ -130,19 +132,28 @@ class MemoryConnection:
 cdef class TransportSink(Sink):
     cdef object owner, transport
     cdef object files           # TransportFiles, once a file was sent
+    cdef object waiting         # Backlog, before a transport that copies
 
     cdef object file_sender(self):
         self.flush()
         if self.files is None:
             self.files = TransportFiles(self.owner._loop, self.transport)
+        if self.waiting is not None:
+            self.waiting.hand_over()
         return self.files.send
 
     cdef int send(self, object data) except -1:
-        self.transport.write(data)
+        if self.waiting is None:
+            self.transport.write(data)
+        else:
+            self.waiting.write(data)
         return 0
 
     cdef Py_ssize_t backlog(self) except -1:
-        return unsent(self.transport, 0 if self.files is None else self.files.unsent())
+        cdef Py_ssize_t more = 0 if self.files is None else self.files.unsent()
+        if self.waiting is not None:
+            more += self.waiting.size
+        return unsent(self.transport, more)
 
     cdef bint unread(self) except -1:
         return unread_of(self.transport)
@@ -179,6 +190,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         self._linger = None
         self._watch = None
         self._aborted = False
+        self._waiting = None        # Backlog, before a transport that copies
         buffer = _buffers.get(self._loop)
         if buffer is None:
             buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
@@ -197,6 +209,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             app = self._server.overload.admit(app, self._server.connections)
         sink.owner = self
         sink.transport = self._transport = transport
+        if copies(transport):
+            sink.waiting = self._waiting = Backlog(transport)
         connection = self._connection = Connection(
             self._app if app is None else app,
             sink,
@@ -232,7 +246,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if not connection.closing:
             self._watching().start(ended=True)
         # The connection closes when it has answered what it can.
-        return not connection.closing
+        return not connection.closing or (self._waiting is not None and self._waiting.size > 0)
 
     def connection_lost(self, exc):
         cdef Connection connection = self._connection
@@ -242,15 +256,20 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             self._watch.stop()
         if self._server is not None:
             self._server._closed(self, connection.requests)
+        if self._waiting is not None:
+            self._waiting.drop()
         connection.lost()
 
     def pause_writing(self):
         cdef Connection connection = self._connection
+        if self._waiting is not None:
+            self._waiting.pause()
         connection.pause_writing()
 
     def resume_writing(self):
         cdef Connection connection = self._connection
-        connection.resume_writing()
+        if self._waiting is None or self._waiting.resume():
+            connection.resume_writing()
 
     def _watching(self):
         if self._watch is None:
@@ -264,6 +283,12 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     # ---- from the connection ---------------------------------------------------------------
 
     def _close(self, linger):
+        if self._waiting is not None:
+            self._waiting.after(partial(self._end, linger))
+        else:
+            self._end(linger)
+
+    def _end(self, linger):
         transport = self._transport
         if self._aborted:
             return
@@ -278,6 +303,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef TransportSink sink = self._sink
         transport = self._transport
         self._aborted = True
+        if self._waiting is not None:
+            self._waiting.drop()
         if sink.files is not None:
             sink.files.stop()
         sock = transport.get_extra_info("socket")

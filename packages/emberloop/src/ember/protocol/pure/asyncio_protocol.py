@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from functools import partial
 from typing import cast
 from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
+from ember.protocol.backlog import Backlog, copies
 from ember.protocol.hangups import PeerWatch, unread
 from ember.protocol.pure.connection import Connection
 from ember.protocol.sendfile import TransportFiles
@@ -51,6 +53,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         self._watch: PeerWatch | None = None
         self._aborted = False
         self._files: TransportFiles | None = None
+        self._backlog: Backlog | None = None
         buffer = _buffers.get(self._loop)
         if buffer is None:
             buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
@@ -67,9 +70,11 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         app: Application | None = self._app
         if self._server is not None:
             app = self._server.overload.admit(self._app, self._server.connections)
+        if copies(transport):
+            self._backlog = Backlog(transport)
         connection = self._connection = Connection(
             self._app if app is None else app,
-            transport,
+            transport if self._backlog is None else self._backlog,
             self,
             limits=self._limits if app is None or app is self._app else app.limits,
             client=(peer[0], peer[1]) if isinstance(peer, tuple) else None,
@@ -103,7 +108,11 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if not self._connection.closing:
             self._watching().start(ended=True)
         # The connection closes when it has answered what it can.
-        return not self._connection.closing
+        return not self._connection.closing or self._waits()
+
+    def _waits(self) -> bool:
+        """Whether something is to be sent that the transport does not have."""
+        return self._backlog is not None and self._backlog.size > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         assert self._connection is not None
@@ -113,24 +122,34 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             self._watch.stop()
         if self._server is not None:
             self._server._closed(self, self._connection.requests)
+        if self._backlog is not None:
+            self._backlog.drop()
         self._connection.lost()
         # Over TLS the two refer to each other, and nothing is sent any more.
         self._transport = None
 
     def pause_writing(self) -> None:
         assert self._connection is not None
+        if self._backlog is not None:
+            self._backlog.pause()
         self._connection.pause_writing()
 
     def resume_writing(self) -> None:
         assert self._connection is not None
-        self._connection.resume_writing()
+        if self._backlog is None or self._backlog.resume():
+            self._connection.resume_writing()
 
     # -- from the connection ------------------------------------------------------------------
 
     def close_connection(self, linger: bool) -> None:
+        if self._backlog is not None:
+            self._backlog.after(partial(self._close, linger))
+        else:
+            self._close(linger)
+
+    def _close(self, linger: bool) -> None:
         transport = self._transport
-        assert transport is not None
-        if self._aborted:
+        if self._aborted or transport is None:
             return
         if linger and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
@@ -143,6 +162,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         transport = self._transport
         assert transport is not None
         self._aborted = True
+        if self._backlog is not None:
+            self._backlog.drop()
         if self._files is not None:
             self._files.stop()
         sock = transport.get_extra_info("socket")
@@ -172,12 +193,17 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def unsent(self) -> int:
         """Bytes that the peer has not taken."""
         assert self._transport is not None
-        return unsent(self._transport, 0 if self._files is None else self._files.unsent())
+        more = 0 if self._files is None else self._files.unsent()
+        if self._backlog is not None:
+            more += self._backlog.size
+        return unsent(self._transport, more)
 
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
         if self._files is None:
             assert self._transport is not None
             self._files = TransportFiles(self._loop, self._transport)
+        if self._backlog is not None:
+            self._backlog.hand_over()
         return await self._files.send(file, offset, size)
 
     # -- from the server ----------------------------------------------------------------------

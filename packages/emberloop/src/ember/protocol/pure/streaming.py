@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 
+from ember.protocol.backlog import LARGE
 from ember.protocol.pure.render import LAST_CHUNK
 from ember.protocol.sendfile import send_parts
 from ember.protocol.text import utf8
@@ -85,7 +86,12 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
         if data:
             if left is not None:
                 left = _left_after(data, left)
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
+            if not rendered.chunked:
+                connection.write(data)
+            elif len(data) < LARGE:
+                connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                _write_large(connection, data)
             if not connection.flowing:
                 await connection.drain()
         # The loop of every piece but the first: it costs what a producer and a write cost.
@@ -95,7 +101,12 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
                 continue  # an empty chunk would be the last one (RFC 9112 section 7.1)
             if left is not None:
                 left = _left_after(data, left)
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if rendered.chunked else data)
+            if not rendered.chunked:
+                connection.write(data)
+            elif len(data) < LARGE:
+                connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                _write_large(connection, data)
             if not connection.flowing:
                 await connection.drain()
             turn += len(data)
@@ -108,6 +119,13 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
             connection.write(LAST_CHUNK)
     finally:
         await begun.close()
+
+
+def _write_large(connection: Connection, data: bytes) -> None:
+    """A chunk whose data is not copied: it may wait for long, or be that of many streams."""
+    connection.write(b"%x\r\n" % len(data))
+    connection.write(data)
+    connection.write(b"\r\n")
 
 
 def _left_after(data: bytes, left: int) -> int:
