@@ -11,16 +11,21 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from ember.eventloop._stream cimport CoreLoop, Stream
+from ember.protocol._kept cimport monotonic
 from ember.protocol._native cimport HttpListener, HttpStream, stream_progress, stream_unread
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol._native import NativeListener
+from ember.protocol.pure.leaving import BUDGET as _BUDGET
 from ember.protocol.tls import TLSInfo, fault, shake_hands
 
 log = logging.getLogger("ember.protocol")
 
+cdef double BUDGET = _BUDGET     # seconds of a turn in which one connection's records are opened
+
 cdef enum:
+    OPENED_AT_ONCE = 8      # records between two looks at the clock
     RECORD = 16384          # bytes of plain text in one record, at most (RFC 8446 section 5.1)
     RECORD_MAX = 18432      # of what it may be sealed in (RFC 5246 section 6.2.3)
     BATCH = 65536           # sealed bytes that are handed over together
@@ -47,13 +52,15 @@ cdef class TlsSink(Sink):
         return stream_progress(self.stream) + self.stream.waiting
 
     cdef bint unread(self) except -1:
-        return stream_unread(self.stream)
+        return self.stream.postponed or stream_unread(self.stream)
 
     cdef int pause_reading(self) except -1:
+        self.stream.unwanted = True
         return self.stream.pause_reading()
 
     cdef int resume_reading(self) except -1:
-        return self.stream.resume_reading()
+        self.stream.unwanted = False
+        return 0 if self.stream.held else self.stream.resume_reading()
 
     cdef int close(self, bint linger) except -1:
         return self.stream.end(linger)
@@ -69,6 +76,12 @@ cdef class TlsStream(HttpStream):
     cdef object ssl_object
     cdef list queue                     # plain text that waits for the peer to take what was sealed
     cdef Py_ssize_t waiting             # bytes in the queue
+    cdef Py_ssize_t ready               # records that are whole, and not opened
+    cdef double opening_since           # seconds of the monotonic clock
+    cdef bint postponed                 # the rest of them is opened in the next turn
+    cdef bint held                      # nothing is received until then: there is enough
+    cdef bint unwanted                  # the connection wants nothing
+    cdef bint ended                     # the peer's FIN has come, behind what is not opened
     cdef Py_ssize_t missing             # bytes of the record that is arriving
     cdef unsigned char header[5]        # of a record whose header arrives in pieces
     cdef int header_size
@@ -95,8 +108,6 @@ cdef class TlsStream(HttpStream):
     # ---- receiving -------------------------------------------------------------------------
 
     cdef int on_data(self, char *data, Py_ssize_t size) except -1:
-        cdef TlsListener listener = self.listener
-        cdef Py_ssize_t ready, n
         if self.finished or self.told:
             # What still comes is only read so that our last words are not lost. What follows a
             # close_notify means nothing (RFC 8446 section 6.1) and must not be kept.
@@ -105,19 +116,40 @@ cdef class TlsStream(HttpStream):
             self.begun = True
             if data[0] != HANDSHAKE:
                 return self.refuse_plain(data, size)
-        ready = self.records(<unsigned char *>data, size)
+        self.ready += self.records(<unsigned char *>data, size)
         self.incoming.write(PyBytes_FromStringAndSize(data, size))
+        if self.postponed:
+            if not self.held and self.incoming.pending > self.connection.limits.max_pipelined:
+                self.held = True
+                self.pause_reading()
+            return 0
+        return self.open_records()
+
+    cdef int open_records(self) except -1:
+        """Give the connection what is in the records that are whole, as many as a turn has time
+        for."""
+        cdef TlsListener listener = self.listener
+        cdef Py_ssize_t n
+        cdef int opened = 0
         if not self.established:
             if not self.handshake():
                 return 0
-            ready = MANY
+            self.ready = MANY
         # OpenSSL is asked only when a record is whole: an exception for every piece costs more
         # than to count.
-        while ready > 0 and not self.closing and not self.finished and not self.told:
-            ready -= 1
+        while self.ready > 0 and not self.closing and not self.finished and not self.told:
+            if opened == OPENED_AT_ONCE:
+                opened = 0
+                if self.over_time():
+                    self.postponed = True
+                    self.loop.call_soon(self._go_on, context=self.connection.context.copy())
+                    break
+            opened += 1
+            self.ready -= 1
             try:
                 n = self.tls.read(RECORD, listener.plain)
             except SSLWantReadError:
+                self.ready = 0
                 break   # no more, or a record that was not for us
             except SSLZeroReturnError:
                 n = 0
@@ -132,6 +164,29 @@ cdef class TlsStream(HttpStream):
         if self.outgoing.pending:
             self.ship()     # OpenSSL's own: a key update, an alert
         return 0
+
+    cdef bint over_time(self) noexcept:
+        """Whether this connection's records have had their share of the turn."""
+        cdef double now = monotonic()
+        if self.opening_since < self.connection.clock[0]:
+            self.opening_since = now    # the first look in this turn
+            return self.connection.yielded
+        return self.connection.yielded or now - self.opening_since > BUDGET
+
+    def _go_on(self):
+        self.postponed = False
+        if self.connection is None:
+            return
+        self.open_records()
+        if self.postponed or self.connection is None:
+            return
+        if self.held:
+            self.held = False
+            if not self.unwanted:
+                self.resume_reading()
+        if self.ended:
+            self.ended = False
+            self.on_eof()
 
     cdef Py_ssize_t records(self, const unsigned char *data, Py_ssize_t size) noexcept:
         """How many records are whole with these bytes (RFC 8446 section 5.1)."""
@@ -198,6 +253,9 @@ cdef class TlsStream(HttpStream):
     cdef int on_eof(self) except -1:
         if self.linger is not None:
             return self.close()
+        if self.postponed:
+            self.ended = True
+            return 0
         if self.told and not self.finished:
             return self.connection.hangup()
         if self.finished:

@@ -72,7 +72,9 @@ class Hangups:
 
 
 def unread(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether the kernel has bytes of the peer that the transport has not read."""
+    """Whether there are bytes of the peer that the transport, or TLS over it, has not read."""
+    if getattr(transport, "postponed", False):
+        return True
     sock = None if transport is None else transport.get_extra_info("socket")
     if sock is None or sock.fileno() < 0 or sys.platform == "win32":
         return False

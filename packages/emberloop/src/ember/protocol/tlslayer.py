@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections import deque
 
 from ember._build import PURE
 from ember.exceptions import ProtocolError
+from ember.protocol.pure.leaving import BUDGET
 from ember.protocol.tls import fault, shake_hands
 
 TYPE_CHECKING = False
@@ -35,6 +37,8 @@ log = logging.getLogger("ember.protocol")
 HANDSHAKE = 22
 #: Bytes of plain text in one record, at most.
 RECORD = 16384
+#: Records that are opened between two looks at the clock.
+OPENED_AT_ONCE = 8
 #: Sealed bytes that are handed over together.
 BATCH = 65536
 #: Seconds that a connection without a handshake goes on reading, so that its end is no reset.
@@ -63,6 +67,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._ending = self._finished = False
         self._half = False
         self._plain = False
+        #: the rest of what has come is opened in the next turn; `_held`: nothing is received until
+        #: then; `_unwanted`: the protocol above wants nothing; `_ended`: the peer's FIN has come
+        self.postponed = self._held = self._unwanted = self._ended = False
         self._linger: asyncio.TimerHandle | None = None
 
     # -- from below ---------------------------------------------------------------------------
@@ -89,13 +96,30 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
                 self._refuse_plain(bytes(self._buffer[: min(nbytes, 5)]))
                 return
         self._incoming.write(self._buffer[:nbytes])
+        if self.postponed:
+            most = self._above.connection.limits.max_pipelined
+            if not self._held and self._incoming.pending > most:
+                self._held = True
+                self._below.pause_reading()
+            return
         if not self._established and not self._handshake():
             return
         self._open()
         self._ship()
 
     def _open(self) -> None:
+        """Give the protocol above what has come, as much as a turn has time for."""
+        opened, began = 0, 0.0
         while not self._finished and not self._told:
+            if opened == OPENED_AT_ONCE:
+                opened, now = 0, time.monotonic()
+                if not began:
+                    began = now
+                elif now - began > BUDGET:
+                    self.postponed = True
+                    asyncio.get_running_loop().call_soon(self._go_on)
+                    return
+            opened += 1
             try:
                 size: Any = self._tls.read(len(self._buffer), self._buffer)
             except ssl.SSLWantReadError:
@@ -111,6 +135,20 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
                 self._eof()
                 return
             self._above.buffer_updated(size)
+
+    def _go_on(self) -> None:
+        self.postponed = False
+        self._open()
+        self._ship()
+        if self.postponed:
+            return
+        if self._held:
+            self._held = False
+            if not self._unwanted:
+                self.resume_reading()
+        if self._ended:
+            self._ended = False
+            self.eof_received()
 
     def _handshake(self) -> bool:
         """Go on with the handshake. Whether it is done."""
@@ -155,7 +193,9 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def eof_received(self) -> bool:
         if self._linger is not None:
             return False
-        if not self._told:
+        if self.postponed:
+            self._ended = True
+        elif not self._told:
             if not self._established and not self._finished:
                 log.debug("%s: left during the TLS handshake", self._above.connection.peer)
             # Without a close_notify too: HTTP's own framing tells what was whole.
@@ -291,10 +331,13 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return self._below.is_reading()
 
     def pause_reading(self) -> None:
+        self._unwanted = True
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        self._below.resume_reading()
+        self._unwanted = False
+        if not self._held:
+            self._below.resume_reading()
 
     def get_write_buffer_size(self) -> int:
         return self._waiting + self._below.get_write_buffer_size()
