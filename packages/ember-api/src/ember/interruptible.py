@@ -54,6 +54,11 @@ class Interruptible:
         self._timer: TimerHandle | None = None
         self._closing = False
 
+    @property
+    def step(self) -> Any:
+        """What the iterator is doing: its `__anext__()` under way, None between two items."""
+        return self._step
+
     def stop(self) -> None:
         """Wake the task now, and let it not wait for the iterator again."""
         self.stopped = True

@@ -9,9 +9,10 @@ import os
 import sys
 import threading
 import time
-import traceback
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+from ember.workers.stacks import log_running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -92,7 +93,7 @@ class Guard:
             except Empty:
                 break
         try:
-            logger.error("the process did not end in time, and is ended:\n%s", running(self._loop))
+            log_running(logger, "the process did not end in time, and is ended:", loop=self._loop)
             logging.shutdown()
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
@@ -110,7 +111,7 @@ async def in_time(until: float | None, what: str, waiting: Awaitable[object]) ->
     def end() -> None:
         nonlocal over
         over = True
-        logger.error("%s did not come in time; still running:\n%s", what, running(loop))
+        log_running(logger, "%s did not come in time; still running:", what, loop=loop)
         task.cancel()
 
     timer = None if until is None else loop.call_at(until, end)
@@ -125,47 +126,3 @@ async def in_time(until: float | None, what: str, waiting: Awaitable[object]) ->
         if timer is not None:
             timer.cancel()
     return True
-
-
-def running(loop: asyncio.AbstractEventLoop | None) -> str:
-    """The tasks of `loop` and the threads of this process, each with its stack."""
-    parts = []
-    if loop is not None:
-        try:
-            tasks = list(asyncio.all_tasks(loop))
-        except RuntimeError:  # they changed meanwhile, again and again
-            tasks = []
-        parts += [f"task {task.get_name()}:\n{stack_of(task)}" for task in tasks]
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        if ident != threading.get_ident():
-            text = "".join(traceback.format_stack(frame)[-6:]).rstrip()
-            parts.append(f"thread {names.get(ident, ident)}:\n{text}")
-    return "\n".join(parts)
-
-
-def stack_of(task: asyncio.Task[Any]) -> str:
-    """Where a task waits, outermost first."""
-    lines: list[str] = []
-    waiting: Any = task.get_coro()
-    while waiting is not None and len(lines) < 50:
-        frame = next(
-            (
-                found
-                for name in ("cr_frame", "gi_frame", "ag_frame")
-                if (found := getattr(waiting, name, None)) is not None
-            ),
-            None,
-        )
-        if frame is not None:
-            code = frame.f_code
-            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
-        waiting = next(
-            (
-                found
-                for name in ("cr_await", "gi_yieldfrom", "ag_await")
-                if (found := getattr(waiting, name, None)) is not None
-            ),
-            None,
-        )
-    return "\n".join(lines) or f"  {task!r}"

@@ -84,18 +84,19 @@ class Overdue:
         if worker.asked == float("inf"):
             return
         stack = main_stack(worker.stack)
-        text = "\n".join(stack) or "(it wrote no stack: it is stopped, or waits for the kernel)"
+        lines = stack or ["(it wrote no stack: it is stopped, or waits for the kernel)"]
+        below = "\n%s" * len(lines)  # what an argument holds is written as one line
         if worker.charge:
-            logger.error("%s is killed: %s\n%s", worker, worker.charge, text)
+            logger.error("%s is killed: %s" + below, worker, worker.charge, *lines)
             worker.failure = worker.charge
         else:
             route = busy_route(stack, self._routes)
             logger.error(
-                "%s is stuck: its loop has not turned for %.0f s; %s\n%s",
+                "%s is stuck: its loop has not turned for %.0f s; %s" + below,
                 worker,
                 worker.silence,
                 f"it is in {route}" if route else "no handler is in its stack",
-                text,
+                *lines,
             )
             worker.failure = f"it was stuck{' in ' + route if route else ''}, and killed"
         worker.killed = True

@@ -18,11 +18,12 @@ from ember.router import RouteError
 from ember.threads import THREAD_NAME, ThreadPool
 from ember.workers.announce import announce
 from ember.workers.board import Board, State
-from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, Guard, in_time, running, stop_time
+from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, Guard, in_time, stop_time
 from ember.workers.heart import Heart
 from ember.workers.loops import new_loop
 from ember.workers.place import Order
 from ember.workers.sockets import Sockets, open_sockets, why
+from ember.workers.stacks import log_running
 
 if TYPE_CHECKING:
     from ember.application import Ember
@@ -151,7 +152,7 @@ class AppServer:
         if current is not self._thread and not current.name.startswith(THREAD_NAME):
             ended = self._ended.wait(stop_time(self.app.limits) + HURRY)
             if not ended:
-                logger.error("the server did not end in time:\n%s", running(loop))
+                log_running(logger, "the server did not end in time:", loop=loop)
 
     async def _main(self, started: Callable[[], object]) -> None:
         app, options = self.app, self.options
@@ -192,7 +193,9 @@ class AppServer:
                     await self._drain(self._server)
             finally:
                 until = max(self._stop_by, self._loop.time() + LEAST_FOR_HOOKS)
+                pool = app._pool
                 await in_time(until, "the application's end", app.shutdown(self._stop_by))
+                self._name_threads(pool)
         finally:
             heart.stop()
 
@@ -255,6 +258,12 @@ class AppServer:
             self._sockets.unlink()
         # Aborted at the limit, a request may still not end.
         await in_time(self._stop_by + HURRY / 2, "the end of all requests", server.close(limit))
+
+    def _name_threads(self, pool: ThreadPool | None) -> None:
+        """Say which calls are given up in the middle, when the process ends."""
+        left = () if pool is None else pool.running()
+        if left:
+            log_running(logger, "%d calls in threads have not ended:", len(left), threads=left)
 
     async def _unless_hurried(self, waiting: Awaitable[object]) -> None:
         assert self._hurry is not None

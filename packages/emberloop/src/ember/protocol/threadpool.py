@@ -157,13 +157,19 @@ class ThreadPool:
         self._jobs: OrderedDict[_Job | _Submitted, None] = OrderedDict()
         self._changed = threading.Condition(threading.Lock())
         self._threads = 0
-        self._idle = self._busy = 0
+        self._idle = 0
+        self._busy: set[int] = set()  # threads that do something, by their idents
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """How many calls wait for a thread."""
         return len(self._jobs)
+
+    def running(self) -> frozenset[int]:
+        """The idents of the threads that do something."""
+        with self._changed:
+            return frozenset(self._busy)
 
     async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function` in a thread, inside a copy of the caller's context.
@@ -218,7 +224,7 @@ class ThreadPool:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the server has stopped; no more work for its threads")
-            free = self.workers - self._busy  # also of those that have not begun yet
+            free = self.workers - len(self._busy)  # also of those that have not begun yet
             if refuse and len(self._jobs) >= free + self.max_queue:
                 raise ServiceUnavailable(
                     "all threads are busy, and too many requests wait for one",
@@ -259,7 +265,7 @@ class ThreadPool:
                     job.run()
                 finally:
                     with self._changed:
-                        self._busy -= 1
+                        self._busy.discard(threading.get_ident())
                 # An idle thread keeps nothing of its last request alive.
                 del job
         finally:
@@ -276,7 +282,7 @@ class ThreadPool:
                     self._changed.wait()
                 finally:
                     self._idle -= 1
-            self._busy += 1
+            self._busy.add(threading.get_ident())
             return self._jobs.popitem(last=False)[0]
 
 

@@ -48,7 +48,9 @@ class Begun:
             await close()
         if self.pieces is not self.stream:
             close = getattr(self.stream, "close", None)
-            if close is not None:
+            # The end of the server does not wait for a thread that is still inside: then it is
+            # closed when that thread lets go of it.
+            if close is not None and not getattr(self.stream, "gi_running", False):
                 close()
 
 
