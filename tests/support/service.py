@@ -142,6 +142,10 @@ class Service:
     def send(self, number: int) -> None:
         self.popen.send_signal(number)
 
+    def send_all(self, number: int) -> None:
+        """To every process of it, as systemd does."""
+        os.killpg(self.popen.pid, number)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end; its exit status."""
         self.send(number)

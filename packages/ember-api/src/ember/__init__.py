@@ -6,6 +6,7 @@ ember` stays light; the other distributions put their modules into the same name
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.machinery import PathFinder
 
@@ -90,6 +91,11 @@ if TYPE_CHECKING:
     from ember.token_stream import TokenStreamResponse as TokenStreamResponse
     from ember.token_stream import sse_stream as sse_stream
     from ember.upload import UploadFile as UploadFile
+
+if "EMBER_WORKER" in os.environ:  # a worker: what it imports next may hang
+    from ember.workers.place import Place as _Place
+
+    _Place.watch_import()
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import faulthandler
 import os
+import signal
 import socket
 
 from ember.workers.board import Board, Slot
@@ -70,6 +72,14 @@ class Place:
             os.set_inheritable(fd, True)
         numbers = (os.getpid(), self.board.workers, self.slot, self.since, board, control, *sockets)
         return " ".join(map(str, numbers))
+
+    @staticmethod
+    def watch_import() -> None:
+        """Let the supervisor ask for the stack of this process while the program is imported, when
+        it was started for a place; nothing otherwise."""
+        numbers = [int(n) for n in os.environ.get(VARIABLE, "").split()]
+        if numbers and numbers[0] == os.getpid():
+            faulthandler.register(signal.SIGUSR2, numbers[5], all_threads=True)
 
     @classmethod
     def from_environment(cls) -> Place | None:

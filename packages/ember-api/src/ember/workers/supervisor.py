@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ember.options import StartError
 from ember.workers.board import Board
-from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, stop_time
+from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, stop_time
 from ember.workers.overdue import LOOK, Overdue
 from ember.workers.place import Order, Place
 from ember.workers.system import Begin, System
@@ -387,7 +387,9 @@ class Supervisor:
                 worker.send(signal.SIGTERM)  # perhaps it does not listen yet
             else:
                 worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
-            if self._stops == 1:
+            if self._stops == 1 and worker.ready is None:
+                worker.end_within(now, START_END + MARGIN / 2, "it did not end while it started")
+            elif self._stops == 1:
                 worker.end_within(now, self._stop_time, "it did not end within shutdown_timeout")
             else:
                 worker.end_within(now, HURRY + MARGIN / 2, "it did not end at the second signal")

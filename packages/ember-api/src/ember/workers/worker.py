@@ -18,7 +18,7 @@ from ember.router import RouteError
 from ember.threads import THREAD_NAME, ThreadPool
 from ember.workers.announce import announce
 from ember.workers.board import Board, State
-from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, Guard, in_time, stop_time
+from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, Guard, in_time, stop_time
 from ember.workers.heart import Heart
 from ember.workers.loops import new_loop
 from ember.workers.place import Order
@@ -62,6 +62,8 @@ class AppServer:
         self._starting = self._stopping = False
         self._pid, self._signalled = os.getpid(), 0
         self._stop_by = 0.0
+        #: when it has to serve, on the loop's clock
+        self._start_by: float | None = None
         #: Which event loop serves: io_uring, epoll, uvloop or asyncio.
         self.loop_name = ""
         #: What the workers of this server say of themselves, and which slot is this process's.
@@ -175,7 +177,8 @@ class AppServer:
         heart = Heart(slot, self, self._place)
         self._install_signals()
         try:
-            if not await self._start_up():
+            self._limit_start()
+            if not await self._start_up(app.startup()):
                 return
             try:
                 try:
@@ -183,12 +186,14 @@ class AppServer:
                 except OSError as error:
                     raise StartError(why(error, options)) from None
                 try:
-                    await self._hooks(app.lifecycle.run(Events.AFTER_SERVER_START))
-                    self.started = True
-                    slot.state = State.READY
-                    self._say_ready(self._server)
-                    started()
-                    await self._stop.wait()
+                    hooks = app.lifecycle.run(Events.AFTER_SERVER_START)
+                    if await self._start_up(hooks):
+                        self.started = True
+                        self._guard.started()
+                        slot.state = State.READY
+                        self._say_ready(self._server)
+                        started()
+                        await self._stop.wait()
                 finally:
                     await self._drain(self._server)
             finally:
@@ -199,17 +204,29 @@ class AppServer:
         finally:
             heart.stop()
 
-    async def _start_up(self) -> bool:
-        """Run the start hooks; False when they were told to stop meanwhile. In this very task,
-        which leaves what they enter. Raises StartError, also after `start_timeout`."""
+    def _limit_start(self) -> None:
+        """From now on it has `start_timeout`. A hook that blocks the loop is ended by the
+        supervisor; without one the whole process is, where it is nothing but a server."""
+        limit, loop = self.app.limits.start_timeout, asyncio.get_running_loop()
+        if limit is None:
+            return
+        self._start_by = loop.time() + limit
+        if self._place is None and threading.current_thread() is threading.main_thread():
+            self._guard.started_within(limit + HURRY * 2, self._late_start())
+
+    def _late_start(self) -> str:
+        return f"the start hooks took longer than start_timeout={self.app.limits.start_timeout:g} s"
+
+    async def _start_up(self, hooks: Awaitable[None]) -> bool:
+        """Run start hooks; False when they were told to stop meanwhile. In this very task, which
+        leaves what they enter. Raises StartError, also after `start_timeout`."""
         assert self._stop is not None
-        limit = self.app.limits.start_timeout
-        until = None if limit is None else asyncio.get_running_loop().time() + limit
+        if self._stop.is_set():
+            hooks.close()  # type: ignore[attr-defined]
+            return False
         self._starting = True
         try:
-            ended = await in_time(
-                until, "the end of the start hooks", self._hooks(self.app.startup())
-            )
+            ended = await in_time(self._start_by, "the end of the start hooks", self._hooks(hooks))
         except asyncio.CancelledError:
             if not self._stop.is_set() or self._task is None:
                 raise
@@ -218,7 +235,7 @@ class AppServer:
         finally:
             self._starting = False
         if not ended:
-            raise StartError(f"the start hooks took longer than start_timeout={limit:g} s")
+            raise StartError(self._late_start())
         return True
 
     async def _hooks(self, hooks: Awaitable[None]) -> None:
@@ -367,7 +384,7 @@ class AppServer:
         self._guard.within(HURRY * 2 if self._signalled > 1 else self._stop_time())
 
     def _stop_time(self) -> float:
-        return stop_time(self.app.limits) + HURRY
+        return START_END if self._starting else stop_time(self.app.limits) + HURRY
 
     def _on_signal(self) -> None:
         if self._place is None or not self._told:
