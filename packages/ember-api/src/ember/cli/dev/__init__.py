@@ -22,17 +22,19 @@ def command(target: str | None, host: str | None, port: int | None, loop: str) -
     """Serve an application and start it again whenever a file of it changes.
 
     Errors come as readable pages. An application that does not start is explained in the terminal
-    and in the browser, until the next change.
+    and in the browser, until the next change. Requests are answered for the names of this machine
+    and for --host alone, with --host 0.0.0.0 for all names.
     """
     from ember.cli.dev.address import declared
     from ember.cli.dev.supervisor import Supervisor, listen
     from ember.server import StartError
 
     said = declared(target)
+    host = host or said.host
     try:
-        sock = listen(host or said.host, said.port if port is None else port)
+        sock = listen(host, said.port if port is None else port)
     except StartError as error:
         print(f"ember: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     with sock:
-        raise SystemExit(Supervisor(sock, target, loop).run())
+        raise SystemExit(Supervisor(sock, target, loop, host).run())

@@ -14,12 +14,15 @@ import threading
 import traceback
 from typing import Any
 
+from ember.cli.dev.hosts import Hosts, refusal
+
 #: The application did not start, and stderr says why.
 NOT_STARTED = 3
 
 
-def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
-    """Serve until told to stop; the exit status."""
+def serve(target: str | None, fd: int, lifeline: int, loop: str, listening: str) -> int:
+    """Serve until told to stop; the exit status. `listening`: the host of the socket `fd`, as it
+    was named."""
     # What the folder holds goes before what Ember's own command has put on the path.
     from ember.cli.locate import locate
     from ember.server import AppServer, StartError
@@ -31,7 +34,7 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
         options = options._replace(
             debug=True, host=None, uds=None, fd=fd, workers=None, reload=False, loop=loop
         )
-        answer_loopback_only(app, said)
+        check_hosts(app, Hosts(listening, said))
         AppServer(app, options).run()
     except StartError as error:
         print(f"ember: {error}", file=sys.stderr)
@@ -41,25 +44,15 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str) -> int:
     return 0
 
 
-#: What a browser on this machine calls it; any other name may be one that was made to point here.
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-
-
-def answer_loopback_only(app: Any, host: str) -> None:
-    """Answer requests for this machine's own names and for `host` alone (DNS rebinding), unless
-    all addresses are served, which is asked for on purpose."""
-    from ember.mounting import host_name
+def check_hosts(app: Any, hosts: Hosts) -> None:
+    """Refuse requests for other names than `hosts` allows."""
     from ember.response import Response
 
-    if host in ("0.0.0.0", "::"):
-        return
     dispatch = app.dispatch
 
     def checked(request: Any) -> object:
-        name = host_name(request.headers.get("host", ""))
-        if not name or name == host or name in LOOPBACK or name.endswith(".localhost"):
-            return dispatch(request)
-        return Response(f"ember dev does not answer for {name!r}; name it with --host", 403)
+        host = request.headers.get("host", "")
+        return dispatch(request) if hosts.allow(host) else Response(refusal(host), 403)
 
     app.dispatch = checked
 
@@ -113,6 +106,6 @@ def wait(word: int) -> bool:
 
 
 if __name__ == "__main__":
-    name, socket_fd, lifeline_fd, event_loop, word_fd = sys.argv[1:]
+    name, socket_fd, lifeline_fd, event_loop, word_fd, host = sys.argv[1:]
     if wait(int(word_fd)):
-        sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop))
+        sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop, host))

@@ -6,6 +6,9 @@ import html
 import socket
 import threading
 
+from ember.cli.dev.hosts import Hosts, refusal
+from ember.debug_page import POLICY
+
 #: Seconds that a client has for its request.
 PATIENCE = 2.0
 _STYLE = (
@@ -13,6 +16,13 @@ _STYLE = (
     "header{background:#c2410c;color:#fff;padding:24px 32px}h1{font-size:22px;margin:0}"
     "p{margin:4px 0;opacity:.85}pre{padding:16px 32px;margin:0;overflow:auto;"
     "font:14px/1.6 ui-monospace,monospace;white-space:pre-wrap}"
+)
+
+
+_HEAD = (
+    b"HTTP/1.1 %b\r\nContent-Type: text/%b; charset=utf-8\r\nContent-Security-Policy: %b\r\n"
+    b"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+    b"Cache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 )
 
 
@@ -31,8 +41,9 @@ def page(text: str) -> bytes:
 class Overlay:
     """Answers on a listening socket in the place of the application, between `start` and `stop`."""
 
-    def __init__(self, sock: socket.socket, text: str) -> None:
+    def __init__(self, sock: socket.socket, text: str, hosts: Hosts) -> None:
         self._sock = sock
+        self._hosts = hosts
         self._page = page(text)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -69,14 +80,23 @@ class Overlay:
                     if not data:
                         return
                     request += data
-                body = b"" if request.startswith(b"HEAD ") else self._page
-                client.sendall(
-                    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/html; "
-                    b"charset=utf-8\r\nCache-Control: no-store\r\nConnection: close\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (len(self._page), body)
-                )
+                client.sendall(self._response(request))
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
                     pass  # so that a body that is still coming does not reset the answer
             except OSError:
                 return  # the client's business
+
+    def _response(self, request: bytes) -> bytes:
+        status, kind, body = b"500 Internal Server Error", b"html", self._page
+        for host in _hosts(request):
+            if not self._hosts.allow(host):
+                status, kind, body = b"403 Forbidden", b"plain", refusal(host).encode()
+        head = _HEAD % (status, kind, POLICY.encode(), len(body))
+        return head if request.startswith(b"HEAD ") else head + body
+
+
+def _hosts(request: bytes) -> list[str]:
+    """The `Host` fields of a request head."""
+    fields = (line.partition(b":") for line in request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:])
+    return [v.strip().decode("latin-1") for n, _, v in fields if n.strip().lower() == b"host"]

@@ -12,6 +12,7 @@ import threading
 import time
 from types import FrameType
 
+from ember.cli.dev.hosts import Hosts
 from ember.cli.dev.overlay import Overlay
 from ember.cli.dev.watch import Bell, Watch
 from ember.server import StartError
@@ -77,8 +78,11 @@ class Spare:
 class Supervisor:
     """Runs the application in a child, and another one after every change."""
 
-    def __init__(self, sock: socket.socket, target: str | None, loop: str) -> None:
+    def __init__(self, sock: socket.socket, target: str | None, loop: str, host: str) -> None:
         self._sock = sock
+        #: what was listened on, by the name that it was given
+        self._host = host
+        self._hosts = Hosts(host)
         self._target = target or ""
         self._loop = loop
         self._style = Style(sys.stderr)
@@ -180,6 +184,7 @@ class Supervisor:
                     str(self._lifeline),
                     self._loop,
                     str(theirs),
+                    self._host,
                 ],
                 pass_fds=(fd, self._lifeline, theirs),
                 stderr=subprocess.PIPE,
@@ -215,7 +220,7 @@ class Supervisor:
             reason = f"ember: {ended}\n{reason}"
             self._say(ended)
         self._say("waiting for a change")
-        self._overlay = Overlay(self._sock, reason)
+        self._overlay = Overlay(self._sock, reason, self._hosts)
         self._overlay.start()
 
     def _restart(self, changed: list[str]) -> None:
