@@ -118,15 +118,21 @@ def test_one_that_is_cancelled_or_exits_does_not_drop_the_next(
         future.cancel()
         await future
 
+    def interrupts() -> None:
+        raise KeyboardInterrupt
+
     tasks.add_task(waits_for_what_is_cancelled)
     tasks.add_task(sys.exit, 3)
+    tasks.add_task(interrupts)
     tasks.add_task(seen.append, "next")
     asyncio.run(tasks())
     assert seen == ["next"]
-    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "ERROR"]
 
 
-def test_when_the_whole_is_cancelled_the_next_ones_do_not_run() -> None:
+def test_when_the_whole_is_cancelled_the_next_ones_do_not_run_and_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     seen: list[str] = []
     tasks = BackgroundTasks()
 
@@ -139,6 +145,7 @@ def test_when_the_whole_is_cancelled_the_next_ones_do_not_run() -> None:
 
         tasks.add_task(endless)
         tasks.add_task(seen.append, "never")
+        tasks.add_task(print, "never")
         task = asyncio.ensure_future(tasks())
         await waits.wait()
         task.cancel()
@@ -147,3 +154,7 @@ def test_when_the_whole_is_cancelled_the_next_ones_do_not_run() -> None:
 
     asyncio.run(main())
     assert seen == []
+    [record] = caplog.records
+    assert "endless was cancelled; it was to be followed by: list.append, print" in (
+        record.getMessage()
+    )

@@ -164,6 +164,33 @@ def test_a_check_that_fails_is_503_and_says_why_in_the_log_only(
     assert server.get("/healthz").status == 200
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_no_kind_of_failure_ends_the_server(
+    serve: ServeFixture, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Ember()
+
+    @app.add_readiness_check
+    async def waits() -> None:
+        raise kind
+
+    @app.add_readiness_check
+    def blocks() -> None:
+        raise kind
+
+    @app.add_readiness_check
+    async def fine() -> None: ...
+
+    server = serve(app)
+    for _ in range(2):
+        answer = server.get("/readyz")
+        assert answer.status == 503
+        failed = f"failed: {kind.__name__}"
+        assert loads(answer.body)["checks"] == {"waits": failed, "blocks": failed, "fine": "ok"}
+    assert "readiness check waits failed" in caplog.text
+    assert server.get("/healthz").status == 200
+
+
 def test_a_check_beyond_its_time_has_failed_and_is_cancelled(serve: ServeFixture) -> None:
     app = Ember()
     ended: list[str] = []

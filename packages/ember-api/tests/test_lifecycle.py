@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import ssl
 import threading
+from asyncio import CancelledError
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trustme
-from ember import Ember, Events, Request, ServerLimits, StartError
+from ember import Ember, Events, Request, ServerLimits, StartError, TTLCache
 from ember.components import Components
 from ember.hooks import HookError
 
@@ -157,6 +159,117 @@ def test_a_stop_hook_that_fails_is_logged_and_the_others_run(
     messages = [r.getMessage() for r in caplog.records]
     assert "before_server_stop hook fail() failed" in messages
     assert "a lifespan failed while the server stopped" in messages
+
+
+class _Broken(BaseException):
+    """What `except Exception` does not see."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, CancelledError, _Broken])
+def test_no_kind_of_failure_keeps_the_others_from_their_end(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Ember()
+    ran: list[str] = []
+
+    @app.hook(Events.BEFORE_SERVER_STOP)
+    def fail() -> None:
+        raise kind
+
+    @app.hook(Events.BEFORE_SERVER_STOP)
+    def second() -> None:
+        ran.append("second")
+
+    @app.lifespan
+    async def outer() -> AsyncIterator[None]:
+        yield
+        ran.append("outer")
+
+    @app.lifespan
+    async def inner() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            raise kind
+
+    @app.hook(Events.AFTER_SERVER_STOP)
+    async def fail_too() -> None:
+        raise kind
+
+    @app.hook(Events.AFTER_SERVER_STOP)
+    def last() -> None:
+        ran.append("last")
+
+    cache = TTLCache(ttl=10)
+
+    @app.get("/", cache=cache)
+    async def index() -> str:
+        return "x"
+
+    app.run(port=0, block=False, startup_message=False)
+    pool = app._threads()
+    app.stop()
+    assert ran == ["second", "last"]  # a lifespan around one that fails gets its error
+    messages = [r.getMessage() for r in caplog.records]
+    assert "before_server_stop hook fail() failed" in messages
+    assert "a lifespan failed while the server stopped" in messages
+    assert "after_server_stop hook fail_too() failed" in messages
+    assert pool._closed
+    assert app.server is None
+
+
+def test_a_stop_hook_that_takes_too_long_is_given_up_and_the_others_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Ember(server_limits=ServerLimits(shutdown_timeout=0.1))
+    ran: list[str] = []
+
+    @app.hook(Events.BEFORE_SERVER_STOP)
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    @app.lifespan
+    async def life() -> AsyncIterator[None]:
+        yield
+        ran.append("life")
+
+    @app.hook(Events.AFTER_SERVER_STOP)
+    def last() -> None:
+        ran.append("last")
+
+    app.run(port=0, block=False, startup_message=False)
+    app.stop()
+    assert ran == ["life", "last"]
+    messages = [r.getMessage() for r in caplog.records]
+    assert any("the application's end did not come in time" in m for m in messages)
+    assert "before_server_stop hook endless() failed" in messages
+
+
+def test_a_cache_that_fails_to_close_leaves_the_others_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Ember()
+    closed: list[int] = []
+
+    class Cache(TTLCache):
+        async def close(self) -> None:
+            closed.append(id(self))
+            raise ConnectionError("gone")
+
+    first, second = Cache(ttl=10), Cache(ttl=10)
+
+    @app.get("/a", cache=first)
+    async def a() -> str:
+        return "x"
+
+    @app.get("/b", cache=second)
+    async def b() -> str:
+        return "x"
+
+    app.run(port=0, block=False, startup_message=False)
+    app.stop()
+    assert sorted(closed) == sorted([id(first), id(second)])
+    assert sum("failed while it was closed" in r.getMessage() for r in caplog.records) == 2
 
 
 def test_hooks_that_cannot_be_called_say_so_at_registration() -> None:

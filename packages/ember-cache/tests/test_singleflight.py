@@ -498,3 +498,29 @@ def test_work_that_waits_for_itself_does_not_hang_in_an_eager_task_either() -> N
         assert len(flights) == 0
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_what_would_end_the_loop_reaches_those_who_wait_and_nobody_else(
+    kind: type[BaseException],
+) -> None:
+    async def main() -> list[object]:
+        flights = SingleFlight()
+
+        async def work(flight: Flight | None) -> None:
+            await asyncio.sleep(0)
+            raise kind("of the work")
+
+        async def caller() -> object:
+            try:
+                await flights.do("key", work)
+            except kind as error:
+                return str(error)
+            return None
+
+        flights.start("nobody", work)
+        told = await asyncio.gather(caller(), caller())
+        await asyncio.sleep(0)  # the loop goes on
+        return [*told, len(flights)]
+
+    assert asyncio.run(main()) == ["of the work", "of the work", 0]

@@ -53,7 +53,8 @@ class BackgroundTasks:
     """Functions to call after the response was sent, in order; a handler asks for it by annotation.
 
     One that fails, or is cancelled by what it waits for, is logged and the next ones still run;
-    when the whole is cancelled, as the server stops, they do not. A plain function runs in the
+    when the whole is cancelled, as the time of the server to stop is over, they do not, and the log
+    names them. A plain function runs in the
     thread pool.
     """
 
@@ -87,11 +88,26 @@ class BackgroundTasks:
                 if hasattr(type(result), "__await__"):
                     await result
             except BaseException as error:
-                if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or _is_stopped(error):
+                from ember.protocol.interrupts import from_signal
+
+                if from_signal(error) or isinstance(error, GeneratorExit):
+                    raise
+                if _is_stopped(error):
+                    self._drop(function)
                     raise
                 # SystemExit as well: a task of one request does not end the server.
-                name = getattr(function, "__qualname__", repr(function))
-                logger.exception("background task %s failed", name)
+                logger.exception("background task %s failed", _name(function))
+
+    def _drop(self, stopped: Callable[..., Any]) -> None:
+        """Say what is given up, and does not run any more."""
+        never = ", ".join(_name(function) for function, _, _ in self._tasks)
+        self._tasks.clear()
+        also = f"; it was to be followed by: {never}" if never else ""
+        logger.error("background task %s was cancelled%s", _name(stopped), also)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))
 
 
 def _is_stopped(error: BaseException) -> bool:

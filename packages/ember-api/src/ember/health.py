@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ember.limits import RouteLimits
+from ember.protocol.interrupts import from_signal
 from ember.request import Request
 from ember.response import JSONResponse, ProblemResponse, Response
 from ember.routes import Route
@@ -52,8 +53,10 @@ class ReadinessCheck:
                 result = await (self.check() if self._waits else self._in_thread(pool))
                 if inspect.isawaitable(result):
                     result = await result
-        except Exception as error:
-            if time.expired():
+        except BaseException as error:
+            if _is_told(error):
+                raise
+            if isinstance(error, Exception) and time.expired():
                 logger.warning("readiness check %s: no result within %g s", self.name, self.timeout)
                 return f"failed: no result within {self.timeout:g} s"
             logger.warning("readiness check %s failed", self.name, exc_info=error)
@@ -64,15 +67,39 @@ class ReadinessCheck:
         return f"failed: returned {type(result).__name__}"
 
     async def _in_thread(self, pool: Callable[[], ThreadPool]) -> Any:
-        call = asyncio.ensure_future(pool().run(self.check))
+        call = asyncio.ensure_future(pool().run(self._call))
         self._blocked = call
         try:
-            return await asyncio.shield(call)
+            result = await asyncio.shield(call)
+            if isinstance(result, _Ends):
+                raise result.error
+            return result
         finally:
             if call.done():
                 self._blocked = None
             else:
                 call.add_done_callback(_seen)
+
+    def _call(self) -> Any:
+        try:
+            return self.check()
+        except (SystemExit, KeyboardInterrupt) as error:
+            return _Ends(error)  # the task that waits for the thread must not raise it
+
+
+class _Ends:
+    """What would end the loop, if a task raised it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether it is not the check that failed, but who asks that is to end."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, GeneratorExit) or from_signal(error)
 
 
 def _seen(call: asyncio.Future[Any]) -> None:

@@ -17,14 +17,16 @@ others still run.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from ember.components import Components
+from ember.protocol.interrupts import from_signal
 
 logger = logging.getLogger("ember.hooks")
 
@@ -134,23 +136,29 @@ class Lifecycle:
             await self._call(hook, argument)
 
     async def stop(self) -> None:
-        """Steps 5 to 7. Each failure is logged; the next step runs."""
-        await self._run_all(Events.BEFORE_SERVER_STOP)
+        """Steps 5 to 7. Each failure is logged, whatever was raised, and the next step runs.
+
+        Cancelled, as when the time to stop is over, it gives up the hook under way, runs the others
+        and raises CancelledError then.
+        """
+        stopped = [await self._run_all(Events.BEFORE_SERVER_STOP)]
         stack, self._stack = self._stack, None
         if stack is not None:
-            try:
-                await stack.aclose()
-            except Exception:
-                logger.exception("a lifespan failed while the server stopped")
-        await self._run_all(Events.AFTER_SERVER_STOP)
+            stopped.append(
+                await _logged(stack.aclose(), "a lifespan failed while the server stopped")
+            )
+        stopped.append(await self._run_all(Events.AFTER_SERVER_STOP))
+        if any(stopped):
+            raise asyncio.CancelledError
 
-    async def _run_all(self, event: Events) -> None:
+    async def _run_all(self, event: Events) -> bool:
+        """Whether it was cancelled meanwhile."""
+        stopped = False
         for hook, argument in self._hooks[event]:
-            try:
-                await self._call(hook, argument)
-            except Exception:
-                name = getattr(hook, "__name__", repr(hook))
-                logger.exception("%s hook %s() failed", event.value, name)
+            name = getattr(hook, "__name__", repr(hook))
+            running = self._call(hook, argument)
+            stopped |= await _logged(running, "%s hook %s() failed", event.value, name)
+        return stopped
 
     async def _call(self, hook: Hook, argument: str | None) -> None:
         result = self._invoke(hook, argument)
@@ -159,3 +167,19 @@ class Lifecycle:
 
     def _invoke(self, hook: Hook, argument: str | None) -> Any:
         return hook() if argument is None else hook(self._arguments[argument])
+
+
+async def _logged(running: Awaitable[None], message: str, *args: object) -> bool:
+    """Await `running`, and log what it raises; whether this task was cancelled meanwhile. Only what
+    a signal raises goes on."""
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        await running
+    except BaseException as error:
+        if from_signal(error):
+            raise
+        logger.exception(message, *args)
+        stopped = isinstance(error, asyncio.CancelledError)
+        return stopped and task is not None and task.cancelling() > before
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
     Password = str | bytes | Callable[[], str | bytes]
+
+logger = logging.getLogger("ember.server")
 
 
 class Serving:
@@ -75,14 +78,28 @@ class Serving:
             import asyncio
 
             seconds = max(0.0, until - asyncio.get_running_loop().time())
-        await self._pending.settle(seconds)
-        await self.lifecycle.stop()
+        try:
+            await self._pending.settle(seconds)
+        finally:
+            try:
+                await self.lifecycle.stop()
+            finally:
+                try:
+                    await self._close_caches()
+                finally:
+                    pool, self._pool = self._pool, None
+                    if pool is not None:
+                        pool.close()
+                    self._stop_observing()
+
+    async def _close_caches(self) -> None:
+        """Each, also when another one fails."""
         while self._open:
-            await self._open.pop().close()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
-        self._stop_observing()
+            cache = self._open.pop()
+            try:
+                await cache.close()
+            except Exception:
+                logger.exception("%r failed while it was closed", cache)
 
     def run(
         self,

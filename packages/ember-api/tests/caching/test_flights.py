@@ -343,3 +343,38 @@ def test_closing_the_cache_ends_what_is_under_way_with_503(serve: ServeFixture) 
     clients = held.ask(3)
     held.server.call(held.cache.close())
     assert [client.recv_response().status for client in clients] == [503] * 3
+
+
+class _Broken(BaseException):
+    """What `except Exception` does not see."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, _Broken])
+def test_what_would_end_the_process_fails_its_call_alone(
+    serve: ServeFixture, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    app, seen = Ember(), []
+
+    @app.get("/fails", cache=TTLCache(ttl=60))
+    async def fails() -> str:
+        raise kind
+
+    @app.get("/follows", cache=TTLCache(ttl=60))
+    async def follows(request: Request) -> str:
+        async def fails() -> None:
+            raise kind
+
+        async def next_one() -> None:
+            seen.append("next")
+
+        request.after_response(fails)
+        request.after_response(next_one)
+        return "kept"
+
+    server = serve(app)
+    for _ in range(2):
+        assert server.get("/fails").status == 500
+    assert server.get("/follows").body == b"kept"
+    eventually(lambda: seen == ["next"])
+    assert server.get("/follows").body == b"kept"
+    assert any("what was to follow the answer" in r.getMessage() for r in caplog.records)

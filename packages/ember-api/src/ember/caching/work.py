@@ -12,6 +12,7 @@ from ember.cache import Lifetime
 from ember.caching.answer import Answer
 from ember.exceptions import ServiceUnavailable
 from ember.into_response import convert
+from ember.protocol.interrupts import from_signal
 from ember.request import Request
 from ember.response import Response
 
@@ -104,7 +105,10 @@ async def in_task(route: CachedRoute, request: Request, values: list[Any]) -> Re
                 response = await handle()
             else:
                 response = await _within(seconds, handle)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
+        except BaseException as error:
+            # Whatever it is, it is for those who wait: SystemExit would end the loop here.
+            if from_signal(error) or isinstance(error, asyncio.CancelledError):
+                raise
             if not outcome.done():
                 outcome.set_exception(error)
         else:
@@ -139,8 +143,17 @@ async def _within(seconds: float, handle: Callable[[], Awaitable[Response]]) -> 
 
 async def _after(request: Request) -> None:
     callbacks = request._after or []
+    before = _cancels()
     while callbacks:
         try:
             await callbacks.pop(0)()
-        except Exception:
+        except BaseException as error:
+            if from_signal(error) or _cancels() > before:
+                raise
             log.exception("what was to follow the answer to %r failed", request)
+
+
+def _cancels() -> int:
+    """How often this task was told to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -127,6 +127,8 @@ class Flight:
             error = WorkCancelled(f"the work for {self.key!r} was cancelled")
         else:
             error = task.exception()
+            if isinstance(error, _Ends):
+                error = error.error
         self.task = None  # it refers to its error for ever
         if error is not None and waiters:
             # Not as the exception of the waiters' futures: each of them would add its frames to it,
@@ -153,6 +155,14 @@ class Flight:
             raise
         finally:
             del error, traceback, context  # this frame is part of the traceback
+
+
+class _Ends(Exception):
+    """What work raised that would end the loop, had its task raised it; it is for the waiters."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"the work raised {type(error).__name__}")
+        self.error = error
 
 
 _FAILED: Final = object()
@@ -258,7 +268,10 @@ class SingleFlight:
 
         async def run() -> Any:
             _current.set(flight)  # in the context of this task only
-            return await work(flight)
+            try:
+                return await work(flight)
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise _Ends(error) from error
 
         # First: an eager task runs at once, and what it starts has to find this flight.
         self._flights[key] = flight
