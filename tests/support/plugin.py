@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +16,13 @@ from tests.support.server import Running, ServeFixture
 def pytest_configure() -> None:
     """Before anything is started."""
     heed_interrupts()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: the garbage collector need not look through it, hundreds of
+    thousands of objects, each time that it runs, nor a test that counts what there is."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

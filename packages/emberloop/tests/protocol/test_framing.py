@@ -3,6 +3,8 @@ another one on its connection, so that a byte too many or too few is seen there.
 
 from __future__ import annotations
 
+import asyncio
+
 import h11
 import pytest
 from ember.protocol import MemoryConnection
@@ -86,32 +88,33 @@ def has_content(method: str, status: int) -> bool:
 def test_every_answer_ends_where_a_client_looks_for_its_end(
     kind: str, minor: int, waits: bool
 ) -> None:
-    import asyncio
-
     cases = [(m, s, b) for m in METHODS for s in STATUSES for b in BODIES]
 
+    def connection(method: str, status: int, name: str) -> MemoryConnection:
+        response = make(kind, status, BODIES[name])
+
+        async def later(request: Request) -> Response:
+            await asyncio.sleep(0)
+            return response
+
+        def at_once(request: Request) -> Response:
+            return response
+
+        app = App({"/": later if waits else at_once, "/next": lambda r: "next"})
+        made = MemoryConnection(app)
+        made.feed(request(method, minor, "/") + request("GET", minor, "/next"))
+        return made
+
     async def main() -> list[tuple[bytes, bool]]:
-        outcomes: list[tuple[bytes, bool]] = []
-        for _, status, name in cases:
-            response = make(kind, status, BODIES[name])
-
-            async def later(request: Request, response: Response = response) -> Response:
+        # All at once: they share the turns of the loop.
+        connections = [connection(*case) for case in cases]
+        data = [b""] * len(cases)
+        for _ in range(8):
+            for _ in range(5):
                 await asyncio.sleep(0)
-                return response
-
-            def at_once(request: Request, response: Response = response) -> Response:
-                return response
-
-            app = App({"/": later if waits else at_once, "/next": lambda r: "next"})
-            method = cases[len(outcomes)][0]
-            connection = MemoryConnection(app)
-            connection.feed(request(method, minor, "/") + request("GET", minor, "/next"))
-            data = b""
-            for _ in range(40):
-                await asyncio.sleep(0)
-                data += connection.take()
-            outcomes.append((data, connection.closed))
-        return outcomes
+            for number, one in enumerate(connections):
+                data[number] += one.take()
+        return [(got, one.closed) for got, one in zip(data, connections, strict=True)]
 
     for (method, status, name), (data, closed) in zip(cases, asyncio.run(main()), strict=True):
         read = Read(data, method)
