@@ -20,6 +20,7 @@ from playwright.sync_api import (
 
 from tests.support.board import Board
 from tests.support.services import unavailable
+from tests.support.waiting import DEADLINE
 
 # Debian's chromium as root, and none of its talking to other machines.
 ARGUMENTS = [
@@ -31,7 +32,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=DEADLINE * 1000)
+#: What is about the page alone; the others see how the server serves it.
+of_the_page = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,9 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         unavailable("chromium")
-    browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    browser = playwright.chromium.launch(
+        executable_path=path, args=ARGUMENTS, timeout=DEADLINE * 1000
+    )
     yield browser
     browser.close()
 
@@ -65,6 +70,7 @@ class Window:
             reduced_motion="reduce",
             **options,  # type: ignore[arg-type]
         )
+        self.context.set_default_timeout(DEADLINE * 1000)
         self.page: Page = self.context.new_page()
         self.wrong: list[str] = []
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -149,6 +155,7 @@ def test_a_task_written_down_in_one_page_appears_in_the_other(
     assert (task["notes"], task["label"], task["status"]) == ("South wall", "garden", "todo")
 
 
+@of_the_page
 def test_a_card_is_edited_where_it_is(board: Board, one: Window, two: Window) -> None:
     one.add("Bake bread")
     one.card("Bake bread").click()
@@ -166,6 +173,7 @@ def test_a_card_is_edited_where_it_is(board: Board, one: Window, two: Window) ->
     assert stored(board, "Never mind") is None
 
 
+@of_the_page
 def test_a_card_is_dragged_to_another_column_and_to_another_place(
     board: Board, one: Window, two: Window
 ) -> None:
@@ -182,6 +190,7 @@ def test_a_card_is_dragged_to_another_column_and_to_another_place(
     expect(one.page.locator("#column-doing .card .title").first).to_have_text("Drag me")
 
 
+@of_the_page
 def test_a_drag_is_given_up_with_escape(board: Board, one: Window) -> None:
     one.add("Stay")
     start = one.card("Stay").locator(".title").bounding_box()
@@ -201,6 +210,7 @@ def test_a_drag_is_given_up_with_escape(board: Board, one: Window) -> None:
     assert task["version"] == 1
 
 
+@of_the_page
 def test_everything_can_be_done_with_the_keyboard(board: Board, one: Window, two: Window) -> None:
     one.add("By hand")
     keyboard = one.page.keyboard
@@ -225,6 +235,7 @@ def test_everything_can_be_done_with_the_keyboard(board: Board, one: Window, two
     assert stored(board, "By hand and quickly") is None
 
 
+@of_the_page
 def test_what_was_deleted_can_be_had_back(board: Board, one: Window, two: Window) -> None:
     one.add("Precious")
     one.card("Precious").hover()
@@ -237,6 +248,7 @@ def test_what_was_deleted_can_be_had_back(board: Board, one: Window, two: Window
     assert stored(board, "Precious") is not None
 
 
+@of_the_page
 def test_a_change_by_the_api_is_seen_at_once(board: Board, one: Window) -> None:
     task = board.create("From curl", label="api")
     one.expect_in("todo", "From curl")
@@ -246,6 +258,7 @@ def test_a_change_by_the_api_is_seen_at_once(board: Board, one: Window) -> None:
     expect(one.card("From curl, done")).to_have_count(0)
 
 
+@of_the_page
 def test_a_card_fits_between_two_that_leave_no_room(board: Board, one: Window) -> None:
     # No number lies between these two positions: the column has to be numbered anew.
     board.create("Above", status="done", position=-1.0)
@@ -261,6 +274,7 @@ def test_a_card_fits_between_two_that_leave_no_room(board: Board, one: Window) -
     assert one.titles("done")[:3] == ["Above", "Between", "Below"]
 
 
+@of_the_page
 def test_a_board_larger_than_one_page_of_the_api_is_shown_whole(
     browser: Browser, board: Board
 ) -> None:
@@ -272,6 +286,7 @@ def test_a_board_larger_than_one_page_of_the_api_is_shown_whole(
     window.context.close()
 
 
+@of_the_page
 def test_an_edit_of_what_was_deleted_meanwhile_is_refused_aloud(board: Board, one: Window) -> None:
     task = board.create("Going")
     one.card("Going").click()
@@ -284,6 +299,7 @@ def test_an_edit_of_what_was_deleted_meanwhile_is_refused_aloud(board: Board, on
     expect(one.page.locator(".card")).to_have_count(count)
 
 
+@of_the_page
 def test_a_title_is_text_and_never_markup(board: Board, one: Window) -> None:
     title = "<img src=x onerror=alert(1)><b>bold</b>"
     board.create(title)
@@ -291,6 +307,7 @@ def test_a_title_is_text_and_never_markup(board: Board, one: Window) -> None:
     expect(one.page.locator(".card b, .card img")).to_have_count(0)
 
 
+@of_the_page
 def test_search_shows_only_what_matches(board: Board, one: Window) -> None:
     board.create("Needle in the hay", notes="shiny")
     one.expect_in("todo", "Needle in the hay")
@@ -301,6 +318,7 @@ def test_search_shows_only_what_matches(board: Board, one: Window) -> None:
     expect(one.page.locator(".card:visible")).not_to_have_count(1)
 
 
+@of_the_page
 def test_a_refusal_is_shown_and_the_board_is_right_again(board: Board, one: Window) -> None:
     task = board.create("Will be refused")
     one.expect_in("todo", "Will be refused")
@@ -324,9 +342,7 @@ def test_a_page_that_lost_its_server_finds_it_again(browser: Browser, tmp_path: 
         expect(window.page.locator("#state")).to_have_attribute("data-state", "lost")
         with Board(tmp_path, {}, port=port) as second:
             second.create("Written meanwhile")
-            expect(window.page.locator("#state")).to_have_attribute(
-                "data-state", "live", timeout=20_000
-            )
+            expect(window.page.locator("#state")).to_have_attribute("data-state", "live")
             window.expect_in("todo", "Written meanwhile")
         window.context.close()
 
@@ -355,6 +371,7 @@ def test_a_page_that_nobody_looks_at_gives_its_connection_back(
     assert window.wrong == []
 
 
+@of_the_page
 def test_a_phone_has_one_column_in_sight_and_buttons_for_the_thumb(
     browser: Browser, board: Board
 ) -> None:
@@ -374,6 +391,7 @@ def test_a_phone_has_one_column_in_sight_and_buttons_for_the_thumb(
     assert window.wrong == []
 
 
+@of_the_page
 def test_the_theme_follows_the_system_until_it_is_chosen(browser: Browser, board: Board) -> None:
     window = Window(browser, board, color_scheme="dark")
     paper = "getComputedStyle(document.documentElement).backgroundColor"

@@ -18,11 +18,17 @@ def pytest_configure() -> None:
     heed_interrupts()
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays: the garbage collector need not look through it, hundreds of
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays: the garbage collector need not look through it, hundreds of
     thousands of objects, each time that it runs, nor a test that counts what there is."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
