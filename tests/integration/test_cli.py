@@ -110,6 +110,7 @@ def write(folder: Path, **files: str) -> None:
 # -- finding the application (E92) ------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("module", "text", "arguments"),
     [
@@ -136,6 +137,7 @@ def test_the_application_is_found(
     assert "/users/{id:int}" in done.stdout
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("files", "target", "message"),
     [
@@ -171,6 +173,7 @@ def test_an_application_that_cannot_be_had_is_one_clear_line(
     assert done.stdout == ""
 
 
+@pytest.mark.once
 def test_routes_names_what_is_wrong_with_them(tmp_path: Path) -> None:
     write(tmp_path, main=APP.replace(":int", ":it"))
     done = ember(tmp_path, "routes")
@@ -178,6 +181,7 @@ def test_routes_names_what_is_wrong_with_them(tmp_path: Path) -> None:
     assert 'unknown converter "it"; known: int, str, float, uuid, path' in done.stderr
 
 
+@pytest.mark.once
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     write(tmp_path, main="\n1 / 0")
     done = ember(tmp_path, "start", "--debug")
@@ -319,6 +323,7 @@ app.run(port=0)
         assert process.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -342,6 +347,7 @@ def test_options_that_cannot_work_are_one_clear_line(
 # -- the other commands (E94) -----------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_routes_are_a_table_and_json(tmp_path: Path) -> None:
     write(tmp_path, main=APP)
     assert ember(tmp_path, "routes").stdout.splitlines() == [
@@ -364,6 +370,7 @@ def test_routes_are_a_table_and_json(tmp_path: Path) -> None:
     assert ember(tmp_path, "routes", "--app", "empty").stdout == "no routes\n"
 
 
+@pytest.mark.once
 def test_routes_that_are_bound_to_a_host_show_it(tmp_path: Path) -> None:
     admin = "admin = app.group('/admin', hosts=['admin.x', '[::1]'])\nadmin.get('/all')(index)\n"
     write(tmp_path, main=APP + admin)
@@ -391,6 +398,7 @@ def test_doctor_names_the_loop_and_why(tmp_path: Path) -> None:
     assert re.search(rf"^loop\s+{loop}\s+\S", text, re.MULTILINE)
 
 
+@pytest.mark.once
 def test_doctor_fails_loudly_when_a_loop_is_forced_that_cannot_be_had(tmp_path: Path) -> None:
     done = subprocess.run(
         [*EMBER, "doctor"],
@@ -405,6 +413,7 @@ def test_doctor_fails_loudly_when_a_loop_is_forced_that_cannot_be_had(tmp_path: 
     assert "EMBER_LOOP=warp: unknown loop; known: io_uring, epoll, uvloop, asyncio" in done.stdout
 
 
+@pytest.mark.once
 def test_version_prints_the_version(tmp_path: Path) -> None:
     import ember as package
 
@@ -412,6 +421,7 @@ def test_version_prints_the_version(tmp_path: Path) -> None:
     assert json.loads(ember(tmp_path, "version", "--json").stdout)["ember"] == package.__version__
 
 
+@pytest.mark.once
 def test_the_commands_are_listed_and_colours_are_for_terminals(tmp_path: Path) -> None:
     done = ember(tmp_path, "--help")
     for name in ["start", "routes", "doctor", "version"]:

@@ -85,6 +85,7 @@ def _session(pid: int) -> int:
         return 0
 
 
+@pytest.mark.once_per_build
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -104,6 +105,7 @@ def test_what_cannot_start_is_one_line_for_all(tmp_path: Path, text: str, messag
     assert message in line
 
 
+@pytest.mark.once_per_build
 def test_a_start_hook_that_fails_ends_everybody_with_one_traceback(tmp_path: Path) -> None:
     write(tmp_path, "@app.hook(Events.AFTER_SERVER_START)\ndef fail():\n    1 / 0\n")
     service = run(tmp_path, start(tmp_path, "--workers", "3"))
@@ -112,6 +114,7 @@ def test_a_start_hook_that_fails_ends_everybody_with_one_traceback(tmp_path: Pat
     assert service.lines[-1] == "ember: a start hook failed: ZeroDivisionError: division by zero\n"
 
 
+@pytest.mark.once_per_build
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -274,6 +277,7 @@ def answers_on_the_page(service: Service) -> float:
     return sum(float(found) for found in wanted.findall(body))
 
 
+@pytest.mark.once_per_build
 def test_a_crash_loop_backs_off_and_says_why(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, "@app.get('/die')\nasync def die():\n    os._exit(7)\n")
     service = serve("--workers", "2")
@@ -287,6 +291,7 @@ def test_a_crash_loop_backs_off_and_says_why(tmp_path: Path, serve: Serve) -> No
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 def test_the_place_of_a_crash_is_said(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, "@app.get('/die')\nasync def die():\n    os.kill(os.getpid(), 11)\n")
     service = serve("--workers", "2")
@@ -297,6 +302,7 @@ def test_the_place_of_a_crash_is_said(tmp_path: Path, serve: Serve) -> None:
     assert 'main.py", line 16 in die' in line
 
 
+@pytest.mark.once_per_build
 def test_without_necromancer_the_dead_stay_dead(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path)
     service = serve("--workers", "2", "--no-necromancer")
@@ -309,6 +315,7 @@ def test_without_necromancer_the_dead_stay_dead(tmp_path: Path, serve: Serve) ->
     assert "no worker is left" in service.lines[-1]
 
 
+@pytest.mark.once_per_build
 def test_workers_end_with_their_supervisor(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path)
     service = serve("--workers", "2")
@@ -332,6 +339,7 @@ def test_a_stuck_worker_is_replaced_and_its_handler_named(tmp_path: Path, serve:
     assert "it was stuck in GET /stuck/{n:int}" in service.wait_for("has ended")
 
 
+@pytest.mark.once_per_build
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [("worker_max_age=0.2", "worker_max_age"), ("worker_max_memory=1", "above worker_max_memory")],
@@ -413,6 +421,7 @@ def test_readiness_goes_before_the_server_does(tmp_path: Path, serve: Serve, wor
     assert service.stop() == 0  # the second time: at once
 
 
+@pytest.mark.once_per_build
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_workers_on_the_loops_of_others_drain_too(tmp_path: Path, serve: Serve, loop: str) -> None:
     if loop == "uvloop":
@@ -503,6 +512,7 @@ def test_sighup_brings_new_code_and_loses_nothing(tmp_path: Path, serve: Serve) 
     assert len(service.lines) == 3, service.text  # what was said above, and no complaint
 
 
+@pytest.mark.once_per_build
 def test_new_code_that_does_not_import_leaves_the_old_workers(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path)
     good = (tmp_path / "main.py").read_text()
@@ -534,6 +544,7 @@ def put(folder: Path, version: int) -> None:
     (folder / "main.py").write_text(re.sub(r'"version": \d', f'"version": {version}', text))
 
 
+@pytest.mark.once_per_build
 def test_who_dies_after_a_reload_is_replaced_by_the_new_program(
     tmp_path: Path, serve: Serve
 ) -> None:
@@ -550,6 +561,7 @@ def test_who_dies_after_a_reload_is_replaced_by_the_new_program(
     assert "was changed" not in service.text
 
 
+@pytest.mark.once_per_build
 def test_before_any_reload_the_old_program_is_what_replaces_it(
     tmp_path: Path, serve: Serve
 ) -> None:
@@ -563,6 +575,7 @@ def test_before_any_reload_the_old_program_is_what_replaces_it(
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 def test_a_program_that_changed_after_the_reload_is_run_by_all_or_by_none(
     tmp_path: Path, serve: Serve
 ) -> None:
@@ -586,6 +599,7 @@ def test_a_program_that_changed_after_the_reload_is_run_by_all_or_by_none(
     assert service.text.count("was changed") == 1
 
 
+@pytest.mark.once_per_build
 def test_a_program_that_broke_after_the_reload_leaves_those_who_live(
     tmp_path: Path, serve: Serve
 ) -> None:
@@ -609,6 +623,7 @@ def test_a_program_that_broke_after_the_reload_leaves_those_who_live(
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -634,6 +649,7 @@ def test_new_code_that_fails_names_module_and_line(
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 def test_a_script_is_run_anew_up_to_its_app_run(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, "app.run(port=0, workers=2)\n")
     service = serve(command=[sys.executable, "main.py"])
@@ -647,6 +663,7 @@ def test_a_script_is_run_anew_up_to_its_app_run(tmp_path: Path, serve: Serve) ->
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigusr1_opens_log_files_anew(tmp_path: Path, serve: Serve, workers: str) -> None:
     write(
@@ -668,6 +685,7 @@ async def log():
     assert service.stop() == 0
 
 
+@pytest.mark.once_per_build
 def test_sighup_with_one_process_says_that_it_cannot(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path)
     service = serve("--workers", "1")

@@ -22,7 +22,12 @@ from tests.support.dev import APP, Dev
 from tests.support.waiting import DEADLINE, eventually, settled, tries
 
 
-@pytest.fixture(params=["told", pytest.param("looking", marks=pytest.mark.once)])
+@pytest.fixture(
+    params=[
+        pytest.param("told", marks=pytest.mark.once_per_build),
+        pytest.param("looking", marks=pytest.mark.once),
+    ]
+)
 def dev(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Dev]:
     """With watchfiles and without."""
     (tmp_path / "main.py").write_text(APP.format(text="one"))
@@ -177,6 +182,7 @@ def test_a_taken_port_is_one_line(dev: Dev, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.once
 def test_files_that_matter_are_watched_and_others_are_not(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / ".venv").mkdir()
@@ -196,6 +202,7 @@ def test_files_that_matter_are_watched_and_others_are_not(tmp_path: Path) -> Non
     assert watch.changed() == []
 
 
+@pytest.mark.once
 def test_the_kernel_tells_of_changes_where_watchfiles_is_there(tmp_path: Path) -> None:
     rung = threading.Event()
     bell = Bell(str(tmp_path), rung.set)
@@ -209,6 +216,7 @@ def test_the_kernel_tells_of_changes_where_watchfiles_is_there(tmp_path: Path) -
         bell.stop()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("target", "text", "address"),
     [
