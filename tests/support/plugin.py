@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,9 +14,13 @@ from tests.support.interrupts import heed_interrupts
 from tests.support.server import Running, ServeFixture
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Before anything is started."""
     heed_interrupts()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        # For the programs that tests start; we keep ours. A test writes a program and another of
+        # the same length within the second by which Python tells that bytecode is of an older one.
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)
