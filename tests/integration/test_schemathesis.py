@@ -116,12 +116,14 @@ def test_the_application_has_forty_routes_and_a_valid_description() -> None:
     validate(document(forty))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing_on_forty_routes(forty_url: str, tmp_path: Path) -> None:
     validate(document_at(forty_url))
     judge(forty_url, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing_on_the_task_board(tmp_path: Path) -> None:
     with Board(tmp_path, {}) as board:

@@ -94,6 +94,7 @@ class Streams:
 
 
 #: Five show how each loop and build hands over; the promise is of twenty.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("reloads", [5, pytest.param(20, marks=pytest.mark.once)])
 def test_reloads_under_load_lose_no_request(tmp_path: Path, serve: Serve, reloads: int) -> None:

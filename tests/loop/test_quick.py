@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ember._build import ASKED_PURE
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 @pytest.mark.skipif(ASKED_PURE, reason="the pure build has no loop of its own")

@@ -21,6 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
         # For the programs that tests start; we keep ours. A test writes a program and another of
         # the same length within the second by which Python tells that bytecode is of an older one.
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        # And where such a program is pytest, it need not load schemathesis either.
+        os.environ["PYTEST_ADDOPTS"] = "-p no:schemathesis"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: so all workers have something to do until the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -596,6 +596,7 @@ def test_running_out_of_descriptors_pauses_accepting_and_says_so(
     run(main())
 
 
+@pytest.mark.slow
 def test_ten_thousand_aborted_connections_leave_nothing_behind(run: Run[None]) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
