@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ember.cache.backends.base import LEASE, STAMP_SIZE, Backend, Seen, Want, Write, placeholder
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
 __all__ = ["RedisBackend", "RedisCache"]
+
+T = TypeVar("T")
 
 # A tag is a sorted set of its keys with the time at which each will be gone, so that what is gone
 # can be taken out as new keys come in: it never holds more than what is alive. In the scripts
@@ -103,36 +105,46 @@ class RedisBackend(Backend):
         return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
     async def read(self, wants: Sequence[Want]) -> list[Seen | None]:
-        values: Any = await self._redis().mget([self._at(want.key) for want in wants])
+        keys = [self._at(want.key) for want in wants]
+        values: Any = await self._ask(lambda client: client.mget(keys))
         return [_seen(value) if value else None for value in values]
 
     async def begin(self, wants: Sequence[Want]) -> list[Seen | None]:
         lease = int(LEASE * 1000)
-        pipeline = self._redis().pipeline(transaction=False)
-        for want in wants:
-            keys = self._keys(want.key, want.tags)
-            pipeline.eval(_BEGIN, len(keys), *keys, placeholder(), lease)
-        return [_seen(value) for value in await _all(pipeline)]
+
+        def ask(client: Redis) -> Awaitable[list[Any]]:
+            pipeline = client.pipeline(transaction=False)
+            for want in wants:
+                keys = self._keys(want.key, want.tags)
+                pipeline.eval(_BEGIN, len(keys), *keys, placeholder(), lease)
+            return _all(pipeline)
+
+        return [_seen(value) for value in await self._ask(ask)]
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
-        pipeline = self._redis().pipeline(transaction=False)
-        for write in writes:
-            keys = self._keys(write.key, write.tags)
-            stamp: Any = b"" if write.stamp is None else write.stamp
-            milliseconds = max(1, math.ceil(write.seconds * 1000))
-            pipeline.eval(_WRITE, len(keys), *keys, stamp, write.record, milliseconds)
-        return [done == 1 for done in await _all(pipeline)]
+        def ask(client: Redis) -> Awaitable[list[Any]]:
+            pipeline = client.pipeline(transaction=False)
+            for write in writes:
+                keys = self._keys(write.key, write.tags)
+                stamp: Any = b"" if write.stamp is None else write.stamp
+                milliseconds = max(1, math.ceil(write.seconds * 1000))
+                pipeline.eval(_WRITE, len(keys), *keys, stamp, write.record, milliseconds)
+            return _all(pipeline)
+
+        return [done == 1 for done in await self._ask(ask)]
 
     async def delete(self, key: str) -> None:
-        await self._redis().unlink(self._at(key))
+        await self._ask(lambda client: client.unlink(self._at(key)))
 
     async def delete_tag(self, tag: str) -> None:
-        await self._redis().eval(_DELETE_TAG, 1, self._tag(tag))
+        await self._ask(lambda client: _eval(client, _DELETE_TAG, self._tag(tag)))
 
     async def delete_pattern(self, pattern: str) -> None:
+        await self._ask(lambda client: self._delete_pattern(client, pattern))
+
+    async def _delete_pattern(self, client: Redis, pattern: str) -> None:
         # A scan gives every key that is there from its beginning to its end, and a computation that
         # began before has its placeholder at the very key where its value would come.
-        client = self._redis()
         glob = redis_glob(self._prefix).replace("*", "\\*").replace("?", "\\?")
         found: list[bytes] = []
         async for key in client.scan_iter(
@@ -148,11 +160,12 @@ class RedisBackend(Backend):
     async def lock(self, key: str, seconds: float) -> bytes | None:
         token = os.urandom(16)
         milliseconds = max(1, math.ceil(seconds * 1000))
-        taken = await self._redis().set(self._lock(key), token, nx=True, px=milliseconds)
+        at = self._lock(key)
+        taken = await self._ask(lambda client: client.set(at, token, nx=True, px=milliseconds))
         return token if taken else None
 
     async def unlock(self, key: str, token: bytes) -> None:
-        await self._redis().eval(_UNLOCK, 1, self._lock(key), token)
+        await self._ask(lambda client: _eval(client, _UNLOCK, self._lock(key), token))
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -161,6 +174,16 @@ class RedisBackend(Backend):
 
     def forget(self) -> None:
         self._client = None
+
+    async def _ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
+        """What `question(client)` gives."""
+        client = self._redis()
+        try:
+            return await question(client)
+        finally:
+            if client is not self._client:
+                # Closed meanwhile, perhaps before our connection was there to be closed with it.
+                await client.connection_pool.disconnect()
 
     def _redis(self) -> Redis:
         if self._client is None:
@@ -189,6 +212,11 @@ class RedisBackend(Backend):
 
     def _keys(self, key: str, tags: Iterable[str]) -> list[bytes]:
         return [self._at(key), *map(self._tag, tags)]
+
+
+def _eval(client: Redis, script: str, key: bytes, *values: bytes) -> Awaitable[Any]:
+    done: Any = client.eval(script, 1, key, *values)
+    return cast(Awaitable[Any], done)
 
 
 async def _all(pipeline: Pipeline) -> list[Any]:
