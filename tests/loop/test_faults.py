@@ -61,6 +61,16 @@ def test_a_loop_that_cannot_be_made_says_so_and_leaves_nothing(
     assert f"lived: {call} 1" in told
 
 
+@pytest.mark.skipif("io_uring" not in faults.backends(), reason="only the ring takes submissions")
+@pytest.mark.parametrize("nth", [3, 4, 5, 6])
+def test_what_the_ring_did_not_take_is_not_overwritten(shim: Path, nth: int) -> None:
+    status, told = run(
+        shim, "io_uring", "--only", f'["served", "io_uring_enter", {nth}, 2, {errno.EBUSY}]'
+    )
+    assert status == 0, told
+    assert "served: io_uring_enter 1" in told
+
+
 def test_a_client_that_waits_in_vain_is_found(shim: Path, backend: str) -> None:
     call = "ring recv" if backend == "io_uring" else "recv"
     fault = f'["served", "{call}", 1, 1000000000, {errno.EINTR}]'
