@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ember.options import StartError
+from ember.workers.forks import own
 from ember.workers.place import VARIABLE, Place
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def work(app: Ember, options: Options, place: Place) -> int:
         faulthandler.enable(place.control)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _nothing)
+    own((signal.SIGINT, signal.SIGHUP, signal.SIGUSR2))
     try:
         AppServer(app, options, place).run()
     except StartError as error:

@@ -19,6 +19,7 @@ from ember.threads import THREAD_NAME, ThreadPool
 from ember.workers.announce import announce
 from ember.workers.board import Board, State
 from ember.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, Guard, in_time, stop_time
+from ember.workers.forks import disown, own
 from ember.workers.heart import Heart
 from ember.workers.loops import new_loop
 from ember.workers.place import Order
@@ -60,7 +61,7 @@ class AppServer:
         #: the task that starts, runs and stops the application, and when it has to have stopped
         self._task: asyncio.Task[None] | None = None
         self._starting = self._stopping = False
-        self._pid, self._signalled = os.getpid(), 0
+        self._signalled = 0
         self._stop_by = 0.0
         #: when it has to serve, on the loop's clock
         self._start_by: float | None = None
@@ -101,6 +102,7 @@ class AppServer:
                 runner.run(self._main(lambda: None))
         finally:
             self._end()
+            disown()
             self._guard.leave_to_program()
 
     def _end(self) -> None:
@@ -371,12 +373,9 @@ class AppServer:
                     signal.signal(number, self._noted)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
+        own(handlers)
 
     def _noted(self, number: int, frame: object) -> None:
-        if os.getpid() != self._pid:  # a fork, in which nobody serves
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
         if self._place is None:
             self._signalled += 1
         else:
