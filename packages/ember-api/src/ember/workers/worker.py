@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from ember.executor import PoolExecutor
 from ember.hooks import Events
 from ember.options import StartError
-from ember.router import RouteError
 from ember.threads import THREAD_NAME, ThreadPool
 from ember.workers.announce import announce
 from ember.workers.board import Board, State
@@ -25,6 +24,7 @@ from ember.workers.loops import new_loop
 from ember.workers.place import Order
 from ember.workers.sockets import Sockets, open_sockets, why
 from ember.workers.stacks import log_running
+from ember.workers.starting import Start
 
 if TYPE_CHECKING:
     from ember.application import Ember
@@ -58,13 +58,11 @@ class AppServer:
         self._thread: threading.Thread | None = None
         self._told = 0
         self._guard = Guard()
-        #: the task that starts, runs and stops the application, and when it has to have stopped
-        self._task: asyncio.Task[None] | None = None
-        self._starting = self._stopping = False
+        #: the hooks of its start, and when it has to have stopped
+        self._start: Start | None = None
+        self._stopping = False
         self._signalled = 0
         self._stop_by = 0.0
-        #: when it has to serve, on the loop's clock
-        self._start_by: float | None = None
         #: Which event loop serves: io_uring, epoll, uvloop or asyncio.
         self.loop_name = ""
         #: What the workers of this server say of themselves, and which slot is this process's.
@@ -162,7 +160,6 @@ class AppServer:
         app, options = self.app, self.options
         self._loop = asyncio.get_running_loop()
         self._thread = threading.current_thread()
-        self._task = asyncio.current_task()
         self._guard.watch(self._loop)
         self._loop.set_default_executor(PoolExecutor(app._threads))
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
@@ -179,8 +176,8 @@ class AppServer:
         heart = Heart(slot, self, self._place)
         self._install_signals()
         try:
-            self._limit_start()
-            if not await self._start_up(app.startup()):
+            start = self._begin_start(self._stop)
+            if not await start.run(app.startup()):
                 return
             try:
                 try:
@@ -189,7 +186,7 @@ class AppServer:
                     raise StartError(why(error, options)) from None
                 try:
                     hooks = app.lifecycle.run(Events.AFTER_SERVER_START)
-                    if await self._start_up(hooks):
+                    if await start.run(hooks):
                         self.started = True
                         self._guard.started()
                         slot.state = State.READY
@@ -206,51 +203,15 @@ class AppServer:
         finally:
             heart.stop()
 
-    def _limit_start(self) -> None:
+    def _begin_start(self, stop: asyncio.Event) -> Start:
         """From now on it has `start_timeout`. A hook that blocks the loop is ended by the
         supervisor; without one the whole process is, where it is nothing but a server."""
-        limit, loop = self.app.limits.start_timeout, asyncio.get_running_loop()
-        if limit is None:
-            return
-        self._start_by = loop.time() + limit
-        if self._place is None and threading.current_thread() is threading.main_thread():
-            self._guard.started_within(limit + HURRY * 2, self._late_start())
-
-    def _late_start(self) -> str:
-        return f"the start hooks took longer than start_timeout={self.app.limits.start_timeout:g} s"
-
-    async def _start_up(self, hooks: Awaitable[None]) -> bool:
-        """Run start hooks; False when they were told to stop meanwhile. In this very task, which
-        leaves what they enter. Raises StartError, also after `start_timeout`."""
-        assert self._stop is not None
-        if self._stop.is_set():
-            hooks.close()  # type: ignore[attr-defined]
-            return False
-        self._starting = True
-        try:
-            ended = await in_time(self._start_by, "the end of the start hooks", self._hooks(hooks))
-        except asyncio.CancelledError:
-            if not self._stop.is_set() or self._task is None:
-                raise
-            self._task.uncancel()
-            return False
-        finally:
-            self._starting = False
-        if not ended:
-            raise StartError(self._late_start())
-        return True
-
-    async def _hooks(self, hooks: Awaitable[None]) -> None:
-        """Run start hooks; a StartError of theirs is their own one line, others are explained."""
-        try:
-            await hooks
-        except StartError:
-            raise
-        except RouteError as error:
-            raise StartError(str(error)) from error
-        except Exception as error:
-            logger.exception("a start hook failed")
-            raise StartError(f"a start hook failed: {type(error).__name__}: {error}") from error
+        limit = self.app.limits.start_timeout
+        self._start = start = Start(limit, stop)
+        main = threading.current_thread() is threading.main_thread()
+        if limit is not None and self._place is None and main:
+            self._guard.started_within(limit + HURRY * 2, start.late)
+        return start
 
     async def _drain(self, server: Server) -> None:
         """Finish what is in flight, `shutdown_timeout` seconds at most."""
@@ -383,7 +344,9 @@ class AppServer:
         self._guard.within(HURRY * 2 if self._signalled > 1 else self._stop_time())
 
     def _stop_time(self) -> float:
-        return START_END if self._starting else stop_time(self.app.limits) + HURRY
+        if self._start is not None and self._start.running:
+            return START_END
+        return stop_time(self.app.limits) + HURRY
 
     def _on_signal(self) -> None:
         if self._place is None or not self._told:
@@ -394,8 +357,8 @@ class AppServer:
         self._told += 1
         if threading.current_thread() is threading.main_thread():
             self._guard.within(HURRY * 2 if self._told > 1 else self._stop_time())
-        if self._starting and not self._stopping and self._task is not None:
-            self._task.cancel()
+        if self._start is not None and not self._stopping:
+            self._start.cancel()
         self._stopping = True
         assert self._stop is not None
         assert self._hurry is not None
