@@ -87,6 +87,7 @@ def test_a_callback_out_of_order_is_wrong_on_its_own() -> None:
 def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["lost BrokenPipeError"], ["lost ConnectionResetError"])
     assert reason_for(["end", "5 bytes"], ["end", "6 bytes"])
+    assert reason_for(["lost NoneType", "writelines: TypeError"], ["lost NoneType"])
     assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
     for stock, ours in (
         (["end", "6 bytes"], ["end", "5 bytes"]),
@@ -94,6 +95,8 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         (["lost NoneType"], ["lost ConnectionResetError"]),
         (["eof", "lost"], ["lost"]),
         (["lost NoneType", "write: RuntimeError"], ["lost NoneType"]),
+        (["lost NoneType", "write: TypeError"], ["lost NoneType"]),
+        (["made", "writelines: TypeError"], ["made"]),
         ([], ["made"]),
     ):
         assert reason_for(stock, ours) is None, (stock, ours)
