@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ember.protocol import MemoryConnection
+from ember.protocol.tls import ServerTLS
 from ember.request import Request
 from ember.response import Response
 
 from tests.support.app import App
 from tests.support.server import ServeFixture, new_event_loop
-from tests.support.waiting import tries
+from tests.support.tls import Authority, connect
+from tests.support.waiting import DEADLINE, tries
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKS = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -130,3 +134,59 @@ def test_a_client_beside_a_flood_is_answered_soon(serve: ServeFixture) -> None:
         flooded(serve, took.append)
         took.sort()
         bound(took[len(took) // 2], 0.15, "half of the answers")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_an_answer_leaves_before_the_flood_goes_on(
+    serve: ServeFixture, tmp_path: Path, secure: bool
+) -> None:
+    """Not with the end of the turn, which the flood makes long."""
+    authority = Authority(tmp_path)
+    asked, looked = threading.Event(), threading.Event()
+    left: list[bool] = []
+
+    async def warm(request: Request) -> str:
+        time.sleep(0.001)  # more than the budget of a turn
+        return "warm"
+
+    async def slow(request: Request) -> str:
+        time.sleep(0.001)
+        if asked.is_set() and not looked.is_set():
+            left.append(bool(select.select([other.sock], [], [], 5)[0]))
+            looked.set()
+        return "slow"
+
+    async def hello(request: Request) -> str:
+        asked.set()
+        return "hello"
+
+    options = {"ssl": ServerTLS(*authority.pair("localhost"))} if secure else {}
+    running = serve(App({"/warm": warm, "/slow": slow, "/": hello}), **options)
+    context = authority.client()
+    with (
+        connect(running, context) if secure else running.connect() as flooding,
+        connect(running, context) if secure else running.connect() as other,
+    ):
+        # What follows a handshake is not to be taken for an answer.
+        other.send(GET.replace(b"/ ", b"/none ", 1))
+        assert other.recv_response().status == 404
+        stop = threading.Event()
+
+        # The first two run where they arrive, the others in turns of their own.
+        flood_of = [GET.replace(b"/ ", b"/%b " % name, 1) for name in (b"warm", b"slow")]
+        batch = flood_of[0] * 2 + flood_of[1] * 20
+
+        def flood() -> None:
+            while not stop.is_set():
+                flooding.send(batch)
+                for _ in range(22):
+                    flooding.recv_response()
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        other.send(GET)
+        assert looked.wait(DEADLINE)
+        assert other.recv_response().body == b"hello"
+        stop.set()
+        thread.join(DEADLINE)
+    assert left == [True]

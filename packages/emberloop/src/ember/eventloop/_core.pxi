@@ -916,6 +916,12 @@ cdef class CoreLoop:
         arena.count = 0
         return 0
 
+    cdef int send_now(self) except -1:
+        """What was written in this turn leaves before work that takes long."""
+        if self.core.arenas[self.core.current].count:
+            self.spill()
+        return 0
+
     cdef int spill(self) except -1:
         """The arena is full in the middle of a turn: send now, and look what was not taken."""
         self.flush()

@@ -121,6 +121,7 @@ cdef class CoreLoop:
     # the turn: whoever publishes something lazily (the current task) takes it back there.
     cdef bint unsettled
     cdef int (*settle)() except -1
+    cdef int send_now(self) except -1                    # what was written in this turn
     cdef int post(self, Runnable what) except -1         # run it in the next batch
     cdef int settled(self) except -1                     # settle now if someone asked for it
     cdef TimerHandle call_at_deadline(self, double deadline, object callback, object args)

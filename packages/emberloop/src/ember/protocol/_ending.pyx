@@ -155,6 +155,8 @@ cdef class EndingChannel(Channel):
     def _go_on(self):
         self.yielded = False
         self.working_since = 0
+        # Who was answered in this turn does not wait for what this one has asked for.
+        self.sink.send_now()
         self.process()
 
     cdef bint is_busy(self) noexcept:

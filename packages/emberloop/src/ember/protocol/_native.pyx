@@ -122,6 +122,9 @@ cdef class StreamSink(Sink):
         # The numbers of FILE_SENT ... are the same on both sides.
         return self.stream.write_file(file, file.fileno(), offset, size)
 
+    cdef int send_now(self) except -1:
+        return self.stream.loop.send_now()
+
     cdef int flush(self) except -1:
         return 0
 

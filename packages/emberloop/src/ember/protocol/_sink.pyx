@@ -64,6 +64,9 @@ cdef class Sink:
     cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1:
         return FILE_CANNOT
 
+    cdef int send_now(self) except -1:
+        return 0
+
     cdef object file_sender(self):
         return None
 

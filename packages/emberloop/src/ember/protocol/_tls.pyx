@@ -45,6 +45,9 @@ cdef class TlsSink(Sink):
     cdef int send(self, object data) except -1:
         return self.stream.seal(data)
 
+    cdef int send_now(self) except -1:
+        return self.stream.loop.send_now()
+
     cdef Py_ssize_t backlog(self) except -1:
         return self.stream.backlog + self.stream.waiting
 
@@ -177,6 +180,7 @@ cdef class TlsStream(HttpStream):
         self.postponed = False
         if self.connection is None:
             return
+        self.loop.send_now()
         self.open_records()
         if self.postponed or self.connection is None:
             return
