@@ -31,8 +31,8 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def run(shim: Path, backend: str, *arguments: str) -> tuple[int, str]:
-    status, output, errors = faults.preloaded(shim, backend, list(arguments), SECONDS)
+def run(shim: Path, backend: str, *arguments: str, seconds: float = SECONDS) -> tuple[int, str]:
+    status, output, errors = faults.preloaded(shim, backend, list(arguments), seconds)
     return status, output + errors
 
 
@@ -40,14 +40,21 @@ def run(shim: Path, backend: str, *arguments: str) -> tuple[int, str]:
 def test_nothing_crashes_hangs_or_is_left_when_a_call_fails(
     shim: Path, backend: str, kind: str
 ) -> None:
-    status, told = run(shim, backend, f"--seconds={SECONDS}", f"--kinds={kind}", "--seed=1")
-    assert status == 0, told
-    hit = {line.rpartition(" ")[0] for line in told.splitlines() if line.startswith(f"{kind}: ")}
-    if kind == "hot":
-        assert hit == {"hot: python"}
-    else:
-        wanted = OF_RING if backend == "io_uring" else OF_EPOLL
-        assert {f"served: {call}" for call in wanted} <= hit, told
+    wanted = {"hot: python"}
+    if kind == "served":
+        wanted = {f"served: {call}" for call in (OF_RING if backend == "io_uring" else OF_EPOLL)}
+    # The order is always the same; how far it gets in so many seconds depends on the machine.
+    for seconds in (SECONDS, 5 * SECONDS, 25 * SECONDS):
+        options = f"--seconds={seconds}", f"--kinds={kind}", "--seed=1"
+        status, told = run(shim, backend, *options, seconds=seconds)
+        assert status == 0, told
+        hit = {
+            line.rpartition(" ")[0] for line in told.splitlines() if line.startswith(f"{kind}: ")
+        }
+        if wanted <= hit:
+            break
+    assert wanted <= hit, told
+    assert kind == "served" or hit == wanted
 
 
 @pytest.mark.parametrize("call", ["mmap", "eventfd", "of the backend"])
