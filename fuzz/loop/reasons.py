@@ -53,6 +53,19 @@ def a_write_after_the_end_is_in_vain(stock: Lines, ours: Lines) -> bool:
     return kept == ours and any(line.startswith("lost") for line in stock)
 
 
+def one_pause_for_several(stock: Lines, ours: Lines) -> bool:
+    """The next write may come before the ring has told that all was sent: then the owner, who was
+    told to pause, is not told to go on and to pause again in between."""
+
+    def others(lines: Lines) -> Lines:
+        return [line for line in lines if line not in ("pause", "resume")]
+
+    told = [line for line in ours if line in ("pause", "resume")]
+    in_turn = told == ["pause", "resume"] * (len(told) // 2) + ["pause"] * (len(told) % 2)
+    fewer = 0 < ours.count("pause") < stock.count("pause")
+    return in_turn and fewer and others(stock) == others(ours)
+
+
 def without_more(lines: Lines) -> Lines:
     return [x for i, x in enumerate(lines) if x != "eof" or "eof" not in lines[:i]]
 
@@ -63,6 +76,7 @@ REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
     "more came before the end": more_came_before_the_end,
     "the end of the peer is told once": eof_is_told_once,
     "a write after the end is in vain": a_write_after_the_end_is_in_vain,
+    "one pause of writing for several": one_pause_for_several,
 }
 
 

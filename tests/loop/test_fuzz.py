@@ -89,8 +89,14 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["end", "5 bytes"], ["end", "6 bytes"])
     assert reason_for(["lost NoneType", "writelines: TypeError"], ["lost NoneType"])
     assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
+    twice = ["pause", "resume", "pause", "resume"]
+    assert reason_for([*twice, "lost"], ["pause", "resume", "lost"])
     for stock, ours in (
         (["end", "6 bytes"], ["end", "5 bytes"]),
+        (["pause", "resume", "lost"], ["lost"]),
+        (["pause", "resume", "lost"], [*twice, "lost"]),
+        ([*twice, "lost"], ["pause", "lost", "resume"]),
+        ([*twice, "lost"], ["resume", "pause", "lost"]),
         (["data 9", "lost NoneType"], ["data 8", "lost NoneType"]),
         (["lost NoneType"], ["lost ConnectionResetError"]),
         (["eof", "lost"], ["lost"]),
