@@ -714,7 +714,7 @@ cdef class CoreLoop:
         cdef Core *core = self.core
         cdef size_t count = core.past_count, i
         cdef PyObject *what
-        if core.burying:
+        if core.burying or not count:
             return 0
         # Their end may run anything: what it adds is for the next time.
         core.burying = True
@@ -725,7 +725,8 @@ cdef class CoreLoop:
                 Py_DECREF(<object>what)
         core.burying = False
         core.past_count -= count
-        memmove(core.past, core.past + count, core.past_count * sizeof(PyObject *))
+        if core.past_count:
+            memmove(core.past, core.past + count, core.past_count * sizeof(PyObject *))
         return 0
 
     def _stream_of(self, int fd):
