@@ -57,13 +57,14 @@ def one_pause_for_several(stock: Lines, ours: Lines) -> bool:
     """The next write may come before the ring has told that all was sent: then the owner, who was
     told to pause, is not told to go on and to pause again in between."""
 
-    def others(lines: Lines) -> Lines:
-        return [line for line in lines if line not in ("pause", "resume")]
+    def fewer(i: int, j: int) -> bool:
+        if i == len(stock):
+            return j == len(ours)
+        if j < len(ours) and stock[i] == ours[j] and fewer(i + 1, j + 1):
+            return True
+        return stock[i : i + 2] == ["resume", "pause"] and fewer(i + 2, j)
 
-    told = [line for line in ours if line in ("pause", "resume")]
-    in_turn = told == ["pause", "resume"] * (len(told) // 2) + ["pause"] * (len(told) % 2)
-    fewer = 0 < ours.count("pause") < stock.count("pause")
-    return in_turn and fewer and others(stock) == others(ours)
+    return stock != ours and fewer(0, 0)
 
 
 def without_more(lines: Lines) -> Lines:
