@@ -143,14 +143,16 @@ class Outcome:
 
 
 async def settle(connection: Any) -> bytes:
-    """Let the handlers go on until nothing more comes out."""
+    """Let the handlers go on until nothing more comes out, and nothing waits for its turn (on a
+    slow machine a connection has soon had its share of one)."""
     sent: bytes = connection.take()
+    loop: Any = asyncio.get_running_loop()
     quiet = 0
     while quiet < 3:
         await asyncio.sleep(0)
         more = connection.take()
         sent += more
-        quiet = 0 if more else quiet + 1
+        quiet = 0 if more or loop._ready else quiet + 1
     return sent
 
 

@@ -67,6 +67,17 @@ def one_pause_for_several(stock: Lines, ours: Lines) -> bool:
     return stock != ours and fewer(0, 0)
 
 
+def raised_limits_let_go_on(stock: Lines, ours: Lines) -> bool:
+    """A paused owner that raises its limits above what waits is told to go on in the next turn. Stock
+    asyncio tells it only when more was sent, which may never be."""
+    for i, line in enumerate(ours):
+        if line == "resume" and ours[:i] + ours[i + 1 :] == stock:
+            return ours[:i].count("pause") > ours[:i].count("resume") and any(
+                earlier.startswith("limits ") for earlier in ours[:i]
+            )
+    return False
+
+
 def without_more(lines: Lines) -> Lines:
     return [x for i, x in enumerate(lines) if x != "eof" or "eof" not in lines[:i]]
 
@@ -78,6 +89,7 @@ REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
     "the end of the peer is told once": eof_is_told_once,
     "a write after the end is in vain": a_write_after_the_end_is_in_vain,
     "one pause of writing for several": one_pause_for_several,
+    "raised limits let the owner go on": raised_limits_let_go_on,
 }
 
 

@@ -91,8 +91,13 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
     twice = ["pause", "resume", "pause", "resume"]
     assert reason_for([*twice, "lost"], ["pause", "resume", "lost"])
+    raised = ["pause", "limits (2, 3)"]
+    assert reason_for([*raised, "lost"], [*raised, "resume", "lost"])
     for stock, ours in (
         (["end", "6 bytes"], ["end", "5 bytes"]),
+        (["pause", "lost"], ["pause", "resume", "lost"]),
+        ([*raised, "resume"], [*raised, "resume", "resume"]),
+        ([*raised, "resume"], raised),
         (["pause", "resume", "lost"], ["lost"]),
         (["pause", "resume", "lost"], [*twice, "lost"]),
         ([*twice, "lost"], ["pause", "lost", "resume"]),
