@@ -68,13 +68,13 @@ def one_pause_for_several(stock: Lines, ours: Lines) -> bool:
 
 
 def raised_limits_let_go_on(stock: Lines, ours: Lines) -> bool:
-    """A paused owner that raises its limits above what waits is told to go on in the next turn. Stock
-    asyncio tells it only when more was sent, which may never be."""
+    """A paused owner that raises its limits above what waits is told to go on in the next turn.
+    Stock asyncio tells it only when more was sent, which may never be."""
+    if ours.count("resume") > ours.count("pause"):
+        return False
     for i, line in enumerate(ours):
         if line == "resume" and ours[:i] + ours[i + 1 :] == stock:
-            return ours[:i].count("pause") > ours[:i].count("resume") and any(
-                earlier.startswith("limits ") for earlier in ours[:i]
-            )
+            return any(earlier.startswith("limits ") for earlier in ours[:i])
     return False
 
 
