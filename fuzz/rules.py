@@ -103,6 +103,20 @@ STRICTER: dict[str, Check] = {
     "the request body is larger than 4194304 bytes": has(rb"content-length:[ \t]*[0-9]{7}"),
 }
 
+_KNOWN = rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|PATCH|PROPFIND|M-SEARCH) "
+_WITH_BODY = re.compile(
+    rb"content-length:[ \t]*([0-9]{1,6})[ \t]*\r\n(?:[^\r\n]+\r\n)*\r\n", re.IGNORECASE
+)
+
+
+def _strange_method_behind_a_body(data: bytes) -> bool:
+    for head in _WITH_BODY.finditer(data):
+        follows = data[head.end() + int(head[1]) :]
+        if re.match(rb"[!-~]+ [^\r\n]* HTTP/", follows) and not re.match(_KNOWN, follows):
+            return True
+    return False
+
+
 #: What Ember takes and a peer does not, by name: the peer is stricter than the RFC, or limited.
 LOOSER: dict[str, Check] = {
     # llhttp knows a list of methods; RFC 9110 section 9.1 says token.
@@ -110,6 +124,8 @@ LOOSER: dict[str, Check] = {
         rb"(?:^|\r\n)(?!(?-i:GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|PATCH|PROPFIND|M-SEARCH) )"
         rb"[!-~]+ [^\r\n]* HTTP/"
     ),
+    # The same where a body ends in the middle of a line.
+    "a method that llhttp does not know, behind a body": _strange_method_behind_a_body,
     # h11 refuses an empty line before a request; RFC 9112 section 2.2 says ignore it.
     "an empty line before the request": any_of(has(rb"^\r\n"), has(rb"\r\n\r\n\r\n")),
     # White space before the semicolon of a chunk extension: BWS, to be parsed (RFC 9112 section
