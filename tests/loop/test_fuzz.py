@@ -89,11 +89,15 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["end", "5 bytes"], ["end", "6 bytes"])
     assert reason_for(["lost NoneType", "writelines: TypeError"], ["lost NoneType"])
     assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
+    reset = "lost ConnectionResetError"
+    assert reason_for(["data 9", reset], ["data 9", "data 5", reset])
     twice = ["pause", "resume", "pause", "resume"]
     assert reason_for([*twice, "lost"], ["pause", "resume", "lost"])
     assert reason_for(["soon", "soon from a thread"], ["soon from a thread", "soon"])
     for stock, ours in (
         (["end", "6 bytes"], ["end", "5 bytes"]),
+        (["data 9", "data 5", reset], ["data 9", reset]),
+        (["data 9", "lost NoneType"], ["data 9", "data 5", "lost NoneType"]),
         ([*twice, "lost"], ["pause", "resume"]),
         ([*twice, "lost"], ["resume", "pause", "lost"]),
         ([*twice, "lost"], ["pause", "pause", "lost"]),
