@@ -70,7 +70,13 @@ def the_kernel_took_bytes_at_another_time(stock: Lines, ours: Lines) -> bool:
         told = [line for line in lines if line in ("pause", "resume")]
         return all(line == ("pause", "resume")[i % 2] for i, line in enumerate(told))
 
-    return stock != ours and others(stock) == others(ours) and in_turn(stock) and in_turn(ours)
+    def waits(lines: Lines) -> int:
+        return lines.count("pause") - lines.count("resume")
+
+    if others(stock) != others(ours) or not in_turn(stock) or not in_turn(ours):
+        return False
+    # Never told to pause, or never told to go on, is a fault and no matter of time.
+    return waits(ours) <= waits(stock) and ("pause" in ours or "pause" not in stock)
 
 
 def a_thread_came_at_another_time(stock: Lines, ours: Lines) -> bool:

@@ -101,6 +101,8 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         ([*twice, "lost"], ["pause", "resume"]),
         ([*twice, "lost"], ["resume", "pause", "lost"]),
         ([*twice, "lost"], ["pause", "pause", "lost"]),
+        ([*twice, "lost"], ["lost"]),
+        ([*twice, "lost"], ["pause", "resume", "pause", "lost"]),
         (["soon", "soon from a thread"], ["soon"]),
         (["soon", "timer", "soon from a thread"], ["soon from a thread", "timer", "soon"]),
         (["data 9", "lost NoneType"], ["data 8", "lost NoneType"]),
