@@ -437,8 +437,10 @@ cdef class CoreLoop:
         """`what` is attended to when the next turn begins. False: there is no memory to remember
         it, which cannot be for what is registered."""
         cdef Core *core = self.core
-        if core.todo_end == core.todo_room and not self.make_room():
-            return False
+        if core.todo_end == core.todo_room:
+            self.make_room()
+            if core.todo_end == core.todo_room:
+                return False
         Py_INCREF(<object>what)
         core.todo[core.todo_end] = what
         core.todo_end += 1
@@ -446,7 +448,8 @@ cdef class CoreLoop:
 
     cdef bint make_room(self) noexcept:
         """Room in the list of what wants attention, for twice what is registered: while all are
-        attended to, each may ask again. `register` calls it, so that asking needs no memory."""
+        attended to, each may ask again. `register` insists on it, so that asking needs no memory.
+        """
         cdef Core *core = self.core
         cdef size_t count = core.todo_end - core.todo_at
         cdef size_t room = count + 2 * <size_t>core.streams + 2
@@ -460,7 +463,7 @@ cdef class CoreLoop:
             room += room // 2
             todo = <PyObject **>realloc(core.todo, room * sizeof(PyObject *))
             if todo == NULL:
-                return core.todo_end < core.todo_room
+                return False
             core.todo = todo
             core.todo_room = room
         return True
