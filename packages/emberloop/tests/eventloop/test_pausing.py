@@ -78,3 +78,45 @@ def test_it_may_write_elsewhere(run: Run[None], size: int) -> None:
         await asyncio.sleep(0)
 
     run(main())
+
+
+class Counted(asyncio.Protocol):
+    """Writes down when it has to pause and when it may go on."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+
+def test_raised_limits_let_it_go_on_after_the_next_send(run: Run[None]) -> None:
+    """As on stock asyncio: the limits are looked at when something was sent, and not when the
+    transport has something else to do."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        with theirs:
+            transport, protocol = await loop.create_connection(Counted, sock=ours)
+            transport.write(bytes(4_000_000))
+            await asyncio.sleep(0.01)
+            assert protocol.told == ["pause"]
+            transport.set_write_buffer_limits(high=16_000_000, low=8_000_000)
+            for look in (transport.pause_reading, transport.resume_reading):
+                look()
+                await asyncio.sleep(0.01)
+            assert protocol.told == ["pause"]
+            async with asyncio.timeout(120):
+                while protocol.told == ["pause"]:
+                    await loop.sock_recv(theirs, 1 << 20)
+            assert protocol.told == ["pause", "resume"]
+            assert transport.get_write_buffer_size() > 0
+            transport.abort()
+            await asyncio.sleep(0)
+
+    run(main())

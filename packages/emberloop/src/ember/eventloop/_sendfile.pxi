@@ -105,7 +105,7 @@ cdef int file_failed(Stream stream, object error) except -1:
         stream.on_file_failed(error)
     except BaseException:
         stream.loop.guard(stream, "on_file_failed failed")
-    return 0
+    return stream.check_low()
 
 
 cdef bint is_file_first(Stream stream) noexcept:

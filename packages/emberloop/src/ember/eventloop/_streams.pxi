@@ -13,6 +13,7 @@ cdef enum StreamFlag:
     S_OUT = 1 << 8              # ring: a send of the outbox is in flight
     S_OUT_CANCEL = 1 << 9
     S_PAUSED = 1 << 10          # the owner was told to pause writing
+    S_RESUMES = 1 << 30         # and may go on: it is told in the next turn
     S_ABORT = 1 << 11
     S_LOST = 1 << 12            # on_lost was called
     S_WANTS_DRAIN = 1 << 13     # call on_drained once everything left
@@ -299,7 +300,8 @@ cdef class Stream:
         if self.flags & (S_OUT_FAILED | S_ABORT) == S_OUT_FAILED:
             self.abort(self.error)
         self.uncork()
-        if self.flags & (S_PAUSED | S_ABORT) == S_PAUSED:
+        if self.flags & S_RESUMES:
+            self.flags &= ~<uint32_t>S_RESUMES
             self.check_low()
         reading = self.flags & S_WANT_READ and not self.closing
         if reading and (self.inbox is not None or self.flags & S_EOF_HELD):
@@ -546,9 +548,12 @@ cdef class Stream:
         return 0
 
     cdef int check_low(self) except -1:
-        if self.loop.core.quiet:
+        if self.flags & (S_PAUSED | S_ABORT) != S_PAUSED or self.backlog - self.queued > self.low:
             return 0
-        if self.flags & S_PAUSED and self.backlog - self.queued <= self.low:
+        if self.loop.core.quiet:
+            self.flags |= S_RESUMES
+            self.want()
+        else:
             self.flags &= ~<uint32_t>S_PAUSED
             try:
                 self.on_resume_writing()
