@@ -48,7 +48,7 @@ bench-peers: build ## the long one: beside the other servers
 fuzz: build ## fuzz all that reads bytes (SECONDS=60); ARGS="http fields shared tls loop faults" chooses
 	@$(BIN)/python -m fuzz $(ARGS)
 
-attack: build ## twenty minutes of hostile clients, signals and reloads against three workers (ARGS="--minutes 2")
+attack: build ## twenty minutes of hostile clients, signals and reloads against three workers (ARGS="--minutes 2 --tls")
 	@$(BIN)/python -m fuzz.attack $(ARGS)
 
 sanitize: build ## the compiled code under AddressSanitizer and UBSan, in build/sanitize

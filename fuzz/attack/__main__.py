@@ -1,4 +1,4 @@
-"""`python -m fuzz.attack --minutes 20`: attack a server of three workers and judge it.
+"""`python -m fuzz.attack --minutes 20 [--tls]`: attack a server of three workers and judge it.
 
 While clients do everything that they should not, workers are killed, stopped for a moment and
 reloaded. The second half is without kills, for the slope of the memory. At the end the server is
@@ -12,6 +12,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from bench.process import descendants, free_port
 from bench.soak.__main__ import rss
 from bench.soak.report import slope
 from fuzz.attack.clients import Clients
+from tests.support.tls import Authority
 
 #: Seconds between two looks at the memory.
 LOOK = 2.0
@@ -35,9 +37,10 @@ STOP = 5.0 + 5.0
 CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 
 
-def gauges(port: int) -> dict[str, float]:
+def gauges(port: int, context: ssl.SSLContext | None) -> dict[str, float]:
     """Every gauge of /metrics without labels, by name; those with labels summed."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    url = f"http{'s' if context else ''}://localhost:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=10, context=context) as answer:
         text = answer.read().decode()
     found: dict[str, float] = {}
     names = set(re.findall(r"^# TYPE (\w+) gauge$", text, re.M))
@@ -60,7 +63,14 @@ class Attack:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
         self.port = free_port()
-        self.clients = Clients(self.port, options.seed)
+        self.context: ssl.SSLContext | None = None
+        self.more: list[str] = []
+        if options.tls:
+            authority = Authority(folder)
+            certificate, key = authority.pair("localhost")
+            self.context = authority.client()
+            self.more = ["--ssl-certfile", certificate, "--ssl-keyfile", key]
+        self.clients = Clients(self.port, options.seed, self.context)
         self.memory: dict[int, list[tuple[float, float]]] = {}
         self.kills = self.stops = self.reloads = 0
         self.log = folder / "log"
@@ -71,6 +81,7 @@ class Attack:
             server = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "ember", "start", "--app", "fuzz.attack.app:app"),
                 *("--port", str(self.port), "--workers", str(self.options.workers)),
+                *self.more,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
             )
@@ -85,7 +96,7 @@ class Attack:
             disturb.cancel()
             # What the attackers left is reaped: the longest limit of the application is 8 s.
             await asyncio.sleep(12)
-            seen = await asyncio.to_thread(gauges, self.port)
+            seen = await asyncio.to_thread(gauges, self.port, self.context)
             last = asyncio.create_task(self.clients.run(0, self.options.attackers, 20.0))
             await asyncio.sleep(3)
             begun = loop.time()
@@ -201,6 +212,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=8, help="well-behaved clients")
     parser.add_argument("--attackers", type=int, default=60)
     parser.add_argument("--pause", type=float, default=10.0, help="seconds between signals")
+    parser.add_argument("--tls", action="store_true", help="under TLS")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     show.heading(f"Attack: {options.minutes:g} minutes, seed {options.seed}")

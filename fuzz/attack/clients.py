@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import random
 import socket
-import struct
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from fuzz.attack.lines import Line, TlsLine, reset
 from fuzz.generate import Generator
 
 #: Seconds after which an answer that a probe waits for counts as a hang.
@@ -39,8 +40,9 @@ PROBES = [
 class Clients:
     """`kinds` counts what was done, `answers` and `lost` are the probes', `wrong` their finds."""
 
-    def __init__(self, port: int, seed: int) -> None:
+    def __init__(self, port: int, seed: int, context: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self.context = context
         self.kinds: Counter[str] = Counter()
         self.answers = 0
         self.lost = 0
@@ -63,7 +65,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = await self._open()
             except OSError:
                 self.lost += 1
                 await asyncio.sleep(0.05)
@@ -84,6 +86,13 @@ class Clients:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.context is None:
+            return await asyncio.open_connection("127.0.0.1", self.port)
+        return await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost"
+        )
+
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         target, expected, content = self._random.choice(PROBES)
         writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -103,7 +112,7 @@ class Clients:
 
     async def _attack(self, until: float) -> None:
         loop = asyncio.get_running_loop()
-        kinds: list[Callable[[socket.socket], Awaitable[None]]] = [
+        kinds: list[Callable[[Line], Awaitable[None]]] = [
             self._mutated,
             self._mutated,
             self._any_route,
@@ -120,108 +129,98 @@ class Clients:
         ]
         while loop.time() < until:
             kind = self._random.choice(kinds)
-            sock = socket.socket()
-            sock.setblocking(False)
+            line = self._line()
             try:
-                await loop.sock_connect(sock, ("127.0.0.1", self.port))
-                await kind(sock)
+                await line.connect(self.port)
+                await kind(line)
                 self.kinds[kind.__name__.strip("_").replace("_", " ")] += 1
             except OSError:
                 self.kinds["the server closed first"] += 1
                 await asyncio.sleep(0.001)
             finally:
-                if self._random.random() < 0.5:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.close()
+                line.close(hard=self._random.random() < 0.5)
 
-    async def _send(self, sock: socket.socket, data: bytes, seconds: float = 2.0) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await asyncio.get_running_loop().sock_sendall(sock, data)
-
-    async def _take(self, sock: socket.socket, seconds: float = 0.5, size: int = 65_536) -> bytes:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                return await asyncio.get_running_loop().sock_recv(sock, size)
-        return b""
+    def _line(self) -> Line:
+        # Some speak in clear text to a port that speaks TLS.
+        if self.context is None or self._random.random() < 0.1:
+            return Line()
+        return TlsLine(self.context)
 
     def _head(self, target: str, method: str = "GET", *fields: str) -> bytes:
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *fields]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    async def _mutated(self, sock: socket.socket) -> None:
+    async def _mutated(self, line: Line) -> None:
         data = self._generator.next()
         if self._random.random() < 0.5:
             route = self._random.choice(ROUTES).encode()
             data = data.replace(b" / ", b" " + route + b" ")
         for part in self._generator.cuts(data):
-            await self._send(sock, part)
+            await line.send(part)
             if self._random.random() < 0.1:
                 await asyncio.sleep(0.005)
-        await self._take(sock, self._random.choice([0.0, 0.05, 0.5]))
+        await line.take(self._random.choice([0.0, 0.05, 0.5]))
 
-    async def _any_route(self, sock: socket.socket) -> None:
+    async def _any_route(self, line: Line) -> None:
         r = self._random
         if r.random() < 0.5:
             method = r.choice(["GET", "GET", "HEAD", "OPTIONS"])
             fields = ["Accept-Encoding: gzip, zstd"] if r.random() < 0.5 else []
-            await self._send(sock, self._head(r.choice(ROUTES), method, *fields))
+            await line.send(self._head(r.choice(ROUTES), method, *fields))
         else:
             body = r.choice([r.randbytes(r.randrange(2_000)), b'{"name":"a"}', b"a=1&" * 500])
             kind = f"Content-Type: {r.choice(KINDS)}"
             length = f"Content-Length: {len(body)}"
             head = self._head(r.choice(BODIES), "POST", kind, length)
-            await self._send(sock, head + body)
-        await self._take(sock, r.choice([0.0, 0.05, 1.0]))
+            await line.send(head + body)
+        await line.take(r.choice([0.0, 0.05, 1.0]))
 
-    async def _flood(self, sock: socket.socket) -> None:
+    async def _flood(self, line: Line) -> None:
         target = self._random.choice(["/hello", "/cached/2", "/nothing", "/wait?seconds=0"])
-        await self._send(sock, self._head(target) * self._random.randrange(10, 2_000))
+        await line.send(self._head(target) * self._random.randrange(10, 2_000))
         for _ in range(self._random.randrange(5)):
-            await self._take(sock)
+            await line.take()
 
-    async def _body_broken_off(self, sock: socket.socket) -> None:
+    async def _body_broken_off(self, line: Line) -> None:
         framing = self._random.choice(["Content-Length: 90000", "Transfer-Encoding: chunked"])
         target = self._random.choice(BODIES)
-        await self._send(sock, self._head(target, "POST", framing) + b"5\r\nhello\r\n7\r\nwo")
-        await self._take(sock, self._random.choice([0.0, 0.1, 3.0]))
+        await line.send(self._head(target, "POST", framing) + b"5\r\nhello\r\n7\r\nwo")
+        await line.take(self._random.choice([0.0, 0.1, 3.0]))
 
-    async def _tiny_chunks(self, sock: socket.socket) -> None:
+    async def _tiny_chunks(self, line: Line) -> None:
         head = self._head(self._random.choice(BODIES), "POST", "Transfer-Encoding: chunked")
-        await self._send(sock, head + b"1\r\nx\r\n" * self._random.randrange(20_000) + b"0\r\n\r\n")
-        await self._take(sock)
+        await line.send(head + b"1\r\nx\r\n" * self._random.randrange(20_000) + b"0\r\n\r\n")
+        await line.take()
 
-    async def _half_closed(self, sock: socket.socket) -> None:
-        await self._send(sock, self._head(self._random.choice(ROUTES)))
-        sock.shutdown(socket.SHUT_WR)
+    async def _half_closed(self, line: Line) -> None:
+        await line.send(self._head(self._random.choice(ROUTES)))
+        line.half_close()
         for _ in range(self._random.randrange(20)):
-            if not await self._take(sock):
+            if not await line.take():
                 break
 
-    async def _leaves(self, sock: socket.socket) -> None:
-        await self._send(
-            sock, self._head(self._random.choice(ROUTES)) * self._random.choice([1, 3])
-        )
-        await self._take(sock, self._random.choice([0.0, 0.01, 0.1]))
+    async def _leaves(self, line: Line) -> None:
+        await line.send(self._head(self._random.choice(ROUTES)) * self._random.choice([1, 3]))
+        await line.take(self._random.choice([0.0, 0.01, 0.1]))
 
-    async def _never_reads(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        await self._send(sock, self._head("/stream") * 3)
+    async def _never_reads(self, line: Line) -> None:
+        line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        await line.send(self._head("/stream") * 3)
         await asyncio.sleep(self._random.choice([0.1, 3.0]))
 
-    async def _many_fields(self, sock: socket.socket) -> None:
+    async def _many_fields(self, line: Line) -> None:
         count = self._random.choice([100, 127, 128, 129, 20_000])
-        await self._send(sock, self._head("/hello", "GET", *(["X: y"] * count)))
-        await self._take(sock)
+        await line.send(self._head("/hello", "GET", *(["X: y"] * count)))
+        await line.take()
 
-    async def _silent(self, sock: socket.socket) -> None:
-        await self._take(sock, self._random.choice([0.1, 3.0]))
+    async def _silent(self, line: Line) -> None:
+        await line.take(self._random.choice([0.1, 3.0]))
 
-    async def _opens_and_resets(self, sock: socket.socket) -> None:
+    async def _opens_and_resets(self, line: Line) -> None:
         for _ in range(20):
             more = socket.socket()
             more.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 more.connect(("127.0.0.1", self.port))
-            more.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset(more)
             more.close()
