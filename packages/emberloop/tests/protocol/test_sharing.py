@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trustme
@@ -216,3 +218,89 @@ def test_a_retiring_server_gives_every_connection_one_more_answer(serve: ServeFi
     with running.connect() as late:  # it accepts until it is told to stop
         late.send(GET)
         assert late.recv_response().header("Connection") == "close"
+
+
+class Listening:
+    """A listener that does nothing, and says whether it accepts."""
+
+    accepts = True
+
+    def pause(self) -> None:
+        self.accepts = False
+
+    def resume(self) -> None:
+        self.accepts = True
+
+    def look(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("credit", [1, 2, 3])
+def test_nothing_comes_after_the_turns_are_closed(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, credit: int
+) -> None:
+    """Whatever it was waiting for: it had taken what others did not, and would look again."""
+    monkeypatch.setattr(sharing, "PATIENCE", 0.02)
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        errors: list[str] = []
+        loop.set_exception_handler(lambda _, context: errors.append(str(context)))
+        share, listener = Counter(), Listening()
+        share.full = True
+        turns = sharing.Turns(loop, listening, listener, share)
+        turns.changed()
+        assert not listener.accepts
+        with socket.create_connection(listening.getsockname()):
+            for _ in range(credit):
+                async with asyncio.timeout(DEADLINE):
+                    while not listener.accepts:
+                        await asyncio.sleep(0.001)
+                while listener.accepts:
+                    turns.changed()  # one more was accepted
+                await asyncio.sleep(0.003)
+            turns.close()
+            await asyncio.sleep(0.1)
+        return errors
+
+    assert asyncio.run(main()) == []
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["", "paused"])
+def test_a_reader_listener_without_descriptors_tries_again_once(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """Not while its owner has paused it, and not after it was closed."""
+    monkeypatch.setattr(sharing, "RETRY_DELAY", 0.05)
+
+    class Full(socket.socket):
+        asked = 0
+
+        def accept(self) -> tuple[socket.socket, object]:
+            Full.asked += 1
+            raise OSError(errno.EMFILE, "no descriptor left")
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        errors: list[str] = []
+        loop.set_exception_handler(lambda _, context: errors.append(context["message"]))
+        sock = Full(fileno=listening.dup().detach())
+        sock.setblocking(False)
+        unused: Any = None
+        listener = sharing.ReaderListener(loop, sock, unused, unused, 1, unused)
+        with socket.create_connection(listening.getsockname()):
+            async with asyncio.timeout(DEADLINE):
+                while Full.asked < 2:
+                    await asyncio.sleep(0.001)
+            listener.pause()
+            if not paused:
+                listener.resume()  # no room yet: it does not ask before its time
+            await asyncio.sleep(0.2)
+            assert (Full.asked > 2) is not paused
+            listener.close()
+            before = Full.asked
+            await asyncio.sleep(0.1)
+            assert Full.asked == before
+        return errors
+
+    assert set(asyncio.run(main())) == {"socket.accept() out of system resource"}

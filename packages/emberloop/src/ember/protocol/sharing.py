@@ -110,17 +110,21 @@ class Turns:
 
     def _unwatch(self) -> None:
         self._watching = False
+        self._wait_for_nothing()
+        self._loop.remove_reader(self._sock.fileno())
+
+    def _wait_for_nothing(self) -> None:
+        """One timer at a time: another one would be forgotten, and come after `close`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._loop.remove_reader(self._sock.fileno())
 
     def _someone_waits(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
         self._look(self._loop.time() + PATIENCE)
 
     def _look(self, until: float) -> None:
-        self._timer = None
+        self._wait_for_nothing()
         if not self._share.enough():
             self._next = 1
             self._resume()
@@ -170,17 +174,26 @@ class ReaderListener:
         self._secure = secure
         self._server = server
         self._arriving: set[asyncio.Task[Any]] = set()
+        self._paused = False
         self._retry: asyncio.TimerHandle | None = None
         sock.listen(backlog)
         self.resume()
 
     def pause(self) -> None:
         """Accept nothing until `resume`."""
+        self._paused = True
         self._loop.remove_reader(self._sock.fileno())
 
     def resume(self) -> None:
-        """Accept again."""
-        self._loop.add_reader(self._sock.fileno(), self._accept)
+        """Accept again; when the process has no room for it, as soon as it may have."""
+        self._paused = False
+        if self._retry is None:
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if not self._paused:
+            self.resume()
 
     def look(self) -> None:
         """Nothing to do: everybody who watches in this way is told of every connection."""
@@ -200,11 +213,11 @@ class ReaderListener:
         except OSError as error:
             if error.errno not in _OUT_OF_RESOURCES:
                 raise
-            self.pause()
+            self._loop.remove_reader(self._sock.fileno())
             self._loop.call_exception_handler(
                 {"message": "socket.accept() out of system resource", "exception": error}
             )
-            self._retry = self._loop.call_later(RETRY_DELAY, self.resume)
+            self._retry = self._loop.call_later(RETRY_DELAY, self._try_again)
             return
         accepted.setblocking(False)
         protocol = self._speak()
