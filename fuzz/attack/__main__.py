@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import show
 from bench.process import descendants, free_port
 from bench.soak.__main__ import rss
-from bench.soak.report import slope
+from bench.soak.report import quarters, slope
 from fuzz.attack.clients import Clients
 from tests.support.tls import Authority
 
@@ -194,8 +194,8 @@ class Attack:
         for kind, count in sorted(clients.kinds.items()):
             show.note(f"{count:8,}  {kind}")
         for pid in longest:
-            first, last = lived[pid][0][1], lived[pid][-1][1]
-            show.note(f"worker {pid}: {first:,.0f} KiB first, {last:,.0f} KiB last")
+            medians = ", ".join(f"{one:,.0f}" for one in quarters(lived[pid]))
+            show.note(f"worker {pid}: {medians} KiB, the medians of the quarters of its life")
         good = all(ok for _, _, ok in rows)
         if not good:
             Path("build").mkdir(exist_ok=True)

@@ -45,6 +45,16 @@ class Program:
     reactions: dict[tuple[int, str], tuple[tuple[Op, ...], ...]] = field(default_factory=dict)
     exact: bool = True
 
+    def asks_for(self, name: str, number: int) -> bool:
+        """Whether some step or reaction has this operation for this connection."""
+        lists = [*self.steps, *(ops for lists in self.reactions.values() for ops in lists)]
+        return any(op[:2] == (name, number) for ops in lists for op in ops)
+
+    def writes_when_lost(self, number: int) -> bool:
+        """Whether `connection_lost` writes, which stock asyncio still sends after some closes."""
+        lists = self.reactions.get((number, "lost"), ())
+        return any(op[0].startswith("write") for ops in lists for op in ops)
+
     def __str__(self) -> str:
         lines = [f"exact={self.exact}"]
         lines += [f"  connection {i}: {c}" for i, c in enumerate(self.connections)]

@@ -36,6 +36,15 @@ def more_came_before_the_end(stock: Lines, ours: Lines) -> bool:
     return len(stock) == len(ours) and grown == 1
 
 
+def only_less_was_sent(stock: Lines, ours: Lines) -> bool:
+    """The kernel had taken more or less when an abort came; the peer saw nothing else differ."""
+    return (
+        len(stock) == len(ours) > 0
+        and stock[:-1] == ours[:-1]
+        and min(bytes_of(stock[-1]), bytes_of(ours[-1])) >= 0
+    )
+
+
 def bytes_of(line: str) -> int:
     """The number in "data 5" and "5 bytes"; -1 for other lines."""
     number = line.removeprefix("data ").removesuffix(" bytes")
@@ -88,6 +97,57 @@ def a_thread_came_at_another_time(stock: Lines, ours: Lines) -> bool:
     return stock != ours and others(stock) == others(ours) and sorted(stock) == sorted(ours)
 
 
+def the_end_was_read_before_a_send_failed(stock: Lines, ours: Lines) -> bool:
+    """A peer that closes its socket ends its side, and then fails what is sent to it. Which of the
+    two is looked at first is the order of one batch of events."""
+
+    def without_end(lines: Lines) -> Lines:
+        return [*lines[: lines.index("eof")], lines[-1]] if "eof" in lines else lines
+
+    return (
+        stock[-1] == ours[-1] == "lost BrokenPipeError"
+        and ("eof" in stock) != ("eof" in ours)
+        and without_end(stock) == without_end(ours)
+    )
+
+
+def everything_had_left_before(stock: Lines, ours: Lines) -> bool:
+    """A transport that closes at the end of its peer: whether the kernel had taken the last byte
+    when the peer was gone decides whether there was an error."""
+    return (
+        ours[-2:] == ["eof", "lost NoneType"]
+        and stock[:-1] == ours[:-1]
+        and stock[-1] in ("lost BrokenPipeError", "lost ConnectionResetError")
+    )
+
+
+def the_end_was_read_before_a_reset(stock: Lines, ours: Lines) -> bool:
+    """The ring reads on while a callback runs: the end that a peer had sent, before it resets the
+    connection in that callback. The transport closes at that end."""
+    return ours[-2:] == ["eof", "lost NoneType"] and stock == [
+        *ours[:-2],
+        "lost ConnectionResetError",
+    ]
+
+
+def a_reset_overtook_bytes(stock: Lines, ours: Lines) -> bool:
+    """Both closed with bytes unread, which resets the connection: what the peer had got by then is
+    a matter of its window."""
+    return "ConnectionResetError" in ours and only_less_was_sent(stock, ours)
+
+
+def tasks_of_one_name(stock: Lines, ours: Lines) -> bool:
+    """Callbacks of two sources, a socket and a timer say, start tasks in either order; each task
+    ends behind its own `finally`."""
+    ends = [line for line in ours if line != "finally"]
+    if len(set(ends)) != 1 or not ends[0].startswith("task ") or sorted(stock) != sorted(ours):
+        return False
+    return all(
+        line == "finally" or ours[: i + 1].count("finally") >= ours[: i + 1].count(line)
+        for i, line in enumerate(ours)
+    )
+
+
 def without_more(lines: Lines) -> Lines:
     return [x for i, x in enumerate(lines) if x != "eof" or "eof" not in lines[:i]]
 
@@ -100,12 +160,49 @@ REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
     "a write after the end is in vain": a_write_after_the_end_is_in_vain,
     "the kernel took bytes at another time": the_kernel_took_bytes_at_another_time,
     "a thread came at another time": a_thread_came_at_another_time,
+    "the end was read before a send failed": the_end_was_read_before_a_send_failed,
+    "everything had left before": everything_had_left_before,
+    "the end was read before a reset": the_end_was_read_before_a_reset,
+    "a reset overtook bytes": a_reset_overtook_bytes,
+    "tasks of one name": tasks_of_one_name,
+}
+
+
+#: Reasons that hold only where the transport closes at the end of its peer.
+CLOSES_AT_EOF = {"everything had left before", "the end was read before a reset"}
+#: Of a reason, the callbacks that come in another place: what they do then is done elsewhere too.
+MOVES = {
+    "the kernel took bytes at another time": {"pause", "resume"},
+    "the end was read before a send failed": {"eof"},
 }
 
 
 def reason_for(stock: Lines, ours: Lines) -> str | None:
     """The name of the reason why these two may differ, or None."""
-    for name, holds in REASONS.items():
-        if stock and ours and holds(stock, ours):
-            return name
+    if not stock or not ours:
+        return None
+    # What comes behind the end has to be the same.
+    stock, after = until_lost(stock)
+    ours, after_ours = until_lost(ours)
+    if after != after_ours:
+        stock, ours = stock + after, ours + after_ours
+    for one in (stock, without_more(stock)):
+        for other in (ours, as_gone(one, ours)):
+            for name, holds in REASONS.items():
+                if holds(one, other):
+                    return name
     return None
+
+
+def until_lost(lines: Lines) -> tuple[Lines, Lines]:
+    """The lines up to the end of the connection, and those behind it."""
+    for i, line in enumerate(lines):
+        if line.startswith("lost "):
+            return lines[: i + 1], lines[i + 1 :]
+    return lines, []
+
+
+def as_gone(stock: Lines, ours: Lines) -> Lines:
+    """Ours with the error by which stock asyncio found the peer gone."""
+    gone = ("lost ConnectionResetError", "lost BrokenPipeError")
+    return [*ours[:-1], stock[-1]] if stock[-1] in gone and ours[-1] in gone else ours

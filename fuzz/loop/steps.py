@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fuzz.loop.play import Play, pattern
+from fuzz.loop.play import Play, lost, pattern
 from fuzz.loop.program import Op
 
 _RESET = struct.pack("ii", 1, 0)
@@ -19,31 +19,29 @@ _RESET = struct.pack("ii", 1, 0)
 class Player(Play):
     """A play with its steps."""
 
-    def written(self, number: int, size: int) -> bytes:
-        # Only what a transport took counts: a write in vain must not shift the pattern.
-        return pattern(self.sent.get(f"{number}", 0), size)
+    def count(self, number: int, size: int) -> None:
+        """Before they are written: a callback inside of it may write what comes next. Only what the
+        transport takes counts, a write in vain must not shift the pattern."""
+        if takes_writes(self.transports[number]):
+            self.sent[f"{number}"] = self.sent.get(f"{number}", 0) + size
 
     def do_write(self, number: int, size: int) -> None:
-        transport = self.transports[number]
-        takes = takes_writes(transport)
-        transport.write(self.written(number, size))
-        if takes:
-            self.sent[f"{number}"] = self.sent.get(f"{number}", 0) + size
+        data = pattern(self.sent.get(f"{number}", 0), size)
+        self.count(number, size)
+        self.transports[number].write(data)
 
     def do_burst(self, number: int, times: int) -> None:
         for size in range(1, times + 1):
             self.do_write(number, size * 7)
 
     def do_writelines(self, number: int, sizes: tuple[int, ...]) -> None:
-        transport, lines = self.transports[number], []
+        lines = []
         position = self.sent.get(f"{number}", 0)
         for size in sizes:
             lines.append(pattern(position, size))
             position += size
-        takes = takes_writes(transport)
-        transport.writelines(lines)
-        if takes:
-            self.sent[f"{number}"] = position
+        self.count(number, sum(sizes))
+        self.transports[number].writelines(lines)
 
     def do_write_eof(self, number: int, _: Any) -> None:
         self.transports[number].write_eof()
@@ -62,6 +60,11 @@ class Player(Play):
 
     def do_limits(self, number: int, limits: tuple[int | None, int | None]) -> None:
         transport = self.transports[number]
+        name = self.program.connections[number].kind
+        if name.startswith("tls") and any(
+            lost(self.history.get(end, [])) for end in (f"{number}", f"{number} server")
+        ):
+            return  # stock asyncio's TLS may tell a protocol to pause that it has let go
         transport.set_write_buffer_limits(*limits)
         self.note(f"{number}", f"limits {transport.get_write_buffer_limits()}")
 

@@ -89,10 +89,18 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["end", "5 bytes"], ["end", "6 bytes"])
     assert reason_for(["lost NoneType", "writelines: TypeError"], ["lost NoneType"])
     assert reason_for(["eof", "state", "eof", "lost"], ["eof", "state", "lost"])
-    reset = "lost ConnectionResetError"
+    reset, broken = "lost ConnectionResetError", "lost BrokenPipeError"
     assert reason_for(["data 9", reset], ["data 9", "data 5", reset])
     twice = ["pause", "resume", "pause", "resume"]
     assert reason_for([*twice, "lost"], ["pause", "resume", "lost"])
+    assert reason_for(["pause", "eof", broken], ["pause", broken])
+    assert reason_for(
+        ["pause", broken, "peer_eof: OSError"], ["pause", "eof", broken, "peer_eof: OSError"]
+    )
+    assert reason_for(["made", "eof", broken], ["made", "eof", "lost NoneType"])
+    assert reason_for(["data 9", reset], ["data 9", "eof", "lost NoneType"])
+    assert reason_for(["ConnectionResetError", "6 bytes"], ["ConnectionResetError", "5 bytes"])
+    assert reason_for(["finally", "finally", "task 1", "task 1"], ["finally", "task 1"] * 2)
     assert reason_for(["soon", "soon from a thread"], ["soon from a thread", "soon"])
     for stock, ours in (
         (["end", "6 bytes"], ["end", "5 bytes"]),
@@ -111,6 +119,11 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         (["lost NoneType", "write: RuntimeError"], ["lost NoneType"]),
         (["lost NoneType", "write: TypeError"], ["lost NoneType"]),
         (["made", "writelines: TypeError"], ["made"]),
+        (["data 9", broken], [broken]),
+        (["eof", broken, "write: TypeError"], [broken, "write: ValueError"]),
+        (["data 9", reset], ["data 9", "lost NoneType"]),
+        (["end", "6 bytes"], ["ConnectionResetError", "5 bytes"]),
+        (["finally", "finally", "task 1", "task 1"], ["task 1", "task 1", "finally", "finally"]),
         ([], ["made"]),
     ):
         assert reason_for(stock, ours) is None, (stock, ours)

@@ -494,3 +494,57 @@ def test_callbacks_run_in_the_context_that_made_the_transport(run: Run[None]) ->
         theirs.close()
 
     run(main())
+
+
+def test_reading_that_goes_on_behind_the_end_finds_a_reset(run: Run[None]) -> None:
+    """There is nothing to read any more, but what became of the connection."""
+
+    async def main() -> None:
+        async with asyncio.timeout(20), connected(keep_open=True) as (protocol, peer):
+            protocol.transport.write(b"what the peer does not read")
+            peer.shutdown(socket.SHUT_WR)
+            await protocol.until(lambda: "eof" in protocol.said)
+            protocol.transport.pause_reading()
+            peer.close()
+            await asyncio.sleep(0)
+            protocol.transport.resume_reading()
+            await protocol.until(lambda: bool(protocol.lost))
+            assert isinstance(protocol.lost[0], ConnectionResetError)
+
+    run(main())
+
+
+@pytest.mark.parametrize("when", ["in connection_made", "in pause_writing", "in the first turn"])
+def test_what_a_peer_sent_before_it_left_is_delivered(run: Run[None], when: str) -> None:
+    """Also when a send finds it gone before the transport has begun to read."""
+
+    class Writes(Recorder):
+        def __init__(self, peer: socket.socket) -> None:
+            super().__init__()
+            self.peer = peer
+
+        def leave(self, moment: str) -> None:
+            if moment == when:
+                self.peer.close()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.write(bytes(1_000_000))
+            self.leave("in connection_made")
+            asyncio.get_running_loop().call_soon(self.leave, "in the first turn")
+
+        def pause_writing(self) -> None:
+            self.leave("in pause_writing")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            ours, theirs = socket.socketpair()
+            theirs.send(b"the last words")
+            _, protocol = await loop.create_connection(lambda peer=theirs: Writes(peer), sock=ours)
+            async with asyncio.timeout(20):
+                while not protocol.lost:
+                    await asyncio.sleep(0)
+            assert protocol.data == b"the last words"
+
+    run(main())

@@ -78,7 +78,8 @@ cdef int ready_on_epoll(CoreLoop loop, Stream stream, uint32_t events) except -1
         events & (EPOLLOUT | EPOLLERR | EPOLLHUP) and stream.outbox != NULL
         and not stream.flags & (S_ABORT | S_OUT_FAILED)
     ):
-        send_outbox_by_call(stream, False)
+        # Before its owner begins to read, reading first is still to come.
+        send_outbox_by_call(stream, stream.begins)
     return 0
 
 

@@ -169,14 +169,15 @@ cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
         return send_file_chunk(stream) if is_file_first(stream) else outbox_sent(stream, res)
     if res in (0, -EAGAIN, -EINTR, -ECANCELED):
         return stream.want()     # nothing was sent; cancelled by retire_ring()
-    if stream.flags & S_ARMED and stream.is_reading():
-        # What the peer had sent may be behind this completion, with the reason why it is gone.
-        return fail_after_reading(stream, -res)
-    return stream.fail(-res)
+    # What the peer had sent may be behind this completion, with the reason why it is gone.
+    return fail_after_reading(stream, -res)
 
 
 cdef int fail_after_reading(Stream stream, int error) except -1:
-    """The peer is gone. What it had sent before comes first: the next attend() fails the stream."""
+    """The peer is gone. What it had sent before comes first, if somebody reads it: the next
+    attend() fails the stream."""
+    if not stream.begins and not stream.is_reading():
+        return stream.fail(error)
     stream.flags |= S_OUT_FAILED
     stream.error = OSError(error, os.strerror(error))
     return stream.want()
@@ -202,9 +203,7 @@ cdef int send_outbox_by_call(Stream stream, bint read_first) except -1:
     if n > 0:
         return outbox_sent(stream, n)
     if n < 0 and errno != EAGAIN and errno != EINTR:
-        if read_first and stream.is_reading():
-            return fail_after_reading(stream, errno)
-        return stream.fail(errno)
+        return fail_after_reading(stream, errno) if read_first else stream.fail(errno)
     return 0
 
 

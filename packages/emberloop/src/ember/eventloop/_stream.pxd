@@ -21,6 +21,7 @@ cdef class Stream:
     cdef readonly CoreLoop loop
     cdef readonly int fd
     cdef readonly bint closing
+    cdef bint begins                        # its owner starts reading in the next turn
     cdef readonly Py_ssize_t backlog        # bytes accepted and not yet with the kernel
     cdef Py_ssize_t high, low               # water marks of the backlog, bytes
     # What follows belongs to the loop.
@@ -78,6 +79,7 @@ cdef class Stream:
     cdef int look_at_peer(self) except -1
     cdef int interest(self) except -1
     cdef int read_inbox(self) except -1
+    cdef int read_last(self) except -1
     cdef int finish(self) except -1
     cdef int received(self, char *data, Py_ssize_t size) except -1
     cdef int ended(self) except -1

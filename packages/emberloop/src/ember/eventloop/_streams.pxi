@@ -192,8 +192,14 @@ cdef class Stream:
         return 0
 
     cdef int resume_reading(self) except -1:
+        cdef char byte
         if not self.closing and not self.flags & S_WANT_READ:
             self.flags |= S_WANT_READ
+            if self.flags & (S_EOF | S_EOF_HELD) == S_EOF:
+                # Nothing more comes but a reset, which a reader would find now.
+                if sys_recv(self.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 \
+                        and errno != EAGAIN and errno != EINTR:
+                    return fail_after_reading(self, errno)
             self.want()
         return 0
 
@@ -297,7 +303,8 @@ cdef class Stream:
         self.flags &= ~<uint32_t>S_TODO
         if self.flags & S_LOST or self.loop.core.kind == NO_CORE:
             return 0
-        if self.flags & (S_OUT_FAILED | S_ABORT) == S_OUT_FAILED:
+        if self.flags & (S_OUT_FAILED | S_ABORT) == S_OUT_FAILED and not self.begins:
+            self.read_last()
             self.abort(self.error)
         self.uncork()
         if self.flags & S_RESUMES:
@@ -469,6 +476,22 @@ cdef class Stream:
         if self.flags & S_EOF_HELD and self.flags & S_WANT_READ and not self.closing:
             self.flags &= ~<uint32_t>S_EOF_HELD
             self.ended()
+        return 0
+
+    cdef int read_last(self) except -1:
+        """A send failed, and nothing is armed that would bring what the peer had sent before."""
+        cdef char data[16384]
+        cdef ssize_t n
+        cdef int i
+        if self.inbox is not None:
+            self.read_inbox()
+        for i in range(16):
+            if not self.flags & S_WANT_READ or self.flags & (S_EOF | S_ARMED) or self.closing:
+                return 0
+            n = sys_recv(self.fd, data, sizeof(data), MSG_DONTWAIT)
+            if n <= 0:
+                return 0
+            self.received(data, n)
         return 0
 
     # ---- sending ---------------------------------------------------------------------------

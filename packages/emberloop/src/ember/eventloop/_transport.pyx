@@ -123,6 +123,7 @@ cdef class SocketTransport:
         # The Python socket owns the descriptor; _call_connection_lost closes it.
         stream.borrow(loop, self._sock_fd)
         stream.transport = self
+        stream.begins = True
         self.stream = stream
         try:
             loop._call_soon(self._begin, (), None)
@@ -156,7 +157,10 @@ cdef class SocketTransport:
 
     def _start_reading(self):
         self.begun = True
-        if not self.paused:
+        self.stream.begins = False
+        if self.paused:
+            self.stream.want()      # a send may have failed meanwhile
+        else:
             self.stream.resume_reading()
 
     def __repr__(self):
