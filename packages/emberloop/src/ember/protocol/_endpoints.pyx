@@ -13,7 +13,7 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
-from ember.protocol.backlog import Backlog, copies
+from ember.protocol.backlog import Backlog, copies, half_close
 from ember.protocol.hangups import PeerWatch, unread as unread_of
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
@@ -293,7 +293,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._aborted:
             return
         if linger and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
+            if not half_close(transport):
+                return
             transport.resume_reading()
             self._linger = self._loop.call_later(LINGER, transport.close)
         else:

@@ -16,6 +16,7 @@ from collections import deque
 
 from ember._build import PURE
 from ember.exceptions import ProtocolError
+from ember.protocol.backlog import half_close
 from ember.protocol.pure.leaving import BUDGET
 from ember.protocol.tls import fault, shake_hands
 
@@ -310,10 +311,11 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._below.is_closing():
             return
         if self._half:
-            self._below.write_eof()
+            half_close(self._below)
         elif failed and not self._told:
             # The alert must arrive, and a close with bytes unread would be a reset.
-            self._below.write_eof()
+            if not half_close(self._below):
+                return
             loop = asyncio.get_running_loop()
             self._linger = loop.call_later(LINGER, self._below.close)
         else:

@@ -10,7 +10,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
-from ember.protocol.backlog import Backlog, copies
+from ember.protocol.backlog import Backlog, copies, half_close
 from ember.protocol.hangups import PeerWatch, unread
 from ember.protocol.pure.connection import Connection
 from ember.protocol.sendfile import TransportFiles
@@ -152,7 +152,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._aborted or transport is None:
             return
         if linger and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
+            if not half_close(transport):
+                return
             transport.resume_reading()
             self._linger = self._loop.call_later(LINGER, transport.close)
         else:
