@@ -62,7 +62,13 @@ class ServerSentEvent:
             if "\n" in data or "\r" in data:
                 data = "\ndata: ".join(_LINE_ENDS.split(data))
             text += f"data: {data}\n"
-        return utf8(text + "\n") if text else b""
+        if not text:
+            return b""
+        text += "\n"
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return utf8(text)
 
     def __repr__(self) -> str:
         fields = ", ".join(
