@@ -22,7 +22,7 @@ from ember._build import PURE
 from fuzz.engine import Finding
 from fuzz.loop.play import History
 from fuzz.loop.program import Maker, Program, shrink
-from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, only_less_was_sent, reason_for
+from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, only_the_bytes_differ, reason_for
 from fuzz.loop.steps import Player
 
 #: Programs that a shrinking may try.
@@ -97,12 +97,12 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
         reason = reason_for(expected, seen)
         number = int(name.split()[0]) if name[0].isdecimal() else -1
         aborts = any(program.asks_for(one, number) for one in ("abort", "raise"))
-        if reason is None and aborts and only_less_was_sent(expected, seen):
+        if reason is None and aborts and only_the_bytes_differ(expected, seen):
             reason = "an abort drops what waits"
         if (
             reason is None
             and program.writes_when_lost(number)
-            and only_less_was_sent(expected, seen)
+            and only_the_bytes_differ(expected, seen)
         ):
             reason = "a write after the end is in vain"
         if reason in CLOSES_AT_EOF and program.connections[number].keep_open:

@@ -36,8 +36,8 @@ def more_came_before_the_end(stock: Lines, ours: Lines) -> bool:
     return len(stock) == len(ours) and grown == 1
 
 
-def only_less_was_sent(stock: Lines, ours: Lines) -> bool:
-    """The kernel had taken more or less when an abort came; the peer saw nothing else differ."""
+def only_the_bytes_differ(stock: Lines, ours: Lines) -> bool:
+    """Whether a peer saw the same, but for how many bytes it got."""
     return (
         len(stock) == len(ours) > 0
         and stock[:-1] == ours[:-1]
@@ -133,7 +133,7 @@ def the_end_was_read_before_a_reset(stock: Lines, ours: Lines) -> bool:
 def a_reset_overtook_bytes(stock: Lines, ours: Lines) -> bool:
     """Both closed with bytes unread, which resets the connection: what the peer had got by then is
     a matter of its window."""
-    return "ConnectionResetError" in ours and only_less_was_sent(stock, ours)
+    return "ConnectionResetError" in ours and only_the_bytes_differ(stock, ours)
 
 
 def tasks_of_one_name(stock: Lines, ours: Lines) -> bool:

@@ -136,3 +136,15 @@ def test_a_program_that_hangs_is_a_finding(
     monkeypatch.setattr("fuzz.loop.play.Play.end", lambda self: asyncio.sleep(60))
     with pytest.raises(Finding, match="it hangs"):
         loop.carry_out(Program((Connection("pair"),), ()), *factories.values())
+
+
+def test_a_program_decides_what_is_excused() -> None:
+    """What only an abort, or a protocol that closes at the end of its peer, may bring about."""
+    quiet = Program((Connection("pair", keep_open=True),), ())
+    aborts = Program((Connection("pair"),), ((("abort", 0, None),),))
+    fewer = {"0 peer": ["end", "6 bytes"]}, {"0 peer": ["end", "5 bytes"]}
+    assert loop.difference(quiet, *fewer, Counter()) is not None
+    assert loop.difference(aborts, *fewer, Counter()) is None
+    reset = {"0": ["eof", "lost BrokenPipeError"]}, {"0": ["eof", "lost NoneType"]}
+    assert loop.difference(quiet, *reset, Counter()) is not None
+    assert loop.difference(aborts, *reset, Counter()) is None

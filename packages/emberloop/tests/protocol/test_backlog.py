@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 import tracemalloc
 from typing import Any
 
 import pytest
-from ember.protocol.backlog import LARGE, PIECE, Backlog, copies, half_close
+from ember.protocol.backlog import LARGE, PIECE, Backlog, copies
 from ember.request import Request
 from ember.response import Response, StreamingResponse
 from hypothesis import given
@@ -252,45 +251,3 @@ def test_what_a_broken_transport_has_not_taken_is_dropped() -> None:
 def test_who_copies_is_known() -> None:
     assert copies(Copying())  # type: ignore[arg-type]
     assert not copies(asyncio.Transport())
-
-
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def test_a_side_that_a_reset_has_ended_is_no_error() -> None:
-    """A stock transport that has not told of the reset yet raises what its socket says."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            for gone in (False, True):
-                peer = socket.create_connection(listener.getsockname())
-                transport, _ = await loop.create_connection(
-                    asyncio.Protocol, sock=listener.accept()[0]
-                )
-                if gone:
-                    reset(peer)
-                assert half_close(transport) is not gone
-                assert transport.is_closing() is gone
-                transport.abort()
-                peer.close()
-                await asyncio.sleep(0)
-
-    asyncio.run(main())
-
-
-def test_a_client_that_resets_behind_a_bad_request_leaves_no_traceback(
-    running: ServeFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def hello(request: Request) -> str:
-        return "hello"
-
-    server = running(App({"/": hello}))
-    for count in range(60):
-        with server.connect() as client:
-            client.send(GET * (count * 10) + b"bad\r\n\r\n")
-            reset(client.sock)
-    eventually(lambda: server.server.connections == 0)
-    assert [record.getMessage() for record in caplog.records if record.exc_info] == []

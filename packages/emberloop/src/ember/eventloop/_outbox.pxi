@@ -179,7 +179,7 @@ cdef int fail_after_reading(Stream stream, int error) except -1:
     if not stream.begins and not stream.is_reading():
         return stream.fail(error)
     stream.flags |= S_OUT_FAILED
-    stream.error = OSError(error, os.strerror(error))
+    stream.error = error_of(error)
     return stream.want()
 
 

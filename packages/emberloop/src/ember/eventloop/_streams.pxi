@@ -20,7 +20,7 @@ cdef enum StreamFlag:
     S_EPOLL_IN = 1 << 14        # what epoll was asked for
     S_EPOLL_OUT = 1 << 15
     S_ATTACHED = 1 << 16
-    S_OUT_FAILED = 1 << 28      # ring: a send of the outbox failed, with `error`
+    S_OUT_FAILED = 1 << 28      # a send failed, with `error`: told when the rest has been read
     S_CORKED = 1 << 29          # nobody asked the socket yet whether it takes the outbox
     S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
     S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
@@ -34,6 +34,14 @@ cdef enum StreamFlag:
     S_EPOLL_RDHUP = 1 << 26
     S_EPOLL_HUP = 1 << 27       # asked for nothing: errors are told all the same
     S_EPOLL_ANY = S_EPOLL_IN | S_EPOLL_OUT | S_EPOLL_RDHUP | S_EPOLL_HUP
+
+cdef object error_of(int number):
+    """What a system call that failed with this errno raises; never raises itself."""
+    try:
+        return OSError(number, os.strerror(number))
+    except MemoryError as nothing:
+        return nothing
+
 
 cdef class Stream:
     def __cinit__(self):
@@ -450,7 +458,7 @@ cdef class Stream:
         self.flags |= S_EOF
         if self.closing:
             return self.want()
-        if self.flags & S_OUT_FAILED and self.error.errno != EPIPE:
+        if self.flags & S_OUT_FAILED and not isinstance(self.error, BrokenPipeError):
             return 0        # the send was told why there is no more: this is not an orderly end
         if not self.flags & S_WANT_READ or self.inbox is not None or self.loop.core.quiet:
             self.flags |= S_EOF_HELD
@@ -603,11 +611,6 @@ cdef class Stream:
         return 0
 
     cdef int fail(self, int error) except -1:
-        cdef object reason
         if self.flags & S_ABORT:
             return 0
-        try:
-            reason = OSError(error, os.strerror(error))
-        except MemoryError as nothing:
-            reason = nothing
-        return self.abort(reason)
+        return self.abort(error_of(error))

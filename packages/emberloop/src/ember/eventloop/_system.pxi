@@ -22,7 +22,8 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sys_recv "recv"(int, void *, size_t, int)
     ssize_t sendmsg(int, const msghdr *, int)
     int sys_shutdown "shutdown"(int, int)
-    int MSG_DONTWAIT, MSG_MORE, MSG_PEEK, MSG_WAITALL, MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
+    int MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, MSG_WAITALL
+    int SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
 
 cdef extern from *:
     """

@@ -13,8 +13,8 @@ from ember.protocol._connection cimport Connection
 from ember.protocol._sink cimport Sink
 
 from ember.exceptions import ProtocolError
-from ember.protocol.backlog import Backlog, copies, half_close
-from ember.protocol.hangups import PeerWatch, unread as unread_of
+from ember.protocol.backlog import Backlog, copies
+from ember.protocol.hangups import PeerWatch, half_close, unread as unread_of
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
 

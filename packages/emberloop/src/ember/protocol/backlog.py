@@ -117,14 +117,3 @@ class Backlog:
         self._queue.clear()
         self._last = None
         self.size = 0
-
-
-def half_close(transport: asyncio.WriteTransport) -> bool:
-    """Ends our side. False when the peer has reset the connection, of which the transport has not
-    told yet: a stock one raises what the socket says, and is aborted."""
-    try:
-        transport.write_eof()
-    except OSError:
-        transport.abort()
-        return False
-    return True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["PeerWatch", "unread"]
+__all__ = ["PeerWatch", "half_close", "unread"]
 
 
 class Hangups:
@@ -126,3 +126,14 @@ class PeerWatch:
         self._ended = True
         self.start()
         hangup()
+
+
+def half_close(transport: asyncio.WriteTransport) -> bool:
+    """`transport.write_eof()`. False when the peer has reset the connection and the transport has
+    not said so yet: a stock one raises the socket's error then, and is aborted here."""
+    try:
+        transport.write_eof()
+    except OSError:
+        transport.abort()
+        return False
+    return True

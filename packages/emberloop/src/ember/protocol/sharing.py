@@ -110,10 +110,10 @@ class Turns:
 
     def _unwatch(self) -> None:
         self._watching = False
-        self._wait_for_nothing()
+        self._cancel_timer()
         self._loop.remove_reader(self._sock.fileno())
 
-    def _wait_for_nothing(self) -> None:
+    def _cancel_timer(self) -> None:
         """One timer at a time: another one would be forgotten, and come after `close`."""
         if self._timer is not None:
             self._timer.cancel()
@@ -124,7 +124,7 @@ class Turns:
         self._look(self._loop.time() + PATIENCE)
 
     def _look(self, until: float) -> None:
-        self._wait_for_nothing()
+        self._cancel_timer()
         if not self._share.enough():
             self._next = 1
             self._resume()

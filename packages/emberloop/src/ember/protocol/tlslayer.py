@@ -16,7 +16,7 @@ from collections import deque
 
 from ember._build import PURE
 from ember.exceptions import ProtocolError
-from ember.protocol.backlog import half_close
+from ember.protocol.hangups import half_close
 from ember.protocol.pure.leaving import BUDGET
 from ember.protocol.tls import fault, shake_hands
 

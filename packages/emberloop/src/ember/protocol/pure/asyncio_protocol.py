@@ -10,8 +10,8 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from ember.exceptions import ProtocolError
-from ember.protocol.backlog import Backlog, copies, half_close
-from ember.protocol.hangups import PeerWatch, unread
+from ember.protocol.backlog import Backlog, copies
+from ember.protocol.hangups import PeerWatch, half_close, unread
 from ember.protocol.pure.connection import Connection
 from ember.protocol.sendfile import TransportFiles
 from ember.protocol.unsent import unsent
