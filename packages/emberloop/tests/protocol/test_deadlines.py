@@ -244,9 +244,11 @@ def test_what_is_kept_of_pipelined_requests_is_bounded_to_the_byte(
 
 
 def test_a_client_that_leaves_cancels_its_handler(serve: ServeFixture) -> None:
+    began: list[str] = []
     ended: list[str] = []
 
     async def wait(request: Request) -> str:
+        began.append("began")
         try:
             await asyncio.sleep(5)
         except asyncio.CancelledError:
@@ -259,8 +261,9 @@ def test_a_client_that_leaves_cancels_its_handler(serve: ServeFixture) -> None:
     for leave in ("close", "reset"):
         client = running.connect()
         client.send(GET)
-        eventually(lambda: running.server.requests > len(ended))
+        eventually(lambda: len(began) > len(ended))
         getattr(client, leave)()
+        eventually(lambda: len(began) == len(ended))
         eventually(lambda: running.server.connections == 0)
     assert ended == ["cancelled"] * 2
     assert not app.errors, "nobody waits for an answer"
