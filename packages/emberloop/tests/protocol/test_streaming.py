@@ -389,3 +389,33 @@ def test_body_and_answer_stream_at_the_same_time(serve: ServeFixture) -> None:
         assert client.recv_chunk() == b""
         client.send(GET.format("/none"))
         assert client.recv_response().status == 404
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read by the stream"])
+def test_a_stream_says_close_only_where_the_connection_ends(
+    serve: ServeFixture, read: bool
+) -> None:
+    """Whether it ends is decided when the first piece is there: until then the stream may have read
+    the rest of the request."""
+
+    async def answer(request: Request) -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            if read:
+                yield b"%d" % len(await request.body())
+            yield b"done"
+
+        return StreamingResponse(pieces())
+
+    running = serve(App({"/": answer}))
+    with running.connect() as client:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
+        client.send(head + b"b" * 100_000)
+        sent = threading.Thread(target=client.sock.sendall, args=(b"b" * 2_900_000,), daemon=True)
+        if read:
+            sent.start()
+        response = client.recv_response()
+        assert response.body == (b"3000000done" if read else b"done")
+        assert ("connection" in response.headers) is not read
+        if read:
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv_response().body == b"0done"

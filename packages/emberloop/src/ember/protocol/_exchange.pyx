@@ -369,13 +369,14 @@ cdef class Exchange(Task):
         if response.stream is None:
             self.send(response)
             return
-        rendered = render_head(response, self.request.method, self.request.head.minor,
-                               self.keep_alive())
+        keep_alive = self.keep_alive()
+        rendered = render_head(response, self.request.method, self.request.head.minor, keep_alive)
         channel.handler_until = INFINITY
         begun = await begin_stream(response.stream, rendered)
-        # Meanwhile the server may have been told to stop.
-        rendered = render_head(response, self.request.method, self.request.head.minor,
-                               self.keep_alive())
+        if self.keep_alive() != keep_alive:
+            # Meanwhile the server was told to stop, or the request's body was read to its end.
+            rendered = render_head(response, self.request.method, self.request.head.minor,
+                                   not keep_alive)
         self.status = response.status_code
         self.started = True
         try:

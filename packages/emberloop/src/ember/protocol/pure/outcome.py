@@ -146,11 +146,13 @@ class Outcome:
             self._send(response)
             return
         connection, head = self._connection, self._head
-        rendered = render_head(response, head.method, head.minor, self._keep_alive())
+        keep_alive = self._keep_alive()
+        rendered = render_head(response, head.method, head.minor, keep_alive)
         connection.deadlines.handler = NEVER
         begun = await begin_stream(response.stream, rendered)
-        # Meanwhile the server may have been told to stop.
-        rendered = render_head(response, head.method, head.minor, self._keep_alive())
+        if self._keep_alive() != keep_alive:
+            # Meanwhile the server was told to stop, or the request's body was read to its end.
+            rendered = render_head(response, head.method, head.minor, not keep_alive)
         self._status = response.status_code
         self.started = True
         try:

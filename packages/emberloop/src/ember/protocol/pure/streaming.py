@@ -82,13 +82,13 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
         if parts is not None and stream.file_length == rendered.length:
             await send_parts(connection, parts)
             return
-        left = rendered.length
+        left, chunked = rendered.length, rendered.chunked
         turn = 0
         data = begun.first
         if data:
             if left is not None:
                 left = _left_after(data, left)
-            if not rendered.chunked:
+            if not chunked:
                 connection.write(data)
             elif len(data) < LARGE:
                 connection.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -103,21 +103,22 @@ async def send_stream(connection: Connection, begun: Begun, rendered: Rendered) 
                 continue  # an empty chunk would be the last one (RFC 9112 section 7.1)
             if left is not None:
                 left = _left_after(data, left)
-            if not rendered.chunked:
+            size = len(data)
+            if not chunked:
                 connection.write(data)
-            elif len(data) < LARGE:
-                connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            elif size < LARGE:
+                connection.write(b"%x\r\n%b\r\n" % (size, data))
             else:
                 _write_large(connection, data)
             if not connection.flowing:
                 await connection.drain()
-            turn += len(data)
+            turn += size
             if turn >= TURN:
                 turn = 0
                 await asyncio.sleep(0)
         if left:
             raise RuntimeError(f"the stream ended {left} bytes before its Content-Length")
-        if rendered.chunked:
+        if chunked:
             connection.write(LAST_CHUNK)
     finally:
         await begun.close()
