@@ -94,6 +94,9 @@ def encode_item(item: object) -> bytes:
     """An item of the iterable: ServerSentEvent as such, str as data, anything else as JSON data."""
     if isinstance(item, ServerSentEvent):
         return item.encode()
+    # Most items are one line of text: no event has to be made to encode it.
+    if isinstance(item, str) and "\n" not in item and "\r" not in item:
+        return utf8(f"data: {item}\n\n")
     return ServerSentEvent(item).encode()
 
 
