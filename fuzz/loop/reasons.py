@@ -84,8 +84,25 @@ def the_kernel_took_bytes_at_another_time(stock: Lines, ours: Lines) -> bool:
 
     if others(stock) != others(ours) or not in_turn(stock) or not in_turn(ours):
         return False
-    # Never told to pause, or never told to go on, is a fault and no matter of time.
-    return waits(ours) <= waits(stock) and ("pause" in ours or "pause" not in stock)
+    # Never told to pause, or never told to go on, is a fault and no matter of time. Only a limit
+    # that is lowered finds bytes waiting or finds none, as the kernel has taken them.
+    return waits(ours) <= waits(stock) and (
+        "pause" in ours or "pause" not in without_lowered_limits(stock)
+    )
+
+
+def without_lowered_limits(lines: Lines) -> Lines:
+    """Without the pauses that come of a call which sets the limits, and what ends them."""
+    kept: Lines = []
+    lowered = False
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if line == "pause" and following.startswith("limits "):
+            lowered = True
+        elif line == "resume" and lowered:
+            lowered = False
+        else:
+            kept.append(line)
+    return kept
 
 
 def a_thread_came_at_another_time(stock: Lines, ours: Lines) -> bool:

@@ -93,6 +93,8 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
     assert reason_for(["data 9", reset], ["data 9", "data 5", reset])
     twice = ["pause", "resume", "pause", "resume"]
     assert reason_for([*twice, "lost"], ["pause", "resume", "lost"])
+    lowered = ["pause", "limits (0, 0)", "resume", "lost"]
+    assert reason_for(lowered, ["limits (0, 0)", "lost"])
     assert reason_for(["pause", "eof", broken], ["pause", broken])
     assert reason_for(
         ["pause", broken, "peer_eof: OSError"], ["pause", "eof", broken, "peer_eof: OSError"]
@@ -110,6 +112,8 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         ([*twice, "lost"], ["resume", "pause", "lost"]),
         ([*twice, "lost"], ["pause", "pause", "lost"]),
         ([*twice, "lost"], ["lost"]),
+        (["pause", "resume", *lowered], ["limits (0, 0)", "lost"]),
+        (lowered, ["pause", "limits (0, 0)", "lost"]),
         ([*twice, "lost"], ["pause", "resume", "pause", "lost"]),
         (["soon", "soon from a thread"], ["soon"]),
         (["soon", "timer", "soon from a thread"], ["soon from a thread", "timer", "soon"]),
