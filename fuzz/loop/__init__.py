@@ -22,7 +22,7 @@ from ember._build import PURE
 from fuzz.engine import Finding
 from fuzz.loop.play import History
 from fuzz.loop.program import Maker, Program, shrink
-from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, only_the_bytes_differ, reason_for
+from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, lost_unseen, only_the_bytes_differ, reason_for
 from fuzz.loop.steps import Player
 
 #: Programs that a shrinking may try.
@@ -105,8 +105,12 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
             and only_the_bytes_differ(expected, seen)
         ):
             reason = "a write after the end is in vain"
+        if reason is None and program.asks_for("pause", number) and lost_unseen(expected, seen):
+            reason = "who does not read finds a reset by sending"
         if reason in CLOSES_AT_EOF and program.connections[number].keep_open:
             reason = None  # it was to go on after the end of its peer
+        if reason is None and moved(program, number, expected, seen):
+            reason = "the kernel took bytes at another time"
         if reason is None:
             return f"{name}:\n    asyncio {expected}\n    ember   {seen}"
         counts[f"a difference with a reason: {reason}"] += 1
@@ -114,6 +118,20 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
             counts["compared up to there: what comes of it is elsewhere too"] += 1
             return None
     return None
+
+
+def moved(program: Program, number: int, stock: list[str], ours: list[str]) -> bool:
+    """Whether the first difference is a pause or a resume that came at another time, and does
+    something then: what comes of it is elsewhere too."""
+    for one, other in (stock, ours), (ours, stock):
+        for i, line in enumerate(one):
+            if line == (other[i] if i < len(other) else None):
+                continue
+            acts = line in ("pause", "resume") and (number, line) in program.reactions
+            if acts and line in other[i:]:
+                return True
+            break
+    return False
 
 
 def examine(program: Program, factory: Factory, counts: Counter[str]) -> str | None:

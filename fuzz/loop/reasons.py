@@ -45,6 +45,13 @@ def only_the_bytes_differ(stock: Lines, ours: Lines) -> bool:
     )
 
 
+def lost_unseen(stock: Lines, ours: Lines) -> bool:
+    """Whether stock asyncio alone found that the peer had gone. Who does not read finds it by
+    sending: no longer, when the kernel has taken all there was to send."""
+    gone = ("lost BrokenPipeError", "lost ConnectionResetError")
+    return len(stock) > 0 and stock[-1] in gone and ours == [*stock[:-1], "lost NoneType"]
+
+
 def bytes_of(line: str) -> int:
     """The number in "data 5" and "5 bytes"; -1 for other lines."""
     number = line.removeprefix("data ").removesuffix(" bytes")

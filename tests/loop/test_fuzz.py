@@ -152,3 +152,20 @@ def test_a_program_decides_what_is_excused() -> None:
     reset = {"0": ["eof", "lost BrokenPipeError"]}, {"0": ["eof", "lost NoneType"]}
     assert loop.difference(quiet, *reset, Counter()) is not None
     assert loop.difference(aborts, *reset, Counter()) is None
+    paused = Program((Connection("pair"),), ((("pause", 0, None),),))
+    unseen = {"0": ["data 9", "lost ConnectionResetError"]}, {"0": ["data 9", "lost NoneType"]}
+    assert loop.difference(quiet, *unseen, Counter()) is not None
+    assert loop.difference(paused, *unseen, Counter()) is None
+
+
+def test_a_callback_that_came_at_another_time_moves_what_it_does() -> None:
+    """Compared up to there: but not where it does nothing, or never came."""
+    stock = {"0": ["made", "data 1", "resume", "data 500", "lost NoneType"]}
+    ours = {"0": ["made", "resume", "data 501", "lost NoneType"]}
+    connections = (Connection("pair"),)
+    acts = Program(connections, (), {(0, "resume"): ((("peer_send", 0, 500),),)})
+    assert loop.difference(acts, stock, ours, Counter()) is None
+    assert loop.difference(Program(connections, ()), stock, ours, Counter()) is not None
+    without = {"0": ["made", "data 501", "lost NoneType"]}
+    assert loop.difference(acts, stock, without, Counter()) is not None
+    assert loop.difference(acts, without, ours, Counter()) is not None
