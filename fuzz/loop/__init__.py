@@ -22,7 +22,14 @@ from ember._build import PURE
 from fuzz.engine import Finding
 from fuzz.loop.play import History
 from fuzz.loop.program import Maker, Program, shrink
-from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, lost_unseen, only_the_bytes_differ, reason_for
+from fuzz.loop.reasons import (
+    CLOSES_AT_EOF,
+    MOVES,
+    bytes_of,
+    lost_unseen,
+    only_the_bytes_differ,
+    reason_for,
+)
 from fuzz.loop.steps import Player
 
 #: Programs that a shrinking may try.
@@ -105,6 +112,8 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
             and only_the_bytes_differ(expected, seen)
         ):
             reason = "a write after the end is in vain"
+        if reason is None and late_writes_missing(program, number, expected, seen):
+            reason = "a write behind a close is in vain when all has left"
         if reason is None and program.asks_for("pause", number) and lost_unseen(expected, seen):
             reason = "who does not read finds a reset by sending"
         if reason in CLOSES_AT_EOF and program.connections[number].keep_open:
@@ -118,6 +127,17 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
             counts["compared up to there: what comes of it is elsewhere too"] += 1
             return None
     return None
+
+
+def late_writes_missing(
+    program: Program, number: int, stock: list[str], ours: list[str]
+) -> bool:
+    """Whether the peer lacks what was written behind a close. Stock asyncio sends that while
+    something still waits, and drops it once the kernel has taken all."""
+    if not program.closes(number) or not only_the_bytes_differ(stock, ours):
+        return False
+    missing = bytes_of(stock[-1]) - bytes_of(ours[-1])
+    return missing in program.last_writes(number)
 
 
 def moved(program: Program, number: int, stock: list[str], ours: list[str]) -> bool:

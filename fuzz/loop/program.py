@@ -55,6 +55,21 @@ class Program:
         lists = self.reactions.get((number, "lost"), ())
         return any(op[0].startswith("write") for ops in lists for op in ops)
 
+    def last_writes(self, number: int) -> set[int]:
+        """How many bytes its last write has, its last two, and so on, of those of the steps."""
+        sizes = [
+            op[2] if op[0] == "write" else sum(op[2])
+            for ops in self.steps
+            for op in ops
+            if op[0] in ("write", "writelines") and op[1] == number
+        ]
+        return {sum(sizes[i:]) for i in range(1, len(sizes))} - {0}
+
+    def closes(self, number: int) -> bool:
+        """Whether the transport closes while the peer is there: it is told to, or the peer ends."""
+        ends = not self.connections[number].keep_open and self.asks_for("peer_eof", number)
+        return ends or self.asks_for("close", number)
+
     def __str__(self) -> str:
         lines = [f"exact={self.exact}"]
         lines += [f"  connection {i}: {c}" for i, c in enumerate(self.connections)]

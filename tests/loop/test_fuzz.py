@@ -156,6 +156,14 @@ def test_a_program_decides_what_is_excused() -> None:
     unseen = {"0": ["data 9", "lost ConnectionResetError"]}, {"0": ["data 9", "lost NoneType"]}
     assert loop.difference(quiet, *unseen, Counter()) is not None
     assert loop.difference(paused, *unseen, Counter()) is None
+    writes = (("peer_eof", 0, 1), ("write", 0, 300_000)), (("write", 0, 10), ("write", 0, 500))
+    behind = Program((Connection("pair"),), writes)
+    kept_open = Program((Connection("pair", keep_open=True),), writes)
+    sent = ["end", "300510 bytes"]
+    for got, excused in ((300_000, True), (300_010, True), (300_500, False), (500, False)):
+        seen = {"0 peer": sent}, {"0 peer": ["end", f"{got} bytes"]}
+        assert (loop.difference(behind, *seen, Counter()) is None) is excused, got
+        assert loop.difference(kept_open, *seen, Counter()) is not None
 
 
 def test_a_callback_that_came_at_another_time_moves_what_it_does() -> None:
