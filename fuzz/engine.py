@@ -9,7 +9,7 @@ from typing import Any
 
 from ember._build import PURE
 from ember.limits import RouteLimits, ServerLimits
-from ember.protocol.pure.memory import MemoryConnection as PureConnection
+from ember.protocol.server.pure.memory import MemoryConnection as PureConnection
 from ember.response import Response
 
 from fuzz import peers, rules

@@ -14,16 +14,16 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ember.conditional import MAX_RANGES, Unsatisfiable, precondition, ranges
 from ember.exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from ember.forms.multipart import FormData, read_multipart
+from ember.forms.upload import UploadFile
 from ember.headers import Headers
 from ember.limits import RouteLimits
-from ember.multipart import FormData, read_multipart
-from ember.negotiation import negotiate
-from ember.protocol.cookies import parse_cookies
-from ember.protocol.forwarded import client_ip
-from ember.protocol.query import QueryParams, parse_query
-from ember.upload import UploadFile
+from ember.protocol.message.cookies import parse_cookies
+from ember.protocol.message.forwarded import client_ip
+from ember.protocol.message.query import QueryParams, parse_query
+from ember.responses.conditional import MAX_RANGES, Unsatisfiable, precondition, ranges
+from ember.responses.negotiation import negotiate
 
 from fuzz.engine import Finding
 

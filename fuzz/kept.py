@@ -15,7 +15,7 @@ from typing import Any
 from ember._build import PURE
 from ember.limits import ServerLimits
 from ember.protocol import KeptAnswers, Tally
-from ember.protocol.pure.memory import MemoryConnection as PureConnection
+from ember.protocol.server.pure.memory import MemoryConnection as PureConnection
 from ember.response import Response
 
 from fuzz.engine import Finding, settle

@@ -14,9 +14,9 @@ from typing import Any
 from ember.cli.top.figures import difference
 from ember.cli.top.report import tables
 from ember.cli.top.scrape import CannotScrape, Scrape
-from ember.protocol import series
-from ember.terminal import Style
-from ember.workers.process import WorkerProcess
+from ember.protocol.telemetry import series
+from ember.server.terminal import Style
+from ember.server.workers.process import WorkerProcess
 
 from fuzz.engine import Finding
 

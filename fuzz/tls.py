@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ember.limits import ServerLimits
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 
 from fuzz.engine import Finding

@@ -26,26 +26,26 @@ from ember.cache.fields import cache_control, delta_seconds, vary_names
 from ember.cache.fields import http_date as cached_http_date
 from ember.cache.key import matcher
 from ember.cache.policy import not_modified
-from ember.conditional import precondition, ranges
+from ember.forms.multipart import _base_name, _Reader
 from ember.headers import Headers
 from ember.limits import RouteLimits, ServerLimits
-from ember.mounting import host_name
-from ember.multipart import _base_name, _Reader
-from ember.negotiation import negotiate
+from ember.middleware.request_ids import is_sane
+from ember.observability.telemetry import _authority
 from ember.protocol import MemoryConnection
-from ember.protocol.charsets import parameter
-from ember.protocol.cookies import parse_cookies
-from ember.protocol.dates import parse_http_date
+from ember.protocol.http1.authority import valid_authority
 from ember.protocol.http1.responses import ResponseParser
-from ember.protocol.pure.authority import valid_authority
-from ember.protocol.query import QueryParams, parse_query
-from ember.protocol.quoting import unquote
+from ember.protocol.message.charsets import parameter
+from ember.protocol.message.cookies import parse_cookies
+from ember.protocol.message.dates import parse_http_date
+from ember.protocol.message.query import QueryParams, parse_query
+from ember.protocol.message.quoting import unquote
 from ember.request import Request
-from ember.request_ids import is_sane
-from ember.router.converters import built_in_converters
-from ember.router.quoting import decode_path
+from ember.responses.conditional import precondition, ranges
+from ember.responses.negotiation import negotiate
+from ember.routing.converters import built_in_converters
+from ember.routing.hosts import host_name
+from ember.routing.quoting import decode_path
 from ember.schema import codec_for
-from ember.telemetry import _authority
 
 from tests.support.app import App
 from tests.support.growth import assert_linear
@@ -333,7 +333,7 @@ def _multipart(text: str) -> None:
 
 
 def _inflate(text: str) -> None:
-    from ember.protocol.decoding import decoder
+    from ember.protocol.message.content_coding import decoder
 
     unzip = decoder("gzip", 1 << 30)
     assert unzip is not None

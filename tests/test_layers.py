@@ -1,11 +1,14 @@
-"""The layers of the design: imports point strictly downward, and files stay small.
+"""The rooms of the house: imports point strictly downward, nothing runs in a circle, files stay
+small.
 
-Reads the sources of every package; see docs/internals/design.md.
+Reads the sources of every distribution, compiled ones too. Every import counts: also those inside
+of functions and those under TYPE_CHECKING. See docs/internals/design.md.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,204 +18,171 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parent.parent
 
-#: Modules below `ember`, the lowest layer first. A module may import from its own and lower layers;
-#: what is not named is found by its package.
-LAYERS: list[set[str]] = [
-    {"_build", "_json", "_logs", "constants", "exceptions", "limits"},
-    {
-        "protocol.charsets",
-        "protocol.cookies",
-        "protocol.dates",
-        "protocol.decoding",
-        "protocol.forms",
-        "protocol.forwarded",
-        "protocol.query",
-        "protocol.text",
-        "protocol.values",
-        "protocol.backlog",
-        "protocol.application",
-        "protocol.pure",
-        "protocol",
-        "headers",
-        "request",
-        "response",
-    },
+#: The rooms below `ember`, the lowest first. A room may import from those before it.
+ROOMS: list[set[str]] = [
+    {"_build", "_interrupts", "_json", "_logs", "constants", "exceptions", "limits"},
     {"eventloop"},
-    {"protocol.listening", "protocol.sharing"},
-    {"protocol.server"},
+    {"protocol.message", "headers", "request", "response"},
+    {"protocol.http1"},
+    {"protocol.telemetry"},
+    {"protocol.server", "protocol"},
     {"cache"},
-    {
-        "background",
-        "certificates",
-        "components",
-        "delimiters",
-        "executor",
-        "interruptible",
-        "options",
-        "overrides",
-        "params",
-        "router",
-        "schema",
-        "terminal",
-        "threads",
-        "upload",
-        "watching",
-    },
-    {"conditional", "encoders", "given_up", "negotiation", "request_ids", "telemetry"},
-    {"compression"},
-    {"caching.answer", "caching.counters", "caching.wire"},
-    {"caching.check"},
-    {"binding", "hooks", "middleware", "multipart", "signature"},
-    {"files"},
-    {"static"},
-    {"debug_page", "errors", "into_response", "mounting", "routes", "routing"},
-    {"blueprint", "health", "sse", "templates", "token_stream"},
-    {"bound", "dispatch", "invoke", "openapi"},
-    {"caching"},
-    {"middleware.chain", "table"},
-    {"access_log", "metrics"},
-    {"observed", "serving"},
+    {"concurrency", "forms", "schema"},
+    {"responses"},
+    {"routing"},
+    {"binding", "middleware"},
+    {"openapi", "route_cache", "server"},
+    {"observability", "testing"},
     {"application"},
-    {"testing"},
-    {"workers"},
-    {"server"},
     {"cli"},
 ]
-#: The lazy table of names may know everything.
-EXEMPT = {"", "__init__", "__main__"}
+#: The lazy table of public names, and what starts the command line, may know everything.
+EXEMPT = {"", "__main__"}
 #: The distributions, and what each may see of the others.
 PACKAGES = {
     "emberloop": {"emberloop"},
     "ember-cache": {"ember-cache"},
     "ember-api": {"ember-api", "emberloop", "ember-cache"},
 }
-#: Of a source file: about 400. A file of tests is a list, and may be twice as long.
-MAX_LINES = {".py": 420, ".pyx": 1000}
+#: Lines of a source file. A file of tests is a list, and may be twice as long.
+MAX_LINES = {".py": 400, ".pyx": 600, ".pxi": 600, ".pxd": 600, ".h": 600}
+#: Files that may be longer, by how much, and why.
+EXCEPTIONS = {
+    "packages/emberloop/src/ember/eventloop/_core.pxi": 1250,  # one cdef class, which is one file
+}
+
+IMPORT = re.compile(r"\s*(?:from|cimport|import) (ember[\w.]*)(?: c?import ([^#\n]*))?")
 
 
 def sources(package: str) -> Iterator[tuple[str, Path]]:
+    """Every module of a distribution, by its name below `ember`; some have several files."""
     base = ROOT / "packages" / package / "src" / "ember"
-    for path in sorted(base.rglob("*.py")):
-        parts = path.relative_to(base).with_suffix("").parts
-        if parts[-1] == "__init__":
-            parts = parts[:-1]
-        yield ".".join(parts), path
+    for path in sorted(base.rglob("*")):
+        if path.suffix in (".py", ".pyi", ".pyx", ".pxd"):
+            parts = path.relative_to(base).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-ALL = {name: (package, path) for package in PACKAGES for name, path in sources(package) if name}
+ALL = {name: package for package in PACKAGES for name, _ in sources(package)}
 
 
-def imports(path: Path, module: str) -> Iterator[str]:
-    """The `ember` modules that a file imports when it runs, those under TYPE_CHECKING left out."""
-    package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    for node in run_time_nodes(ast.parse(path.read_text())):
+def imports(source: str, module: str, *, is_package: bool, cython: bool) -> set[str]:
+    """The `ember` modules that a source imports, wherever in it."""
+    found: set[str] = set()
+
+    def add(origin: str, names: list[str]) -> None:
+        if origin == "ember" or origin.startswith("ember."):
+            below = [f"{origin[6:]}.{name}".strip(".") for name in names]
+            found.update(full if full in ALL else origin[6:] for full in below)
+            if not names:
+                found.add(origin[6:])
+
+    if cython:
+        for line in source.splitlines():
+            match = IMPORT.match(line)
+            if match:
+                names = re.findall(r"(\w+)(?: as \w+)?", match[2] or "")
+                add(match[1], names)
+        return found - {module, ""}
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name.startswith("ember."):
-                    yield alias.name[6:]
+                add(alias.name, [])
         elif isinstance(node, ast.ImportFrom):
             origin = node.module or ""
             if node.level:
-                base = package.split(".")
+                base = module.split(".") if is_package else module.split(".")[:-1]
                 base = base[: len(base) - node.level + 1]
-                origin = ".".join(["ember", *filter(None, base), *filter(None, [node.module])])
-            if origin == "ember":
-                yield from (alias.name for alias in node.names if alias.name in ALL)
-            elif origin.startswith("ember."):
-                name = origin[6:]
-                below = [f"{name}.{alias.name}" for alias in node.names]
-                yield from (full if full in ALL else name for full in below)
+                origin = ".".join(["ember", *base, *filter(None, [node.module])])
+            add(origin, [alias.name for alias in node.names])
+    return found - {module, ""}
 
 
-def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If):
-            test = ast.unparse(node.test)
-            if test == "TYPE_CHECKING" or test == "typing.TYPE_CHECKING":
-                for other in node.orelse:
-                    yield other
-                    yield from run_time_nodes(other)
-                continue
-        yield node
-        yield from run_time_nodes(node)
+def graph() -> dict[str, set[str]]:
+    """Every module with all that it imports."""
+    found: dict[str, set[str]] = {name: set() for name in ALL}
+    for package in PACKAGES:
+        for module, path in sources(package):
+            found[module] |= imports(
+                path.read_text(),
+                module,
+                is_package=path.stem == "__init__",
+                cython=path.suffix in (".pyx", ".pxd"),
+            )
+    return {module: found[module] for module in found if module not in EXEMPT}
 
 
-def top_level(path: Path, module: str) -> set[str]:
-    """The modules that a file imports while it is being imported itself."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [ast.Pass()]
-    source = ast.unparse(ast.fix_missing_locations(tree))
-    return set(imports_of_source(source, path, module))
+GRAPH = graph()
 
 
-def imports_of_source(source: str, path: Path, module: str) -> Iterator[str]:
-    package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    for node in run_time_nodes(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            if node.module.startswith("ember."):
-                name = node.module[6:]
-                for alias in node.names:
-                    full = f"{name}.{alias.name}"
-                    yield full if full in ALL else name
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            yield ".".join([*package.split(".")[: node.level], *filter(None, [node.module])])
-
-
-def layer(module: str) -> int | None:
-    """The number of the layer of a module: that of the longest name that contains it."""
-    best: tuple[int, int] | None = None
-    for number, names in enumerate(LAYERS):
-        for name in names:
-            if module == name or module.startswith(name + "."):
-                best = max(best or (-1, -1), (len(name), number))
-    return None if best is None else best[1]
+def room(module: str) -> tuple[int, str]:
+    """How high a module is, and the name of its room: the longest that contains it."""
+    found = [
+        (len(name), height, name)
+        for height, names in enumerate(ROOMS)
+        for name in names
+        if module == name or module.startswith(name + ".")
+    ]
+    assert found, f"{module} is in no room: name it in {Path(__file__).name}"
+    _, height, name = max(found)
+    return height, name
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_distribution_sees_only_what_it_depends_on(package: str) -> None:
     wrong = [
-        f"{module} imports {target} of {ALL[target][0]}"
-        for module, path in sources(package)
-        for target in imports(path, module)
-        if target in ALL and ALL[target][0] not in PACKAGES[package]
+        f"{module} imports {target} of {ALL[target]}"
+        for module, targets in GRAPH.items()
+        if ALL[module] == package
+        for target in targets
+        if target in ALL and ALL[target] not in PACKAGES[package]
     ]
     assert not wrong
 
 
+def upward(own: str, targets: set[str]) -> list[str]:
+    """What a module imports from rooms that are not below its own."""
+    height, home = room(own)
+    return [
+        f"{own} imports {target}, which is not below it"
+        for target in sorted(targets)
+        if room(target)[1] != home and room(target)[0] > height
+    ]
+
+
 def test_imports_point_downward() -> None:
-    wrong = []
-    for module, (_, path) in ALL.items():
-        own = layer(module)
-        if own is None or module in EXEMPT:
-            continue
-        for target in top_level(path, module):
-            theirs = layer(target)
-            if theirs is not None and theirs > own:
-                wrong.append(f"{module} imports {target}, which is above it")
+    wrong = [line for module, targets in GRAPH.items() for line in upward(module, targets)]
     assert not wrong
 
 
-def test_every_module_of_the_framework_has_a_layer() -> None:
-    homeless = [module for module in ALL if module not in EXEMPT and layer(module) is None]
-    assert not homeless, f"name their layer in {Path(__file__).name}"
-
-
-def test_imports_have_no_circle() -> None:
-    graph = {module: top_level(path, module) & ALL.keys() for module, (_, path) in ALL.items()}
+def circles(edges: dict[str, set[str]]) -> list[str]:
+    """A circle of each knot, as text."""
     done: set[str] = set()
+    found: list[str] = []
 
-    def visit(module: str, way: tuple[str, ...]) -> None:
-        assert module not in way, " -> ".join([*way[way.index(module) :], module])
-        if module not in done:
-            for target in sorted(graph[module]):
-                if target != module:
-                    visit(target, (*way, module))
-            done.add(module)
+    def visit(node: str, way: tuple[str, ...]) -> None:
+        if node in way:
+            found.append(" -> ".join([*way[way.index(node) :], node]))
+        elif node not in done:
+            for target in sorted(edges.get(node, ())):
+                visit(target, (*way, node))
+            done.add(node)
 
-    for module in graph:
-        visit(module, ())
+    for node in sorted(edges):
+        visit(node, ())
+    return found
+
+
+def test_modules_have_no_circle() -> None:
+    assert not circles(GRAPH)
+
+
+def test_rooms_have_no_circle() -> None:
+    edges: dict[str, set[str]] = {}
+    for module, targets in GRAPH.items():
+        home = room(module)[1]
+        edges.setdefault(home, set()).update({room(t)[1] for t in targets} - {home})
+    assert not circles(edges)
 
 
 def test_files_stay_small() -> None:
@@ -225,14 +195,38 @@ def test_files_stay_small() -> None:
                     continue
                 lines = path.read_text().count("\n")
                 allowed = most * 2 if "tests" in relative.parts else most
+                allowed = EXCEPTIONS.get(str(relative), allowed)
                 if lines > allowed:
                     large.append(f"{relative}: {lines} lines, at most {allowed}")
     assert not large
 
 
-def test_a_planted_upward_import_is_seen(tmp_path: Path) -> None:
-    planted = tmp_path / "planted.py"
-    planted.write_text("from ember.cli import main\n\ndef later():\n    import ember.protocol\n")
-    assert top_level(planted, "router.planted") == {"cli"}
-    assert layer("router.planted") is not None
-    assert set(imports(planted, "router.planted")) == {"cli", "protocol"}
+PLANTED = """
+from ember.cli import main
+from ember.eventloop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.application.application import Ember
+
+def later():
+    import ember.protocol
+"""
+
+
+def test_a_planted_import_is_seen_wherever_it_stands() -> None:
+    found = imports(PLANTED, "routing.planted", is_package=False, cython=False)
+    assert found == {"cli", "eventloop", "application.application", "protocol"}
+    assert [line.split()[2] for line in upward("routing.planted", found)] == [
+        "application.application,",
+        "cli,",
+    ]
+    compiled = "from ember.routing.tree cimport Node, Tree as T\ncimport ember.eventloop._stream\n"
+    assert imports(compiled, "middleware.planted", is_package=False, cython=True) == {
+        "routing.tree",
+        "eventloop._stream",
+    }
+
+
+def test_a_planted_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b -> c -> b"]

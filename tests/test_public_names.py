@@ -44,9 +44,7 @@ def names_of(module: ModuleType) -> list[str]:
 def listing() -> str:
     """A line for each name, with its module."""
     lines = [
-        f"{name}.{public}"
-        for name in MODULES
-        for public in names_of(importlib.import_module(name))
+        f"{name}.{public}" for name in MODULES for public in names_of(importlib.import_module(name))
     ]
     return "\n".join(lines) + "\n"
 

@@ -129,9 +129,7 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
     return None
 
 
-def late_writes_missing(
-    program: Program, number: int, stock: list[str], ours: list[str]
-) -> bool:
+def late_writes_missing(program: Program, number: int, stock: list[str], ours: list[str]) -> bool:
     """Whether the peer lacks what was written behind a close. Stock asyncio sends that while
     something still waits, and drops it once the kernel has taken all."""
     if not program.closes(number) or not only_the_bytes_differ(stock, ours):

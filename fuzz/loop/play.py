@@ -221,6 +221,9 @@ class Play:
 
     def drive(self, number: int, peer: socket.socket) -> None:
         peer.setblocking(False)
+        if peer.family == socket.AF_INET:
+            # Else what it sends may wait for an acknowledgement, which the kernel may delay.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peers[number] = peer
 
     async def connect(self, number: int, connection: Connection) -> None:

@@ -136,8 +136,8 @@ def the_end_was_read_before_a_send_failed(stock: Lines, ours: Lines) -> bool:
 
 
 def everything_had_left_before(stock: Lines, ours: Lines) -> bool:
-    """A transport that closes at the end of its peer: whether the kernel had taken the last byte
-    when the peer was gone decides whether there was an error."""
+    """Behind the end of its peer a transport does not read: whether the kernel had taken the last
+    byte when the peer was gone decides whether there was an error."""
     return (
         ours[-2:] == ["eof", "lost NoneType"]
         and stock[:-1] == ours[:-1]
@@ -193,7 +193,7 @@ REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
 
 
 #: Reasons that hold only where the transport closes at the end of its peer.
-CLOSES_AT_EOF = {"everything had left before", "the end was read before a reset"}
+CLOSES_AT_EOF = {"the end was read before a reset"}
 #: Of a reason, the callbacks that come in another place: what they do then is done elsewhere too.
 MOVES = {
     "the kernel took bytes at another time": {"pause", "resume"},

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import pytest
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 
 from tests.conformance.corpus import Case, read_cases
 from tests.conformance.runner import Outcome, application, run_pieces

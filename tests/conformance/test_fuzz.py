@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from ember._build import PURE
-from ember.protocol import series
+from ember.protocol.telemetry import series
 from ember.response import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -17,7 +17,7 @@ import pytest
 from ember._build import PURE
 from ember.limits import ServerLimits
 from ember.protocol import MemoryConnection
-from ember.protocol.pure.memory import MemoryConnection as PureConnection
+from ember.protocol.server.pure.memory import MemoryConnection as PureConnection
 
 from tests.conformance.corpus import read_cases
 

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from ember.background import BackgroundTasks, Pending
+from ember.concurrency.background import BackgroundTasks, Pending
 
 
 def test_tasks_run_in_order_those_that_they_add_last() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from ember import Ember, Events, Request, Response, RouteLimits
-from ember.into_response import convert
 from ember.middleware.chain import Hooks, compose
-from ember.middleware.forms import Step
 from ember.protocol import MemoryConnection
+from ember.responses.conversion import convert
+from ember.routing.middleware_spec import Step
 
 Next = Callable[[Request], Awaitable[Response]]
 HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

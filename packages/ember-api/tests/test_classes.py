@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ember import Ember, Request, RouteError, routing
+from ember import Ember, Request, RouteError
+from ember.routing import decorators as routing
 
 from tests.support.server import ServeFixture
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from ember import Ember, SSEResponse, StreamingResponse
-from ember.compression import encoder
-from ember.encoders import EVENT_WINDOW
+from ember.middleware.compression import encoder
+from ember.middleware.encoders import EVENT_WINDOW
 
 from tests.support.server import ServeFixture
 
@@ -55,7 +55,7 @@ def test_an_event_stream_has_a_small_window_and_another_stream_a_large_one(
 
 @pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
 def test_what_is_longer_than_the_window_is_whole(coding: str) -> None:
-    from ember.protocol.decoding import decoder
+    from ember.protocol.message.content_coding import decoder
 
     data = bytes(range(256)) * 4096
     compressor = encoder(coding, events=True)
@@ -72,7 +72,7 @@ def test_what_is_longer_than_the_window_is_whole(coding: str) -> None:
 #: What is resident of a stream's compressor once more than its window went through it, in KiB.
 RESIDENT = """
 import random, sys
-from ember.compression import encoder
+from ember.middleware.compression import encoder
 
 def resident():
     with open("/proc/self/status") as status:

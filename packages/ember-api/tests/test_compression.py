@@ -28,7 +28,7 @@ from ember import (
     SSEResponse,
     StreamingResponse,
 )
-from ember.compression import ENCODINGS, available
+from ember.middleware.compression import ENCODINGS, available
 
 from tests.support.server import Answer, Running, ServeFixture
 
@@ -359,11 +359,11 @@ def test_mistakes_are_named() -> None:
 
 
 def test_without_the_libraries_gzip_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ember.compression._loaded", {})
+    monkeypatch.setattr("ember.middleware.compression._loaded", {})
     for name in ("isal", "brotli", "backports", "backports.zstd", "compression"):
         monkeypatch.setitem(sys.modules, name, None)
     assert available() == ["gzip"]
-    from ember.compression import encoder
+    from ember.middleware.compression import encoder
 
     made = encoder("gzip")
     data = made.compress(TEXT.encode()) + made.flush() + made.finish()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from ember import Ember, FileResponse, Request
-from ember.conditional import MAX_RANGES
-from ember.files import CHUNK, content_disposition, content_type_of
+from ember.responses.conditional import MAX_RANGES
+from ember.responses.files import CHUNK, content_disposition, content_type_of
 
 from tests.support.process import process
 from tests.support.server import Answer, Running, ServeFixture

@@ -67,15 +67,15 @@ def test_import_ember_takes_less_than_60_ms() -> None:
 def test_headers_alone_load_nothing_of_the_framework() -> None:
     code = "import ember.headers, sys; print(*(n for n in sys.modules if n.startswith('ember')))"
     loaded = python(code).split()
-    assert not any(name.startswith(("ember.application", "ember.router")) for name in loaded)
+    assert not any(name.startswith(("ember.application", "ember.routing")) for name in loaded)
 
 
 @pytest.mark.skipif(os.environ.get("EMBER_PURE", "0") != "0", reason="asks for both builds itself")
 def test_ember_pure_runs_from_source() -> None:
     code = (
         "import os; os.environ['EMBER_PURE'] = '1';"
-        "import ember, ember.dispatch, ember.router.tree as tree;"
-        "print(ember.dispatch.__file__, tree.__file__)"
+        "import ember.routing.dispatch as dispatch, ember.routing.tree as tree;"
+        "print(dispatch.__file__, tree.__file__)"
     )
     assert [path.rpartition(".")[2] for path in python(code).split()] == ["py", "py"]
 

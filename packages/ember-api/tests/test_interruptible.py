@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from ember.concurrency.interruptible import INTERRUPTED, Interruptible
 from ember.eventloop import new_event_loop
-from ember.interruptible import INTERRUPTED, Interruptible
 
 Main = Callable[[], Awaitable[None]]
 

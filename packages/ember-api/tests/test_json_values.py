@@ -16,9 +16,9 @@ import pydantic
 import pytest
 from ember import Ember, JSONResponse
 from ember._json import NoJSONForm, dumps, json_form
-from ember.into_response import encode_json
-from ember.sse import ServerSentEvent
-from ember.token_stream import SSEWriter
+from ember.responses.conversion import encode_json
+from ember.responses.sse import ServerSentEvent
+from ember.responses.token_stream import SSEWriter
 from markupsafe import Markup
 
 from tests.support.server import ServeFixture

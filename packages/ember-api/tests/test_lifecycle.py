@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 from ember import Ember, Events, Request, ServerLimits, StartError, TTLCache
-from ember.components import Components
-from ember.hooks import HookError
+from ember.application.components import Components
+from ember.application.hooks import HookError
 
 from tests.support.server import DEADLINE
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from ember import Ember, FileResponse, Request
-from ember.protocol import openfile
-from ember.static import MIB, StaticFiles
+from ember.protocol.server import openfile
+from ember.responses.static import MIB, StaticFiles
 
 from tests.support.server import Answer, Running, ServeFixture
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ember import Ember
-from ember.access_log import colored
+from ember.observability.access_log import colored
 
 from tests.support.server import ServeFixture
 

@@ -22,10 +22,10 @@ from ember import (
     RouteError,
     RouteLimits,
 )
-from ember.dispatch import Endpoint
-from ember.hooks import HookError
+from ember.application.hooks import HookError
 from ember.middleware.chain import around_endpoint
 from ember.protocol import MemoryConnection
+from ember.routing.dispatch import Endpoint
 
 from tests.support.server import ServeFixture
 

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from ember.router import Converter, Router, Template, add_converter, built_in_converters
-from ember.router.mixed import MAX_TRIES, MixedSegment
+from ember.routing.mixed import MAX_TRIES, MixedSegment
+from ember.routing.router import Converter, Router, Template, add_converter, built_in_converters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import pytest
 from ember import BackgroundTasks, Ember, Form, FormData, Request, RouteLimits, UploadFile
-from ember.multipart import read_multipart
+from ember.forms.multipart import read_multipart
 
 from tests.support.process import Process, process
 from tests.support.server import Answer, ServeFixture
@@ -322,7 +322,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_no_file_behind(serve: ServeFi
 
 PROGRAM = """
 from ember import Ember, RouteLimits
-from ember.multipart import read_multipart
+from ember.forms.multipart import read_multipart
 app = Ember()
 @app.post("/", limits=RouteLimits(max_body_size=10**10))
 async def take(request):
@@ -475,7 +475,7 @@ def test_what_stands_around_delimiters_is_passed_over_however_it_is_cut(
     [b"\r\n--xYz", b"\r", b"\r\n", b"\r\n-", b"--xYzZY", b" --xYzZY-- ", b"\r\n\r\n--xYz \r\n"],
 )
 def test_what_only_resembles_a_delimiter_is_content(content: bytes) -> None:
-    from ember.delimiters import Delimiters
+    from ember.forms.delimiters import Delimiters
 
     body = file("f", "a", content) + END
     for size in range(1, len(body)):

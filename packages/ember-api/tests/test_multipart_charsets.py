@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from ember import Ember, Request, RouteLimits, UploadFile
-from ember.multipart import _Reader, read_multipart
+from ember.forms.multipart import _Reader, read_multipart
 
 from tests.support.growth import assert_linear
 from tests.support.server import Answer, ServeFixture

@@ -22,7 +22,7 @@ from ember import (
     RouteLimits,
 )
 from ember.cache import TTLCache
-from ember.request_ids import MAX_LENGTH, current_request_id
+from ember.middleware.request_ids import MAX_LENGTH, current_request_id
 
 from tests.support.server import Answer, ServeFixture
 

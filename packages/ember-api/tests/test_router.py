@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from ember.router import RouteError, Router, Template, add_converter, built_in_converters
+from ember.routing.router import RouteError, Router, Template, add_converter, built_in_converters
 
 
 class Endpoint:

@@ -18,8 +18,8 @@ import trustme
 from ember import Ember, FileResponse
 from ember.limits import ServerLimits
 from ember.protocol import MemoryConnection
-from ember.protocol.openfile import CHUNK, WINDOW, OpenFile
-from ember.protocol.sendfile import bytes_taken
+from ember.protocol.server.openfile import CHUNK, WINDOW, OpenFile
+from ember.protocol.server.sendfile import bytes_taken
 
 from tests.support.server import Running, ServeFixture
 from tests.support.waiting import eventually

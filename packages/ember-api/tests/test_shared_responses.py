@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ember import Ember, HTTPError, JSONResponse, Request, Response
-from ember.request_ids import RequestIDMiddleware
+from ember.middleware.request_ids import RequestIDMiddleware
 
 from tests.support.server import Answer, ServeFixture
 

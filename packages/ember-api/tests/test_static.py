@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ember import Ember, Request
-from ember.negotiation import negotiate
-from ember.static import StaticFiles
+from ember.responses.negotiation import negotiate
+from ember.responses.static import StaticFiles
 
 from tests.support.server import Answer, Running, ServeFixture
 from tests.support.waiting import eventually

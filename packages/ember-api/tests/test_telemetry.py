@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ember import Ember, HTTPError, OpenTelemetryMiddleware, Request, Response, RouteLimits
-from ember.telemetry import _authority
+from ember.observability.telemetry import _authority
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -294,7 +294,7 @@ for path in ("/", "/no"):
 
 def test_nothing_of_it_is_imported_where_nobody_asks() -> None:
     loaded = run(SERVED + "print(*sys.modules)").split()
-    assert "ember.request_ids" in loaded
+    assert "ember.middleware.request_ids" in loaded
     assert [name for name in loaded if "telemetry" in name] == []
 
 

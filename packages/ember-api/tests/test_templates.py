@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ember import Ember, Request, Response, Templates
-from ember.templates import TemplateError
+from ember.responses.templates import TemplateError
 from msgspec import Struct
 
 from tests.support.server import ServeFixture

@@ -6,8 +6,8 @@ import asyncio
 import threading
 
 import pytest
+from ember.concurrency.threads import ThreadPool
 from ember.exceptions import ServiceUnavailable
-from ember.threads import ThreadPool
 
 pytestmark = pytest.mark.once
 

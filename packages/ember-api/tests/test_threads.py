@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ember import Ember, Request, RouteLimits, ServerLimits
-from ember.threads import ThreadPool
+from ember.concurrency.threads import ThreadPool
 
 from tests.support.server import DEADLINE, ServeFixture
 from tests.support.waiting import tries

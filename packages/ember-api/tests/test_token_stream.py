@@ -115,7 +115,7 @@ def test_a_server_that_stops_says_so_in_the_stream(serve: ServeFixture) -> None:
         assert next(stream).choices[0].delta.content == "more"
 
         async def stop() -> None:
-            from ember.sse import stop_streams
+            from ember.responses.sse import stop_streams
 
             stop_streams()
 

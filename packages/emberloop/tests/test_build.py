@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import ember.headers, ember.request, ember.response
 from ember.protocol import MemoryConnection, serve
-from ember.protocol.query import parse_query
+from ember.protocol.message.query import parse_query
 print(*(m.__file__ for n, m in sys.modules.items() if n.startswith("ember.") and m.__file__))
 """
 

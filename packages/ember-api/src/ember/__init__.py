@@ -20,18 +20,26 @@ from ember import _build as _build  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.application import Ember as Ember
-    from ember.background import BackgroundTasks as BackgroundTasks
+    from ember.application.application import Ember as Ember
+    from ember.application.blueprint import Blueprint as Blueprint
+    from ember.application.components import Components as Components
+    from ember.application.errors import abort as abort
+    from ember.application.hooks import Events as Events
     from ember.binding import InvalidRequest as InvalidRequest
-    from ember.blueprint import Blueprint as Blueprint
+    from ember.binding.markers import Body as Body
+    from ember.binding.markers import Cookie as Cookie
+    from ember.binding.markers import Depends as Depends
+    from ember.binding.markers import File as File
+    from ember.binding.markers import Form as Form
+    from ember.binding.markers import Header as Header
+    from ember.binding.markers import Path as Path
+    from ember.binding.markers import Query as Query
     from ember.cache import MemcachedCache as MemcachedCache
     from ember.cache import RedisCache as RedisCache
     from ember.cache import StaticCache as StaticCache
     from ember.cache import TTLCache as TTLCache
     from ember.cache import cached as cached
-    from ember.components import Components as Components
-    from ember.compression import CompressionMiddleware as CompressionMiddleware
-    from ember.errors import abort as abort
+    from ember.concurrency.background import BackgroundTasks as BackgroundTasks
     from ember.exceptions import BadRequest as BadRequest
     from ember.exceptions import ClientDisconnected as ClientDisconnected
     from ember.exceptions import Conflict as Conflict
@@ -47,24 +55,16 @@ if TYPE_CHECKING:
     from ember.exceptions import Unauthorized as Unauthorized
     from ember.exceptions import UnprocessableEntity as UnprocessableEntity
     from ember.exceptions import UnsupportedMediaType as UnsupportedMediaType
-    from ember.files import FileResponse as FileResponse
+    from ember.forms.multipart import FormData as FormData
+    from ember.forms.upload import UploadFile as UploadFile
     from ember.headers import Headers as Headers
-    from ember.hooks import Events as Events
-    from ember.into_response import UnsupportedReturn as UnsupportedReturn
     from ember.limits import RouteLimits as RouteLimits
     from ember.limits import ServerLimits as ServerLimits
-    from ember.multipart import FormData as FormData
-    from ember.params import Body as Body
-    from ember.params import Cookie as Cookie
-    from ember.params import Depends as Depends
-    from ember.params import File as File
-    from ember.params import Form as Form
-    from ember.params import Header as Header
-    from ember.params import Path as Path
-    from ember.params import Query as Query
+    from ember.middleware.compression import CompressionMiddleware as CompressionMiddleware
+    from ember.middleware.request_ids import RequestIDFilter as RequestIDFilter
+    from ember.middleware.request_ids import RequestIDMiddleware as RequestIDMiddleware
+    from ember.observability.telemetry import OpenTelemetryMiddleware as OpenTelemetryMiddleware
     from ember.request import Request as Request
-    from ember.request_ids import RequestIDFilter as RequestIDFilter
-    from ember.request_ids import RequestIDMiddleware as RequestIDMiddleware
     from ember.response import HTMLResponse as HTMLResponse
     from ember.response import JSONResponse as JSONResponse
     from ember.response import ProblemResponse as ProblemResponse
@@ -72,55 +72,55 @@ if TYPE_CHECKING:
     from ember.response import Response as Response
     from ember.response import StreamingResponse as StreamingResponse
     from ember.response import TextResponse as TextResponse
-    from ember.router import RouteError as RouteError
-    from ember.routes import Route as Route
-    from ember.routing import delete as delete
-    from ember.routing import get as get
-    from ember.routing import head as head
-    from ember.routing import options as options
-    from ember.routing import patch as patch
-    from ember.routing import post as post
-    from ember.routing import put as put
-    from ember.routing import route as route
-    from ember.server import StartError as StartError
-    from ember.sse import ServerSentEvent as ServerSentEvent
-    from ember.sse import SSEResponse as SSEResponse
-    from ember.telemetry import OpenTelemetryMiddleware as OpenTelemetryMiddleware
-    from ember.templates import Templates as Templates
-    from ember.token_stream import SSEWriter as SSEWriter
-    from ember.token_stream import TokenStreamResponse as TokenStreamResponse
-    from ember.token_stream import sse_stream as sse_stream
-    from ember.upload import UploadFile as UploadFile
+    from ember.responses.conversion import UnsupportedReturn as UnsupportedReturn
+    from ember.responses.files import FileResponse as FileResponse
+    from ember.responses.sse import ServerSentEvent as ServerSentEvent
+    from ember.responses.sse import SSEResponse as SSEResponse
+    from ember.responses.templates import Templates as Templates
+    from ember.responses.token_stream import SSEWriter as SSEWriter
+    from ember.responses.token_stream import TokenStreamResponse as TokenStreamResponse
+    from ember.responses.token_stream import sse_stream as sse_stream
+    from ember.routing.decorators import delete as delete
+    from ember.routing.decorators import get as get
+    from ember.routing.decorators import head as head
+    from ember.routing.decorators import options as options
+    from ember.routing.decorators import patch as patch
+    from ember.routing.decorators import post as post
+    from ember.routing.decorators import put as put
+    from ember.routing.decorators import route as route
+    from ember.routing.route import Route as Route
+    from ember.routing.router import RouteError as RouteError
+    from ember.server.run import StartError as StartError
 
 if "EMBER_WORKER" in os.environ:  # a worker: what it imports next may hang
-    from ember.workers.place import Place as _Place
+    from ember.server.workers.place import Place as _Place
 
     _Place.watch_import()
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BackgroundTasks": "ember.background",
+    "BackgroundTasks": "ember.concurrency.background",
     "BadRequest": "ember.exceptions",
-    "Blueprint": "ember.blueprint",
-    "Body": "ember.params",
+    "Blueprint": "ember.application.blueprint",
+    "Body": "ember.binding.markers",
     "ClientDisconnected": "ember.exceptions",
-    "Components": "ember.components",
-    "CompressionMiddleware": "ember.compression",
+    "Components": "ember.application.components",
+    "CompressionMiddleware": "ember.middleware.compression",
     "Conflict": "ember.exceptions",
-    "Cookie": "ember.params",
-    "Depends": "ember.params",
-    "Ember": "ember.application",
-    "Events": "ember.hooks",
-    "File": "ember.params",
-    "FileResponse": "ember.files",
+    "Cookie": "ember.binding.markers",
+    "Depends": "ember.binding.markers",
+    "Ember": "ember.application.application",
+    "Events": "ember.application.hooks",
+    "File": "ember.binding.markers",
+    "FileResponse": "ember.responses.files",
     "Forbidden": "ember.exceptions",
-    "Form": "ember.params",
-    "FormData": "ember.multipart",
+    "Form": "ember.binding.markers",
+    "FormData": "ember.forms.multipart",
     "GatewayTimeout": "ember.exceptions",
     "HTMLResponse": "ember.response",
     "HTTPError": "ember.exceptions",
-    "Header": "ember.params",
+    "Header": "ember.binding.markers",
     "Headers": "ember.headers",
     "InternalServerError": "ember.exceptions",
     "InvalidRequest": "ember.binding",
@@ -128,49 +128,49 @@ _HOMES = {
     "MemcachedCache": "ember.cache",
     "MethodNotAllowed": "ember.exceptions",
     "NotFound": "ember.exceptions",
-    "OpenTelemetryMiddleware": "ember.telemetry",
-    "Path": "ember.params",
+    "OpenTelemetryMiddleware": "ember.observability.telemetry",
+    "Path": "ember.binding.markers",
     "PayloadTooLarge": "ember.exceptions",
     "ProblemResponse": "ember.response",
-    "Query": "ember.params",
+    "Query": "ember.binding.markers",
     "RedirectResponse": "ember.response",
     "RedisCache": "ember.cache",
     "Request": "ember.request",
-    "RequestIDFilter": "ember.request_ids",
-    "RequestIDMiddleware": "ember.request_ids",
+    "RequestIDFilter": "ember.middleware.request_ids",
+    "RequestIDMiddleware": "ember.middleware.request_ids",
     "Response": "ember.response",
-    "Route": "ember.routes",
-    "RouteError": "ember.router",
+    "Route": "ember.routing.route",
+    "RouteError": "ember.routing.router",
     "RouteLimits": "ember.limits",
-    "SSEResponse": "ember.sse",
-    "SSEWriter": "ember.token_stream",
+    "SSEResponse": "ember.responses.sse",
+    "SSEWriter": "ember.responses.token_stream",
     "ServerLimits": "ember.limits",
-    "ServerSentEvent": "ember.sse",
+    "ServerSentEvent": "ember.responses.sse",
     "ServiceUnavailable": "ember.exceptions",
-    "StartError": "ember.server",
+    "StartError": "ember.server.run",
     "StaticCache": "ember.cache",
     "StreamingResponse": "ember.response",
     "TTLCache": "ember.cache",
-    "Templates": "ember.templates",
+    "Templates": "ember.responses.templates",
     "TextResponse": "ember.response",
-    "TokenStreamResponse": "ember.token_stream",
+    "TokenStreamResponse": "ember.responses.token_stream",
     "TooManyRequests": "ember.exceptions",
     "Unauthorized": "ember.exceptions",
     "UnprocessableEntity": "ember.exceptions",
     "UnsupportedMediaType": "ember.exceptions",
-    "UnsupportedReturn": "ember.into_response",
-    "UploadFile": "ember.upload",
-    "abort": "ember.errors",
+    "UnsupportedReturn": "ember.responses.conversion",
+    "UploadFile": "ember.forms.upload",
+    "abort": "ember.application.errors",
     "cached": "ember.cache",
-    "delete": "ember.routing",
-    "get": "ember.routing",
-    "head": "ember.routing",
-    "options": "ember.routing",
-    "patch": "ember.routing",
-    "post": "ember.routing",
-    "put": "ember.routing",
-    "route": "ember.routing",
-    "sse_stream": "ember.token_stream",
+    "delete": "ember.routing.decorators",
+    "get": "ember.routing.decorators",
+    "head": "ember.routing.decorators",
+    "options": "ember.routing.decorators",
+    "patch": "ember.routing.decorators",
+    "post": "ember.routing.decorators",
+    "put": "ember.routing.decorators",
+    "route": "ember.routing.decorators",
+    "sse_stream": "ember.responses.token_stream",
 }
 
 __all__ = [

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import pytest
 from ember.binding import Binding, InvalidRequest, compile_binding
 from ember.exceptions import HTTPError
-from ember.into_response import convert
 from ember.limits import ServerLimits
 from ember.protocol import MemoryConnection
 from ember.request import Request
 from ember.response import ProblemResponse, Response
+from ember.responses.conversion import convert
 
 from tests.support.waiting import DEADLINE
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from ember.binding import compile_binding
-from ember.params import Depends, Query
+from ember.binding.markers import Depends, Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_pydantic_is_not_imported_for_those_who_do_not_use_it() -> None:
 import sys, dataclasses, msgspec
 from typing import Annotated, TypedDict
 from ember.binding import compile_binding
-from ember.params import Depends, Query
+from ember.binding.markers import Depends, Query
 class S(msgspec.Struct): a: int
 @dataclasses.dataclass
 class D: a: int

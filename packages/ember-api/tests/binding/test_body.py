@@ -13,7 +13,7 @@ import pydantic
 import pytest
 import typing_extensions
 from ember.binding import compile_binding
-from ember.params import Body, File, Form, Query
+from ember.binding.markers import Body, File, Form, Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from ember.binding import Overrides
+from ember.binding.markers import Depends, Header, Query
+from ember.concurrency.threads import ThreadPool
 from ember.exceptions import Conflict, Unauthorized
-from ember.params import Depends, Header, Query
 from ember.request import Request
-from ember.threads import ThreadPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

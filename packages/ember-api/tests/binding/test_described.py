@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 import pytest
-from ember.params import Body, Form, Query
+from ember.binding.markers import Body, Form, Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from ember.background import BackgroundTasks
 from ember.binding import compile_binding
+from ember.binding.markers import Depends
+from ember.concurrency.background import BackgroundTasks
+from ember.concurrency.threads import ThreadPool
 from ember.exceptions import Conflict, Unauthorized
-from ember.into_response import convert
-from ember.params import Depends
 from ember.request import Request
 from ember.response import StreamingResponse
-from ember.threads import ThreadPool
+from ember.responses.conversion import convert
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

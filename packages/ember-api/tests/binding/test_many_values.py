@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 import pydantic
 import pytest
+from ember.binding.markers import Body
 from ember.limits import RouteLimits
-from ember.params import Body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

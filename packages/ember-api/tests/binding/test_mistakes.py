@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from ember.binding import UnresolvedAnnotation, compile_binding
-from ember.params import Body, Cookie, Depends, Path, Query
-from ember.router import RouteError
+from ember.binding.markers import Body, Cookie, Depends, Path, Query
+from ember.routing.router import RouteError
 
 WHERE = 'route "GET /x/{id}" (app.show)'
 

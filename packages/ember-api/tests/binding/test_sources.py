@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NewType, Optional
 import msgspec
 import pytest
 from ember.binding import compile_binding
-from ember.params import Cookie, Header, Path, Query
+from ember.binding.markers import Cookie, Header, Path, Query
 from ember.request import Request
 from typing_extensions import TypeAliasType
 

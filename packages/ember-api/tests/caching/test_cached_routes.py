@@ -278,7 +278,7 @@ def test_after_hooks_see_each_hit_and_their_changes_stay_with_one_request(
 def test_a_compressed_variant_is_made_once(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ember.compression
+    import ember.middleware.compression
 
     made: list[str] = []
     whole = ember.compression._whole

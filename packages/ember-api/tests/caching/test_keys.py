@@ -15,7 +15,7 @@ from ember import (
     Response,
 )
 from ember.cache import TTLCache
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 
 from tests.support.cached import counting, state
 from tests.support.server import ServeFixture

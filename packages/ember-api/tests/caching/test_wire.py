@@ -8,10 +8,10 @@ import random
 
 import pytest
 from ember.cache import BytesSerializer, JSONSerializer, RedisCache, TTLCache
-from ember.caching.answer import Answer
-from ember.caching.wire import STATUSES, Wire
-from ember.protocol.pure.render import render_head
+from ember.protocol.http1.render import render_head
 from ember.response import Response
+from ember.route_cache.answer import Answer
+from ember.route_cache.wire import STATUSES, Wire
 
 TEXT = Wire(RedisCache(serializer=JSONSerializer()))
 BINARY = Wire(RedisCache(serializer=BytesSerializer()))

@@ -16,7 +16,7 @@ from ember.cli.bench.figures import Figures, Latencies
 from ember.cli.bench.load import Plan
 from ember.cli.bench.report import as_json, table
 from ember.cli.bench.target import BadTarget, aim
-from ember.terminal import Style
+from ember.server.terminal import Style
 
 from tests.support.server import Running, ServeFixture
 

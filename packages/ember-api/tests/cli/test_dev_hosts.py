@@ -14,7 +14,7 @@ import psutil
 import pytest
 from ember.cli.dev.hosts import Hosts, refusal
 from ember.cli.dev.overlay import Overlay
-from ember.debug_page import POLICY
+from ember.responses.debug_page import POLICY
 
 from tests.support.dev import APP, Dev
 from tests.support.waiting import DEADLINE, eventually, tries

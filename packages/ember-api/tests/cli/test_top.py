@@ -26,7 +26,7 @@ from ember.cli import main
 from ember.cli.top.figures import difference, quantile
 from ember.cli.top.report import tables
 from ember.cli.top.scrape import Scrape, Source
-from ember.terminal import Style
+from ember.server.terminal import Style
 
 from tests.support.server import Running, ServeFixture
 from tests.support.waiting import DEADLINE

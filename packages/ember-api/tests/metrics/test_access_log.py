@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from ember import Ember, HTTPError, Request, StartError
-from ember.access_log import colored
+from ember.observability.access_log import colored
 from ember.protocol import MemoryConnection
-from ember.protocol.logfile import LogFile
-from ember.protocol.observer import AccessLog, Recorder
+from ember.protocol.telemetry.logfile import LogFile
+from ember.protocol.telemetry.observer import AccessLog, Recorder
 
 from tests.support.server import ServeFixture
 from tests.support.waiting import eventually

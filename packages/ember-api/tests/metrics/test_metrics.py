@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ember import Blueprint, Ember, HTTPError, NotFound, Request, RouteError
 from ember.cache import TTLCache
-from ember.metrics import render
-from ember.protocol.series import CONNECTIONS, IN_FLIGHT, Series
-from ember.workers import Board, State
+from ember.observability.metrics import render
+from ember.protocol.telemetry.series import CONNECTIONS, IN_FLIGHT, Series
+from ember.server.workers import Board, State
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 

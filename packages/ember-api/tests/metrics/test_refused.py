@@ -202,7 +202,7 @@ def test_a_generator_that_fails_costs_the_id_and_not_the_answer(
 def test_what_is_too_much_has_one(
     serve: ServeFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ember.protocol.overload.RESERVE", 1)
+    monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 1)
     path = tmp_path / "log"
     server = serve(make(path, RequestIDMiddleware(), max_connections=1))
     with server.connect() as first, server.connect() as crowded:

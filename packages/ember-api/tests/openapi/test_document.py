@@ -34,7 +34,7 @@ from ember import (
     SSEResponse,
     UploadFile,
 )
-from ember.blueprint import Blueprint
+from ember.application.blueprint import Blueprint
 from ember.openapi import document
 from ember.openapi.components import Components
 from openapi_spec_validator import validate

@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from ember.workers import AREA_SIZE, Board, State
+from ember.server.workers import AREA_SIZE, Board, State
 
 
 def in_child(function: object) -> int:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ember.workers import counts
-from ember.workers.counts import cpu_quota, default_workers
+from ember.server.workers import counts
+from ember.server.workers.counts import cpu_quota, default_workers
 
 
 def group(root: Path, path: str, **files: str) -> None:

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 from ember import Ember
-from ember.options import Options
-from ember.workers.board import Board
-from ember.workers.place import Order, Place
-from ember.workers.worker import AppServer
+from ember.server.options import Options
+from ember.server.workers.board import Board
+from ember.server.workers.place import Order, Place
+from ember.server.workers.worker import AppServer
 
 
 @pytest.mark.parametrize(

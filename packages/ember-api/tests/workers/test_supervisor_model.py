@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from ember.limits import ServerLimits
-from ember.options import StartError
-from ember.workers.board import Board, State
-from ember.workers.place import Order
-from ember.workers.process import WorkerProcess
-from ember.workers.sockets import Sockets
-from ember.workers.supervisor import Supervisor
+from ember.server.options import StartError
+from ember.server.workers.board import Board, State
+from ember.server.workers.place import Order
+from ember.server.workers.process import WorkerProcess
+from ember.server.workers.sockets import Sockets
+from ember.server.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.once
 

@@ -27,7 +27,7 @@ def _built(package: str, module: str) -> bool:
 #: True when the environment asks for the pure build.
 ASKED_PURE: bool = os.environ.get("EMBER_PURE", "") not in ("", "0")
 #: True when the pure modules serve, because they were asked for or because nothing was compiled.
-PURE: bool = ASKED_PURE or not _built("protocol", "_connection")
+PURE: bool = ASKED_PURE or not _built("protocol/server", "_connection")
 
 
 class _SourceFirst:

@@ -170,8 +170,8 @@ async def main():
 def test_exhausted_descriptors_do_not_resume_what_its_owner_paused(backend: str) -> None:
     text = """
 import resource
-from ember.protocol._native import NativeListener
-from ember.protocol.server import Server
+from ember.protocol.server._native import NativeListener
+from ember.protocol.server.serve import Server
 
 async def handler(request):
     return "x"

@@ -8,7 +8,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from ember.protocol.backlog import LARGE, PIECE, Backlog, copies
+from ember.protocol.server.backlog import LARGE, PIECE, Backlog, copies
 from ember.request import Request
 from ember.response import Response, StreamingResponse
 from hypothesis import given

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from ember.limits import RouteLimits, ServerLimits
-from ember.protocol.pure.chunked import ChunkedDecoder
-from ember.protocol.query import parse_query
-from ember.protocol.quoting import unquote
+from ember.protocol.http1.chunked import ChunkedDecoder
+from ember.protocol.message.query import parse_query
+from ember.protocol.message.quoting import unquote
 from ember.request import Request
 
 from tests.support.app import App
@@ -102,7 +102,7 @@ def test_a_chunked_body_that_arrives_in_drips_takes_linear_time(step: int) -> No
 @pytest.mark.parametrize("begin", ["3;", "3;a=", '3;a="', '3;a="\\', "3;a=b;", "3 ", "3;a ="])
 @pytest.mark.parametrize("unit", ["a", " ", ";a", '="', "\\\\", '"'])
 def test_one_line_takes_linear_time(begin: str, unit: str) -> None:
-    from ember.protocol.pure.chunked import _chunk_line
+    from ember.protocol.http1.chunked import _chunk_line
 
     line = begin.encode(), unit.encode()
     assert_linear(_chunk_line, lambda n: line[0] + line[1] * (n // len(unit)) + b"\x00")
@@ -171,7 +171,7 @@ SKIPPABLE = b"\x50\x2a\x4d\x18\0\0\0\0"  # RFC 8878 section 3.1.2
     ids=["gzip", "zstd", "zstd, skippable"],
 )
 def test_frames_that_hold_nothing_take_linear_time(coding: str, frame: bytes) -> None:
-    from ember.protocol.decoding import decoder
+    from ember.protocol.message.content_coding import decoder
 
     def read(body: bytes) -> None:
         made = decoder(coding, 1 << 30)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ember.limits import ServerLimits
-from ember.protocol.pure.framing import Framing
-from ember.protocol.pure.intake import Intake
+from ember.protocol.http1.framing import Framing
+from ember.protocol.server.intake import Intake
 from ember.request import Request
 
 from tests.support.app import App

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ember.exceptions import BadRequest, UnsupportedMediaType
-from ember.protocol.charsets import CHARSETS, codec_of, decode_text, parameter
+from ember.protocol.message.charsets import CHARSETS, codec_of, decode_text, parameter
 from ember.request import Request
 
 from tests.support.app import App

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from ember.protocol.cookies import parse_cookies
-from ember.protocol.dates import http_date, parse_http_date
+from ember.protocol.message.cookies import parse_cookies
+from ember.protocol.message.dates import http_date, parse_http_date
 from ember.response import Response
 
 pytestmark = pytest.mark.once

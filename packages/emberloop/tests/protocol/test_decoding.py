@@ -15,7 +15,7 @@ import brotli
 import pytest
 from ember.exceptions import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from ember.limits import RouteLimits
-from ember.protocol.decoding import DecodedBody
+from ember.protocol.message.content_coding import DecodedBody
 
 from tests.support.app import App
 from tests.support.server import Answer, ServeFixture

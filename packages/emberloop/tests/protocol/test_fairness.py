@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ember.protocol import MemoryConnection
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 from ember.response import Response
 

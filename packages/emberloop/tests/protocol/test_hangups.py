@@ -10,8 +10,8 @@ from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[att
 from pathlib import Path
 
 import pytest
-from ember.protocol.hangups import half_close
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.hangups import half_close
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 
 from tests.support.app import App

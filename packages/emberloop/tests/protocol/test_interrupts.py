@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from ember.protocol.interrupts import from_signal
+from ember._interrupts import from_signal
 
 PROGRAM = """
 import asyncio, signal, socket, sys

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ember.limits import RouteLimits, ServerLimits
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 from ember.response import StreamingResponse
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ember.protocol import logfile
-from ember.protocol.logfile import KEPT, LogFile
+from ember.protocol.telemetry import logfile
+from ember.protocol.telemetry.logfile import KEPT, LogFile
 
 
 def test_lines_are_appended_to_a_path(tmp_path: Path) -> None:

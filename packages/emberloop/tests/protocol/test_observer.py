@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ember.limits import RouteLimits, ServerLimits
 from ember.protocol import MemoryConnection
-from ember.protocol.observer import Observer, Recorder, Series
-from ember.protocol.series import DURATIONS, REQUESTS, read, read_header
+from ember.protocol.telemetry.observer import Observer, Recorder, Series
+from ember.protocol.telemetry.series import DURATIONS, REQUESTS, read, read_header
 from ember.request import Request
 from ember.response import StreamingResponse
 

@@ -12,7 +12,7 @@ import pytest
 from ember._build import PURE
 from ember.limits import RouteLimits
 from ember.protocol import MemoryConnection
-from ember.protocol.observer import Observer
+from ember.protocol.telemetry.observer import Observer
 from ember.request import Request
 from ember.response import Response, StreamingResponse
 from hypothesis import HealthCheck, given, settings

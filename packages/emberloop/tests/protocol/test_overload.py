@@ -13,7 +13,7 @@ import pytest
 from ember._build import PURE
 from ember.eventloop import choose
 from ember.limits import RouteLimits, ServerLimits
-from ember.protocol.overload import RESERVE
+from ember.protocol.server.overload import RESERVE
 from ember.request import Request
 
 from tests.support.app import App
@@ -105,8 +105,8 @@ def test_what_is_never_shed_is_answered_on_a_connection_above_the_maximum(
 def test_who_says_nothing_above_the_maximum_does_not_hold_the_reserve(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ember.protocol.overload.RESERVE", 2)
-    monkeypatch.setattr("ember.protocol.overload.CROWDED_TIMEOUT", 0.1)
+    monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 2)
+    monkeypatch.setattr("ember.protocol.server.overload.CROWDED_TIMEOUT", 0.1)
     running, _ = gated(serve, max_connections=1)
     with ask(running, "/at-once") as first, running.connect() as silent, running.connect() as slow:
         slow.send("GET /hea")
@@ -124,7 +124,7 @@ def test_who_says_nothing_above_the_maximum_does_not_hold_the_reserve(
 def test_far_above_the_maximum_a_connection_is_answered_unheard(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ember.protocol.overload.RESERVE", 1)
+    monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 1)
     running, _ = gated(serve, max_connections=1)
     with ask(running, "/at-once") as first, running.connect() as second:
         assert first.recv_response().status == 200

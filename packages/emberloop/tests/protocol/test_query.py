@@ -1,9 +1,9 @@
-"""Query strings and urlencoded forms: both speeds of `ember.protocol.query`."""
+"""Query strings and urlencoded forms: both speeds of `ember.protocol.message.query`."""
 
 from __future__ import annotations
 
 import pytest
-from ember.protocol.query import parse_query
+from ember.protocol.message.query import parse_query
 from ember.request import QueryParams
 
 from tests.support.app import App

@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from ember.protocol.series import (
+from ember.protocol.telemetry.series import (
     BOUNDS,
     HEADER,
     IN_FLIGHT,

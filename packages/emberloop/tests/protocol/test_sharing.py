@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from ember.protocol import sharing
+from ember.protocol.server import sharing
 from ember.request import Request
 
 from tests.support.app import App

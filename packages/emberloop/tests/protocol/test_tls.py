@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from ember.limits import RouteLimits, ServerLimits
-from ember.protocol.observer import Observer
-from ember.protocol.tls import ServerTLS, TLSError
+from ember.protocol.server.tls import ServerTLS, TLSError
+from ember.protocol.telemetry.observer import Observer
 from ember.request import Request
 from ember.response import StreamingResponse
 
@@ -711,7 +711,7 @@ def test_above_the_maximum_and_the_reserve_no_handshake_is_made(
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ember.protocol.overload.RESERVE", 0)
+    monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 0)
     running = serve(App({"/": hello}, limits=ServerLimits(max_connections=1)), ssl=files)
     with connect(running, authority.client()) as client:
         client.send(GET)

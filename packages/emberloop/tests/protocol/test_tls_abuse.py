@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from ember.limits import RouteLimits
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 
 from tests.support.app import App

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ember.protocol.tls import ServerTLS
+from ember.protocol.server.tls import ServerTLS
 from ember.request import Request
 
 from tests.support.app import App

@@ -18,6 +18,6 @@ def public(module: str, name: str) -> set[str]:
 
 @pytest.mark.skipif(PURE, reason="there is nothing to compare with where nothing is compiled")
 def test_both_builds_of_request_have_the_same_public_names() -> None:
-    compiled = public("ember.protocol._request", "Request")
-    pure = public("ember.protocol.pure.request", "Request")
+    compiled = public("ember.protocol.message._request", "Request")
+    pure = public("ember.protocol.message.pure.request", "Request")
     assert compiled - INNER == pure

@@ -12,7 +12,7 @@ import pytest
 from ember._json import loads
 from ember.exceptions import PayloadTooLarge
 from ember.limits import RouteLimits
-from ember.protocol.values import (
+from ember.protocol.message.values import (
     check_values,
     json_exceeds,
     msgpack_exceeds,

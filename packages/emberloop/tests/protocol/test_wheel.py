@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ember.limits import RouteLimits, ServerLimits
 from ember.protocol import MemoryConnection
-from ember.protocol.wheel import AT_ONCE, NEVER, Wheel
+from ember.protocol.server.wheel import AT_ONCE, NEVER, Wheel
 from ember.request import Request
 
 from tests.support.app import App

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ember.headers import Headers
-from ember.protocol.forwarded import MAX_HOPS, TrustedProxies, client_ip
+from ember.protocol.message.forwarded import MAX_HOPS, TrustedProxies, client_ip
 
 from tests.support.growth import assert_linear
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from ember.headers import Headers
-from ember.protocol.cookies import parse_cookies
-from ember.protocol.forwarded import TrustedProxies, client_ip
-from ember.protocol.query import QueryParams, parse_query
+from ember.protocol.message.cookies import parse_cookies
+from ember.protocol.message.forwarded import TrustedProxies, client_ip
+from ember.protocol.message.query import QueryParams, parse_query
 
 
 def test_a_query_is_a_multi_map() -> None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ember.background import Pending
-from ember.binding.analysis import Analysis, Shelf, function_kind
+from ember.binding.analysis import Analysis, Shelf
 from ember.binding.faults import InvalidRequest
-from ember.binding.hints import UnresolvedAnnotation
+from ember.binding.hints import UnresolvedAnnotation, function_kind
+from ember.binding.overrides import Overrides
 from ember.binding.parameters import ASYNC_GENERATOR, INLINE, THREAD, Parameter
 from ember.binding.source import Source
-from ember.overrides import Overrides
+from ember.concurrency.background import Pending
 from ember.response import Response
 
 __all__ = [

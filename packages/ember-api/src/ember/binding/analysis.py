@@ -6,20 +6,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, get_origin
 
-from ember.background import BackgroundTasks
 from ember.binding.construction import Construction
-from ember.binding.hints import Hints, call_name, show, unwrap
+from ember.binding.hints import Hints, call_name, function_kind, show
+from ember.binding.markers import MISSING, Dependency, Marker
 from ember.binding.parameters import (
     ASYNC,
     ASYNC_GENERATOR,
     FUNCTION,
-    GENERATOR,
     INLINE,
     OWNED,
     REQUEST,
     REQUIRED,
-    THREAD,
-    THREAD_GENERATOR,
     Argument,
     Call,
     Constant,
@@ -28,9 +25,9 @@ from ember.binding.parameters import (
     Shared,
     Source,
 )
-from ember.params import MISSING, Dependency, Marker
+from ember.concurrency.background import BackgroundTasks
 from ember.request import Request
-from ember.router import RouteError
+from ember.routing.router import RouteError
 from ember.schema import SchemaError, codec_for
 from ember.schema.annotations import (
     Bare,
@@ -49,7 +46,7 @@ _HAS_NO_BODY = frozenset(("GET", "HEAD"))
 
 
 class Shelf(Protocol):
-    """The shared objects by their type: a dict, or `ember.components.Components`."""
+    """The shared objects by their type: a dict, or `ember.application.components.Components`."""
 
     def __contains__(self, type: type, /) -> bool: ...
     def __getitem__(self, type: type, /) -> Any: ...
@@ -374,22 +371,6 @@ class Analysis:
 
     def _kind(self, function: Callable[..., Any], inline: bool) -> int:
         return function_kind(function, self._threads and not inline)
-
-
-def function_kind(function: Callable[..., Any], threads: bool) -> int:
-    """How a function is called; plain ones in a thread where `threads` says so, classes never."""
-    target = unwrap(function)
-    if isinstance(target, type):
-        return INLINE
-    if not inspect.isroutine(target):
-        target = unwrap(type(target).__call__)
-    if inspect.isasyncgenfunction(target):
-        return ASYNC_GENERATOR
-    if inspect.isgeneratorfunction(target):
-        return THREAD_GENERATOR if threads else GENERATOR
-    if inspect.iscoroutinefunction(target):
-        return ASYNC
-    return THREAD if threads else INLINE
 
 
 def _without_markers(annotation: Any) -> Any:

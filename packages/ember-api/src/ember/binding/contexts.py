@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-from ember.given_up import hold
+from ember.concurrency.given_up import hold
 from ember.request import Request
 
 RunInThread = Callable[..., Awaitable[Any]]

@@ -9,13 +9,13 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
-from ember.background import BackgroundTasks, Pending
 from ember.binding.contexts import RunInThread, in_same_context
 from ember.binding.followed import followed
-from ember.given_up import hold
+from ember.concurrency.background import BackgroundTasks, Pending
+from ember.concurrency.given_up import hold
+from ember.concurrency.threads import thread_of
 from ember.request import Request
 from ember.response import Response
-from ember.threads import thread_of
 
 logger = logging.getLogger("ember.binding")
 

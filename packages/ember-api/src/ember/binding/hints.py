@@ -11,8 +11,16 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 from weakref import WeakKeyDictionary
 
+from ember.binding.parameters import (
+    ASYNC,
+    ASYNC_GENERATOR,
+    GENERATOR,
+    INLINE,
+    THREAD,
+    THREAD_GENERATOR,
+)
 from ember.request import Request
-from ember.router import RouteError
+from ember.routing.router import RouteError
 
 _identifiers = re.compile(r"[^\W\d]\w*").findall
 
@@ -169,3 +177,19 @@ def show(annotation: Any) -> str:
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__name__
     return str(annotation).replace("typing.", "")
+
+
+def function_kind(function: Callable[..., Any], threads: bool) -> int:
+    """How a function is called; plain ones in a thread where `threads` says so, classes never."""
+    target = unwrap(function)
+    if isinstance(target, type):
+        return INLINE
+    if not inspect.isroutine(target):
+        target = unwrap(type(target).__call__)
+    if inspect.isasyncgenfunction(target):
+        return ASYNC_GENERATOR
+    if inspect.isgeneratorfunction(target):
+        return THREAD_GENERATOR if threads else GENERATOR
+    if inspect.iscoroutinefunction(target):
+        return ASYNC
+    return THREAD if threads else INLINE

@@ -10,7 +10,7 @@ from ember.schema import Codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.params import Marker
+    from ember.binding.markers import Marker
 
 #: A parameter without default.
 REQUIRED: Any = inspect.Parameter.empty

@@ -29,7 +29,6 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from ember.background import BackgroundTasks, Pending
 from ember.binding.contexts import in_thread
 from ember.binding.exits import Exits
 from ember.binding.faults import InvalidRequest, missing, not_text
@@ -50,6 +49,7 @@ from ember.binding.parameters import (
     walk,
 )
 from ember.binding.writer import FORM, Writer
+from ember.concurrency.background import BackgroundTasks, Pending
 from ember.response import Response
 
 

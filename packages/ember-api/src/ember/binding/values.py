@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ember.binding.faults import missing, wrong
+from ember.binding.markers import Marker
 from ember.binding.parameters import Parameter
 from ember.binding.scalars import PARSERS, parse_bool_or
 from ember.exceptions import UnsupportedMediaType
-from ember.params import Marker
-from ember.protocol.values import check_values, undisturbed
+from ember.protocol.message.values import check_values, undisturbed
 from ember.request import Request
 from ember.schema import Codec, Fault
 from ember.schema.annotations import bare, fields_of, is_json_text, is_sequence, is_upload
@@ -266,7 +266,7 @@ class Members:
                 fault = {"loc": ["body"], "msg": "expected an object", "type": "dict_type"}
                 return [None] * len(self._parameters), [*(faults or []), fault]
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                from ember.schema.faults import malformed
+                from ember.schema.codec import malformed
 
                 raise malformed(form, error) from None
         values = []

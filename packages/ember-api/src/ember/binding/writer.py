@@ -7,7 +7,7 @@ from typing import Any
 
 from ember.binding.parameters import REQUIRED, Argument, Parameter
 from ember.binding.values import Body, Fields, File, Members, Scalar
-from ember.protocol.values import SMALL
+from ember.protocol.message.values import SMALL
 
 #: What of a request holds the values of a source.
 _HOLDERS = {

@@ -40,7 +40,7 @@ def examine() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    from ember.workers.counts import default_workers
+    from ember.server.workers.counts import default_workers
 
     facts = report()
     workers = default_workers()
@@ -77,7 +77,7 @@ def _others(loop: dict[str, Any]) -> list[tuple[str, str, str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """Say which event loop and build run here, and why."""
-    from ember.terminal import Style
+    from ember.server.terminal import Style
 
     found = examine()
     healthy = found["loop"]["name"] is not None

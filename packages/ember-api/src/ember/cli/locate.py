@@ -9,10 +9,10 @@ import traceback
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ember.server import Options, StartError, recorder
+from ember.server.run import Options, StartError, recorder
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.application.application import Ember
 
 #: Where an application is looked for without `--app`.
 MODULES = ("main", "app", "application", "asgi", "wsgi")
@@ -87,7 +87,7 @@ def _where(error: BaseException) -> str:
 
 
 def _application(module: ModuleType, attribute: str) -> Ember:
-    from ember.application import Ember
+    from ember.application.application import Ember
 
     found = [name for name, value in vars(module).items() if isinstance(value, Ember)]
     hint = f"; it has {', '.join(found)}" if found else ""

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 )
 def command(name: str, template: str) -> None:
     """Make a new project in the folder NAME."""
-    from ember.terminal import Style
+    from ember.server.terminal import Style
 
     folder = Path(name)
     if not _NAME.fullmatch(folder.name):

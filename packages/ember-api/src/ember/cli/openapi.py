@@ -20,8 +20,8 @@ def command(target: str | None, output: str | None, as_json: bool, debug: bool) 
     from ember.cli.locate import locate
     from ember.cli.start import fail
     from ember.openapi import document
-    from ember.router import RouteError
-    from ember.server import StartError
+    from ember.routing.router import RouteError
+    from ember.server.run import StartError
 
     try:
         app, _ = locate(target)

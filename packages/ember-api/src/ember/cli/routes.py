@@ -18,10 +18,10 @@ def command(target: str | None, as_json: bool, debug: bool) -> None:
     """List the routes of an application."""
     from ember.cli.locate import locate
     from ember.cli.start import fail
-    from ember.router import RouteError
-    from ember.server import StartError
-    from ember.signature import handler_name
-    from ember.terminal import Style
+    from ember.routing.router import RouteError
+    from ember.routing.signature import handler_name
+    from ember.server.run import StartError
+    from ember.server.terminal import Style
 
     try:
         app, _ = locate(target)

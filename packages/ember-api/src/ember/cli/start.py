@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ember.server import LOOPS
+from ember.server.run import LOOPS
 
 
 def _octal(ctx: click.Context, option: click.Parameter, value: str | None) -> int | None:
@@ -65,7 +65,7 @@ def command(
     What its own app.run(...) says is the default of every option.
     """
     from ember.cli.locate import locate
-    from ember.server import StartError, report, run
+    from ember.server.run import StartError, report, run
 
     try:
         app, options = locate(target)

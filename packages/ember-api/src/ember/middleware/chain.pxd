@@ -2,7 +2,7 @@
 # Middlewares and hooks around a handler: the types with which chain.py is compiled.
 cimport cython
 
-from ember.dispatch cimport Endpoint
+from ember.routing.dispatch cimport Endpoint
 from ember.middleware.flow cimport Flow, Plan
 
 cdef int _START, _BEFORE, _INSIDE, _AFTER, _ERROR

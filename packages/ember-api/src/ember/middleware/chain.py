@@ -13,17 +13,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ember.dispatch import Endpoint
-from ember.hooks import Events
-from ember.into_response import convert
 from ember.middleware.flow import Flow, Plan
-from ember.middleware.forms import Step
 from ember.request import Request
 from ember.response import Response
-from ember.routes import Route
+from ember.responses.conversion import convert
+from ember.routing.dispatch import Endpoint
+from ember.routing.middleware_spec import Step
+from ember.routing.route import Route
 
 if TYPE_CHECKING:
-    from ember.blueprint import Blueprint
+    from ember.routing.interfaces import Scope
 
 logger = logging.getLogger("ember.error")
 
@@ -289,19 +288,14 @@ class Chained(Endpoint):
 
 
 def around_endpoint(
-    endpoint: Endpoint, route: Route, parts: tuple[Blueprint, ...], on_error: OnError
+    endpoint: Endpoint, route: Route, parts: tuple[Scope, ...], on_error: OnError, hooks: Hooks
 ) -> Endpoint:
-    """`endpoint` with everything that `parts`, the outermost first, and `route` have around it;
-    itself when that is nothing."""
+    """`endpoint` with everything that `parts`, the outermost first, and `route` have around it, and
+    with `hooks`; itself when that is nothing."""
     steps = [*(step for part in parts for step in part.middlewares), *route.middlewares]
-    hooks = Hooks(_hooks(parts, Events.BEFORE_ENDPOINT), _hooks(parts[::-1], Events.AFTER_ENDPOINT))
     if not steps and not any(hooks):
         return endpoint
     return Chained(endpoint, compose(steps, endpoint, endpoint.owner, on_error, hooks))
-
-
-def _hooks(parts: Iterable[Blueprint], wanted: Events) -> tuple[Owned, ...]:
-    return tuple(hook for part in parts for event, hook in part.endpoint_hooks if event is wanted)
 
 
 def compose(

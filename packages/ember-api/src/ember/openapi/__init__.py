@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.openapi.interfaces import DescribedApp
 
 __all__ = ["document"]
 
 
-def document(app: Ember) -> dict[str, Any]:
+def document(app: DescribedApp) -> dict[str, Any]:
     """The OpenAPI 3.1 description of every route with `include_in_schema`.
 
     Raises RouteError for an annotation that cannot be resolved or has no JSON Schema.

@@ -8,17 +8,17 @@ from ember.openapi.components import Components, Schema
 from ember.openapi.requests import describe_body, describe_parameters, parameters_of
 from ember.openapi.responses import Responses
 from ember.openapi.schemas import documentation
-from ember.routes import Route
+from ember.routing.route import Route
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.openapi.interfaces import DescribedApp
 
 VERSION = "3.1.0"
 #: What a Path Item can have (OpenAPI 3.1 section 4.8.9).
 METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")
 
 
-def build(app: Ember) -> dict[str, Any]:
+def build(app: DescribedApp) -> dict[str, Any]:
     """The document; `ember.openapi.document` says the rest."""
     components = Components()
     paths: dict[str, Schema] = {}
@@ -52,7 +52,7 @@ def build(app: Ember) -> dict[str, Any]:
     return result
 
 
-def _operation(app: Ember, route: Route, components: Components) -> Schema:
+def _operation(app: DescribedApp, route: Route, components: Components) -> Schema:
     found = parameters_of(app, route)
     head, rest = documentation(route.handler)
     operation: Schema = {"operationId": ""}

@@ -8,11 +8,11 @@ from ember.binding.analysis import Analysis
 from ember.binding.parameters import Parameter, walk
 from ember.openapi.components import Components, Schema
 from ember.openapi.schemas import described, field_schemas, parameter_schema, without_null
-from ember.routes import Route
+from ember.routing.route import Route
 from ember.schema.annotations import Field, Kind, bare, fields_of, is_upload, kind_of
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.openapi.interfaces import DescribedApp
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -22,7 +22,7 @@ OCTETS = "application/octet-stream"
 FILE: Schema = {"type": "string", "format": "binary", "contentMediaType": OCTETS}
 
 
-def parameters_of(app: Ember, route: Route) -> list[Parameter]:
+def parameters_of(app: DescribedApp, route: Route) -> list[Parameter]:
     """What the handler of `route`, and all that it depends on, takes from a request."""
     analysis = Analysis(
         route.owner,
@@ -41,7 +41,7 @@ def parameters_of(app: Ember, route: Route) -> list[Parameter]:
     return found
 
 
-def path_types(app: Ember, route: Route) -> dict[str, Any]:
+def path_types(app: DescribedApp, route: Route) -> dict[str, Any]:
     """What the router gives for each parameter of the path."""
     types: dict[str, Any] = {}
     for parameter in route.template.parameters:
@@ -54,7 +54,7 @@ def path_types(app: Ember, route: Route) -> dict[str, Any]:
 
 
 def describe_parameters(
-    app: Ember, route: Route, found: list[Parameter], components: Components
+    app: DescribedApp, route: Route, found: list[Parameter], components: Components
 ) -> list[Schema]:
     """The `parameters` of an operation: those of the path first, each name once per source."""
     result: dict[tuple[str, str], Schema] = {}
@@ -71,7 +71,7 @@ def describe_parameters(
 
 
 def _path(
-    app: Ember, route: Route, found: list[Parameter], components: Components
+    app: DescribedApp, route: Route, found: list[Parameter], components: Components
 ) -> dict[str, Schema]:
     """Every parameter of the template, whether the handler asks for it or not."""
     asked = {p.alias: p for p in found if p.source == "path"}
@@ -89,7 +89,7 @@ def _path(
     return result
 
 
-def _converted(app: Ember, name: str) -> Schema:
+def _converted(app: DescribedApp, name: str) -> Schema:
     """What a path converter takes, where no annotation says it."""
     known: dict[str, Schema] = {
         "int": {"type": "integer"},

@@ -21,8 +21,8 @@ from ember.response import (
     StreamingResponse,
     TextResponse,
 )
-from ember.router import RouteError
-from ember.routes import Route
+from ember.routing.route import Route
+from ember.routing.router import RouteError
 from ember.schema.annotations import bare
 
 #: Stands for the range "2XX" (OpenAPI 3.1 section 4.8.16).
@@ -188,7 +188,7 @@ class Responses:
             self._found[str(status or 302)]["headers"] = location
         elif issubclass(cls, ProblemResponse):
             return  # `default` describes it
-        elif cls.__name__ == "SSEResponse" or cls.__module__ == "ember.sse":
+        elif cls.__name__ == "SSEResponse" or cls.__module__ == "ember.responses.sse":
             self._add(code, "text/event-stream", None)
         elif issubclass(cls, HTMLResponse):
             self._add(code, "text/html", _STRING)
@@ -198,7 +198,7 @@ class Responses:
             self._add(code, "application/json", None)
         elif issubclass(cls, StreamingResponse):
             self._add(code, "*/*", None)  # as its content_type= says
-        elif cls.__module__ == "ember.files":
+        elif cls.__module__ == "ember.responses.files":
             self._add(code, "*/*", None)  # by the name of the file
         else:
             self._add(code, kind if isinstance(kind, str) else None, None)

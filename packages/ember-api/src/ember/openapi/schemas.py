@@ -7,7 +7,7 @@ from typing import Any
 
 from ember.binding.parameters import REQUIRED, Parameter
 from ember.openapi.components import REF_TEMPLATE, Components, Schema
-from ember.router import RouteError
+from ember.routing.router import RouteError
 from ember.schema import SchemaError, codec_for
 from ember.schema.annotations import fields_of, needs_pydantic
 

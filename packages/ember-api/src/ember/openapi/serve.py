@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ember.exceptions import NotFound
 from ember.request import Request
 from ember.response import HTMLResponse, Response
-from ember.routes import Route
-from ember.signature import REQUEST, Plan
+from ember.routing.route import Route
+from ember.routing.signature import REQUEST, Plan
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.openapi.interfaces import DescribedApp
 
 #: No Path: an application whose documentation nobody reads does without pathlib.
 ASSETS = os.path.join(os.path.dirname(__file__), "assets")
@@ -34,7 +34,7 @@ POLICY = (
 )
 
 
-def documentation_routes(app: Ember) -> list[tuple[Route, Plan]]:
+def documentation_routes(app: DescribedApp) -> list[tuple[Route, Plan]]:
     """The routes of `openapi_url` and `docs_url`; a route of the application's own goes before.
 
     One that is bound to a host does not: it takes the path on its host alone.
@@ -62,7 +62,7 @@ def installed() -> bool:
 
 
 class _Documentation:
-    def __init__(self, app: Ember, openapi_url: str, docs_url: str) -> None:
+    def __init__(self, app: DescribedApp, openapi_url: str, docs_url: str) -> None:
         self._app = app
         self._openapi_url = openapi_url
         self._docs_url = docs_url

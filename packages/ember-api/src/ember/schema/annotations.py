@@ -156,7 +156,7 @@ def is_upload(annotation: Any) -> bool:
     """Whether it is `UploadFile` or a list of them."""
     if is_sequence(annotation):
         annotation = item_type(annotation)
-    return getattr(annotation, "__module__", "") == "ember.upload"
+    return getattr(annotation, "__module__", "") == "ember.forms.upload"
 
 
 def is_json_text(metadata: tuple[Any, ...]) -> bool:
@@ -171,6 +171,17 @@ def is_json_text(metadata: tuple[Any, ...]) -> bool:
 def is_model(annotation: Any) -> bool:
     """Whether it is a pydantic model; pydantic is not imported to find that out."""
     return isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__")
+
+
+def decode_hook(type: type, value: Any) -> Any:
+    """A pydantic model or a file of a form inside a Struct."""
+    if is_upload(type):
+        if isinstance(value, type):
+            return value
+        raise ValueError("expected a file")
+    if is_model(type):
+        return type.model_validate(value)  # type: ignore[attr-defined]
+    raise NotImplementedError(f"nothing decodes {type.__name__}")
 
 
 def needs_pydantic(annotation: Any, _seen: set[int] | None = None) -> bool:

@@ -13,12 +13,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from ember.exceptions import BadRequest
-from ember.schema import Fault, codec_for
-from ember.schema.annotations import bare, fields_of, is_model, is_sequence
+from ember.schema.annotations import bare, decode_hook, fields_of, is_model, is_sequence
+from ember.schema.codec import MAX_FAULTS, Fault
 
-#: Faults in one answer.
-MAX_FAULTS = 100
 #: Values that are looked at again; beyond it the first error alone is reported.
 MAX_STEPS = 10_000
 
@@ -57,17 +54,6 @@ _BOUNDS = {
 }
 
 
-def malformed(form: str, error: Exception) -> BadRequest:
-    """A body that is not what its content type says."""
-    name = "MessagePack" if form == "msgpack" else "JSON"
-    reason = str(error)
-    if isinstance(error, UnicodeDecodeError):
-        reason = "it is not UTF-8"
-    elif isinstance(error, RecursionError):
-        reason = "it is nested too deeply"
-    return BadRequest(f"the body is not valid {name}: {reason}")
-
-
 def collect(
     value: Any, annotation: Any, loc: list[Any], error: Exception, text: bool
 ) -> list[Fault]:
@@ -93,8 +79,6 @@ class _Search:
         self.steps += 1
         if self.steps > MAX_STEPS or len(self.found) >= MAX_FAULTS:
             return
-        from ember.schema.native import decode_hook
-
         try:
             msgspec.convert(
                 value, annotation, strict=not self.text, str_keys=True, dec_hook=decode_hook
@@ -112,7 +96,9 @@ class _Search:
                 self.found.append(fault)
 
     def _ask_model(self, value: Any, model: Any, loc: list[Any]) -> None:
-        codec = codec_for(model)
+        from ember.schema.models import model_codec
+
+        codec = model_codec(model)
         try:
             codec.convert(value)
         except codec.errors as error:

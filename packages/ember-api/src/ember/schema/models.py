@@ -6,12 +6,12 @@ Only imported when such an annotation exists, so pydantic is there and its user 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import pydantic
 
-from ember.schema import Codec, Fault, SchemaError
-from ember.schema.faults import MAX_FAULTS, malformed
+from ember.schema.codec import MAX_FAULTS, Codec, Fault, SchemaError, malformed
 
 
 class ModelCodec(Codec):
@@ -75,3 +75,9 @@ class ModelCodec(Codec):
             named[name] = schema
             schema = {"$ref": ref_template.format(name=name)}
         return schema, named
+
+
+@cache
+def model_codec(model: type) -> ModelCodec:
+    """The codec of a model, one for all that refer to it."""
+    return ModelCodec(model, {})

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from ember._json import json_form
-from ember.schema import Codec, Fault, SchemaError, codec_for
-from ember.schema.annotations import Bare, is_model, is_upload
-from ember.schema.faults import collect, malformed
+from ember.schema.annotations import Bare, decode_hook, is_model, is_upload
+from ember.schema.codec import Codec, Fault, SchemaError, malformed
+from ember.schema.faults import collect
 from ember.schema.strict import OutOfBounds, Strict, is_multiple
 from ember.schema.times import name_times
 
@@ -31,17 +31,6 @@ _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
     "le": ("less_than_equal", "expected at most", lambda a, b: bool(a <= b)),
     "multiple_of": ("multiple_of", "expected a multiple of", is_multiple),
 }
-
-
-def decode_hook(type: type, value: Any) -> Any:
-    """A pydantic model or a file of a form inside a Struct."""
-    if is_upload(type):
-        if isinstance(value, type):
-            return value
-        raise ValueError("expected a file")
-    if is_model(type):
-        return type.model_validate(value)  # type: ignore[attr-defined]
-    raise NotImplementedError(f"nothing decodes {type.__name__}")
 
 
 class NativeCodec(Codec):
@@ -195,7 +184,9 @@ def _model_schema(
 ) -> dict[str, Any]:
     """A reference to a pydantic model, which is added to `models` with all that it refers to."""
     if is_model(cls):
-        schema, named = codec_for(cls).json_schema(ref_template)
+        from ember.schema.models import model_codec
+
+        schema, named = model_codec(cls).json_schema(ref_template)
         models.update(named)
         return schema
     if is_upload(cls):

@@ -53,7 +53,7 @@ def _json(value: Any) -> bytes:
     try:
         return json_module.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except TypeError:
-        from ember.into_response import encode_json
+        from ember.responses.conversion import encode_json
 
         return encode_json(value)
 

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from ember.hooks import Events
-from ember.response import quote_url
+from ember.protocol.message.responses import quote_url
 from ember.testing.answers import TestResponse
 from ember.testing.body import _NOTHING, encode_body, encode_query
 from ember.testing.cookies import CookieJar
@@ -21,7 +20,7 @@ from ember.testing.options import RequestOptions
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from ember.application import Ember
+    from ember.testing.interfaces import TestedApp
 
 MAX_REDIRECTS = 20
 
@@ -51,7 +50,7 @@ class TestClient:
 
     def __init__(
         self,
-        app: Ember,
+        app: TestedApp,
         *,
         base_url: str = "http://testserver",
         headers: Mapping[str, str] | None = None,
@@ -83,7 +82,7 @@ class TestClient:
         await self.app.startup()
         self._entered = True
         try:
-            await self.app.lifecycle.run(Events.AFTER_SERVER_START)
+            await self.app.lifecycle.started()
         except BaseException:
             await self._leave()
             raise

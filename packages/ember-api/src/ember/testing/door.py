@@ -11,14 +11,14 @@ from ember.request import Request
 from ember.response import Response
 
 if TYPE_CHECKING:
-    from ember.application import Ember
-    from ember.protocol.observer import Recorder
+    from ember.protocol.telemetry.observer import Recorder
+    from ember.testing.interfaces import TestedApp
 
 
 class Door:
     """The application as one connection sees it (`ember.protocol.Application`)."""
 
-    def __init__(self, app: Ember) -> None:
+    def __init__(self, app: TestedApp) -> None:
         self._app = app
         self.limits = app.limits
         #: what goes through here is counted and logged as if it had come over a socket

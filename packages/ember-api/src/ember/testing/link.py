@@ -12,13 +12,13 @@ from ember.testing.door import Door
 from ember.testing.pipe import Pipe
 
 if TYPE_CHECKING:
-    from ember.application import Ember
+    from ember.testing.interfaces import TestedApp
 
 
 class Link:
     """One connection to the application."""
 
-    def __init__(self, app: Ember, client: tuple[str, int], https: bool) -> None:
+    def __init__(self, app: TestedApp, client: tuple[str, int], https: bool) -> None:
         self.door = Door(app)
         self.pipe = Pipe(client, https)
         self.https = https

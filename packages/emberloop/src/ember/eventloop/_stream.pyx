@@ -27,6 +27,7 @@ import sys
 import weakref
 
 include "_system.pxi"
+include "_states.pxi"
 include "_core.pxi"
 include "_streams.pxi"
 include "_completions.pxi"

@@ -1,40 +1,6 @@
 # Stream: one connected socket. Its state changes are only noted when they are asked for; `attend`
 # carries them out at the start of the next turn.
 
-cdef enum StreamFlag:
-    S_WANT_READ = 1 << 0
-    S_ARMED = 1 << 1            # ring: a recv is armed
-    S_CANCEL = 1 << 2           # ring: and its cancellation was submitted
-    S_TODO = 1 << 3             # listed in loop.todo
-    S_EOF = 1 << 4              # the peer ended its side
-    S_EOF_HELD = 1 << 5         # and the owner has not been told, because reading is paused
-    S_WEOF = 1 << 6             # write_eof() was asked for
-    S_WEOF_DONE = 1 << 7
-    S_OUT = 1 << 8              # ring: a send of the outbox is in flight
-    S_OUT_CANCEL = 1 << 9
-    S_PAUSED = 1 << 10          # the owner was told to pause writing
-    S_RESUMES = 1 << 30         # and may go on: it is told in the next turn
-    S_ABORT = 1 << 11
-    S_LOST = 1 << 12            # on_lost was called
-    S_WANTS_DRAIN = 1 << 13     # call on_drained once everything left
-    S_EPOLL_IN = 1 << 14        # what epoll was asked for
-    S_EPOLL_OUT = 1 << 15
-    S_ATTACHED = 1 << 16
-    S_OUT_FAILED = 1 << 28      # a send failed, with `error`: told when the rest has been read
-    S_CORKED = 1 << 29          # nobody asked the socket yet whether it takes the outbox
-    S_BORROWED = 1 << 19        # a Python socket owns the descriptor and closes it
-    S_DRAINING = 1 << 18        # closed with unsent data: what a resumed owner adds still counts
-    S_HELD = 1 << 17            # referenced until the last completion was read
-    S_WATCHES = 1 << 20         # the owner is told when the peer leaves although nothing is read
-    S_WATCHED = 1 << 21         # ring: a poll is armed for that
-    S_WATCH_CANCEL = 1 << 22
-    S_HANGUP = 1 << 23          # the peer's FIN was seen; bytes may lie before it
-    S_HANGUP_TOLD = 1 << 24
-    S_GONE = 1 << 25            # the peer's reset was seen
-    S_EPOLL_RDHUP = 1 << 26
-    S_EPOLL_HUP = 1 << 27       # asked for nothing: errors are told all the same
-    S_EPOLL_ANY = S_EPOLL_IN | S_EPOLL_OUT | S_EPOLL_RDHUP | S_EPOLL_HUP
-
 cdef object error_of(int number):
     """What a system call that failed with this errno raises; never raises itself."""
     try:

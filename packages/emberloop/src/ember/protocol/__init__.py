@@ -10,14 +10,14 @@ from ember._build import PURE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ember.protocol.application import Application as Application
-    from ember.protocol.pure.asyncio_protocol import HTTPProtocol as HTTPProtocol
-    from ember.protocol.pure.kept import Kept as Kept
-    from ember.protocol.pure.kept import KeptAnswers as KeptAnswers
-    from ember.protocol.pure.kept import Tally as Tally
-    from ember.protocol.pure.memory import MemoryConnection as MemoryConnection
-    from ember.protocol.server import Server as Server
-    from ember.protocol.server import serve as serve
+    from ember.protocol.server.application import Application as Application
+    from ember.protocol.server.pure.asyncio_protocol import HTTPProtocol as HTTPProtocol
+    from ember.protocol.server.pure.kept import Kept as Kept
+    from ember.protocol.server.pure.kept import KeptAnswers as KeptAnswers
+    from ember.protocol.server.pure.kept import Tally as Tally
+    from ember.protocol.server.pure.memory import MemoryConnection as MemoryConnection
+    from ember.protocol.server.serve import Server as Server
+    from ember.protocol.server.serve import serve as serve
 
 __all__ = [
     "Application",
@@ -30,17 +30,18 @@ __all__ = [
     "serve",
 ]
 
-_KEPT = "ember.protocol.pure.kept" if PURE else "ember.protocol._kept"
+_SERVER = "ember.protocol.server"
+_KEPT = f"{_SERVER}.pure.kept" if PURE else f"{_SERVER}._kept"
 
 _HOMES = {
-    "Application": "ember.protocol.application",
-    "HTTPProtocol": "ember.protocol.pure.asyncio_protocol" if PURE else "ember.protocol._endpoints",
+    "Application": "ember.protocol.server.application",
+    "HTTPProtocol": f"{_SERVER}.pure.asyncio_protocol" if PURE else f"{_SERVER}._endpoints",
     "Kept": _KEPT,
     "KeptAnswers": _KEPT,
     "Tally": _KEPT,
-    "MemoryConnection": "ember.protocol.pure.memory" if PURE else "ember.protocol._endpoints",
-    "Server": "ember.protocol.server",
-    "serve": "ember.protocol.server",
+    "MemoryConnection": f"{_SERVER}.pure.memory" if PURE else f"{_SERVER}._endpoints",
+    "Server": "ember.protocol.server.serve",
+    "serve": "ember.protocol.server.serve",
 }
 
 

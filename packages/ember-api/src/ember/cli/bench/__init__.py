@@ -72,7 +72,7 @@ def command(
     from ember.cli.bench.report import as_json as document
     from ember.cli.bench.report import table
     from ember.cli.bench.target import BadTarget, aim
-    from ember.terminal import Style
+    from ember.server.terminal import Style
 
     try:
         goal = aim(url, method, headers, _body(body), insecure=insecure)
@@ -109,7 +109,7 @@ def _why(error: OSError) -> str:
 
 
 def _run(goal: Goal, plan: Plan) -> tuple[Figures, str]:
-    from ember.server import new_loop
+    from ember.server.run import new_loop
 
     name = ""
 

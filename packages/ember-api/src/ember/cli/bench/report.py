@@ -6,7 +6,7 @@ from typing import Any
 
 from ember.cli.bench.figures import Figures
 from ember.cli.bench.load import Plan
-from ember.terminal import Style
+from ember.server.terminal import Style
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 

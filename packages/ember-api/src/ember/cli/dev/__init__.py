@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ember.server import LOOPS
+from ember.server.run import LOOPS
 
 
 @click.command("dev")
@@ -27,7 +27,7 @@ def command(target: str | None, host: str | None, port: int | None, loop: str) -
     """
     from ember.cli.dev.address import declared
     from ember.cli.dev.supervisor import Supervisor, listen
-    from ember.server import StartError
+    from ember.server.run import StartError
 
     said = declared(target)
     host = host or said.host

@@ -25,7 +25,7 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str, listening: str)
     was named."""
     # What the folder holds goes before what Ember's own command has put on the path.
     from ember.cli.locate import locate
-    from ember.server import AppServer, StartError
+    from ember.server.run import AppServer, StartError
 
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     try:
@@ -81,13 +81,13 @@ def _follow(lifeline: int) -> None:
 COMMON = (
     "asyncio",
     "msgspec",
-    "ember.application",
+    "ember.application.application",
     "ember.binding",
     "ember.cli.locate",
     "ember.eventloop",
     "ember.protocol",
     "ember.schema.native",
-    "ember.server",
+    "ember.server.run",
 )
 
 

@@ -3,7 +3,7 @@ machine (DNS rebinding), must not read what it shows."""
 
 from __future__ import annotations
 
-from ember.mounting import host_name
+from ember.routing.hosts import host_name
 
 #: What a browser on this machine calls it.
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

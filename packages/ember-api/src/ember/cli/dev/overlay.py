@@ -7,7 +7,7 @@ import socket
 import threading
 
 from ember.cli.dev.hosts import Hosts, refusal
-from ember.debug_page import POLICY
+from ember.responses.debug_page import POLICY
 
 #: Seconds that a client has for its request.
 PATIENCE = 2.0

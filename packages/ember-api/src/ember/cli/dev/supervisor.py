@@ -15,8 +15,8 @@ from types import FrameType
 from ember.cli.dev.hosts import Hosts
 from ember.cli.dev.overlay import Overlay
 from ember.cli.dev.watch import Bell, Watch
-from ember.server import StartError
-from ember.terminal import Style
+from ember.server.run import StartError
+from ember.server.terminal import Style
 
 #: Seconds between two looks at the files; longer where a look takes long.
 INTERVAL = 0.05

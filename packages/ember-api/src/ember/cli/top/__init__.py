@@ -72,7 +72,7 @@ def _next(source: Source, before: Scrape, interval: float) -> Scrape:
 
 def _show(figures: Figures, url: str, *, screen: bool, once: bool) -> None:
     from ember.cli.top.report import tables
-    from ember.terminal import Style
+    from ember.server.terminal import Style
 
     style = Style(sys.stdout)
     if not screen:

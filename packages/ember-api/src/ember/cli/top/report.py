@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ember.cli.top.figures import Figures, Route, Worker
-from ember.terminal import Style
+from ember.server.terminal import Style
 
 #: Characters of a route, or of another label, that are shown.
 _WIDEST = 48

@@ -16,9 +16,9 @@ from collections import deque
 
 from ember.exceptions import IncompleteResponse, InvalidResponse, ProtocolError
 from ember.limits import ServerLimits
-from ember.protocol.pure.chunked import ChunkedDecoder
-from ember.protocol.pure.fieldline import parse_field
-from ember.protocol.pure.framing import tokens
+from ember.protocol.http1.chunked import ChunkedDecoder
+from ember.protocol.http1.field_line import parse_field
+from ember.protocol.http1.framing import tokens
 
 __all__ = ["END", "MAX_INTERIM", "Event", "ResponseHead", "ResponseParser"]
 

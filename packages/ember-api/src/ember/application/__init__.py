@@ -1,0 +1,1 @@
+"""`Ember` and `Blueprint`: what an application declares, and how it is compiled and run."""

@@ -1,0 +1,366 @@
+"""What routes are declared on: the verbs, shared by the application and by its parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ember.application.components import Components
+from ember.application.errors import ErrorHandlers
+from ember.application.hooks import (
+    ENDPOINT_EVENTS,
+    Events,
+    HookError,
+    check_endpoint_hook,
+    unknown_event,
+)
+from ember.protocol.message.forms import register_form_reader
+from ember.request import Request
+from ember.response import Response
+from ember.routing.decorators import routes_of
+from ember.routing.hosts import Place, check_hosts, check_prefix, check_tags, narrow
+from ember.routing.middleware_spec import recognise
+from ember.routing.route import Route
+from ember.routing.route_options import RouteOptions
+from ember.routing.router import RouteError, built_in_converters
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ember.limits import RouteLimits
+    from ember.middleware.chain import Owned
+
+register_form_reader("multipart/form-data", "ember.forms.multipart", "read_multipart")
+
+F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M")
+
+
+class Blueprint:
+    """Routes that belong together, to be added to an application or to another blueprint.
+
+    - `prefix`: what the paths of its routes begin with, as `/v1` or `/users/{user}`.
+    - `hosts`: the only hosts that reach its routes, without port. A host that some blueprint is
+      bound to reaches only what is bound to it.
+    - `limits`: for its routes that have none of their own.
+    - `middlewares`: around its routes; see `ember.middleware`.
+    - `tags`: for its routes, besides their own.
+
+    Its error handlers are asked before those around it, for errors of its routes alone. What is
+    declared on it after it was added counts too.
+
+    Raises RouteError for a prefix or a host that is none.
+    """
+
+    def __init__(
+        self,
+        prefix: str = "",
+        hosts: Iterable[str] = (),
+        *,
+        limits: RouteLimits | None = None,
+        middlewares: Iterable[Any] = (),
+        tags: Iterable[str] = (),
+    ) -> None:
+        self.prefix = check_prefix(prefix)
+        self.hosts = check_hosts(hosts)
+        self.route_limits = limits
+        self.tags = check_tags(tags, f'Blueprint("{prefix}")')
+        self._declared: list[Route] = []
+        self._mounts: list[tuple[Blueprint, list[Place]]] = []
+        self._parents: list[Blueprint] = []
+        self._routes: list[Route] | None = None
+        self._errors = ErrorHandlers()
+        #: Around its routes, in order.
+        self.middlewares = [recognise(middleware) for middleware in middlewares]
+        self.endpoint_hooks: list[tuple[Events, tuple[Callable[..., Any], str]]] = []
+
+    @property
+    def routes(self) -> list[Route]:
+        """Every route, those of the blueprints that were added included; not to be changed."""
+        if not self._mounts:
+            return self._declared
+        if self._routes is None:
+            self._routes = [*self._declared, *self._placed(self.prefix, (), ())]
+        return self._routes
+
+    def _placed(
+        self, prefix: str, scope: tuple[Blueprint, ...], hosts: tuple[str, ...]
+    ) -> Iterator[Route]:
+        """The routes of what was added, as they are behind `prefix`, which includes our own."""
+        for part, places in self._mounts:
+            around = (*scope, part)
+            for place in places:
+                bound = narrow(hosts, place.hosts, part.hosts)
+                before = prefix + place.prefix
+                for route in part._declared:
+                    yield route.placed(before, around, bound)
+                yield from part._placed(before + part.prefix, around, bound)
+
+    def add_blueprint(
+        self, blueprint: Blueprint, prefix: str = "", *, prefixes: Mapping[str, str] | None = None
+    ) -> None:
+        """Add the routes of `blueprint`, behind `prefix`.
+
+        `prefixes` says it by host, `{"*": "/v1", "api.example.org": ""}`, where `*` stands for
+        every host that nothing is bound to. Raises RouteError for a prefix or a host that is none,
+        and for a blueprint that would contain itself.
+        """
+        if not isinstance(blueprint, Blueprint) or blueprint._is_application:
+            raise RouteError(f"add_blueprint({blueprint!r}): expected a Blueprint")
+        if prefix and prefixes is not None:
+            raise RouteError("add_blueprint: give prefix= or prefixes=, not both")
+        if blueprint is self or blueprint in self._ancestors():
+            raise RouteError(f"add_blueprint({blueprint!r}): it would contain itself")
+        by_host = {"*": prefix} if prefixes is None else prefixes
+        if not by_host:
+            raise RouteError('add_blueprint: prefixes is empty; name a host, or "*" for the others')
+        places = [Place(check_hosts([h]), check_prefix(p)) for h, p in by_host.items()]
+        self._mounts.append((blueprint, places))
+        blueprint._parents.append(self)
+        self._changed()
+
+    #: An application is no part of another.
+    _is_application = False
+
+    def _ancestors(self) -> Iterator[Blueprint]:
+        for parent in self._parents:
+            yield parent
+            yield from parent._ancestors()
+
+    def group(
+        self,
+        prefix: str = "",
+        *,
+        hosts: Iterable[str] = (),
+        limits: RouteLimits | None = None,
+        middlewares: Iterable[Any] = (),
+        tags: Iterable[str] = (),
+    ) -> Blueprint:
+        """A new blueprint, added here; the arguments are those of Blueprint."""
+        blueprint = Blueprint(prefix, hosts, limits=limits, middlewares=middlewares, tags=tags)
+        self.add_blueprint(blueprint)
+        return blueprint
+
+    def add_middleware(self, middleware: M) -> M:
+        """Run `middleware` around the routes of this part; `ember.middleware` says how.
+
+        Those of an application are also around its own answers: 404, 405 and the like. Raises
+        RouteError for what is no middleware. Also a decorator.
+        """
+        self.middlewares.append(recognise(middleware))
+        self._changed()
+        return middleware
+
+    def hook(self, event: Events) -> Callable[[F], F]:
+        """Decorate a function that runs at `event`, `def` (on the loop) or `async def`.
+
+        `BEFORE_ENDPOINT` hooks get `request` right before the handler of each route of this part,
+        those of the application first; what one returns, unless None, is the answer.
+        `AFTER_ENDPOINT` hooks get `request, response` whatever the response is, those of the
+        application last. The other events are of an application alone; their hooks take
+        `components`, `app` or nothing. Raises HookError.
+        """
+
+        def register(hook: F) -> F:
+            self._add_hook(event, hook)
+            return hook
+
+        return register
+
+    def _add_hook(self, event: Events, hook: Callable[..., Any]) -> None:
+        if event not in ENDPOINT_EVENTS:
+            if not isinstance(event, Events):
+                raise unknown_event(event)
+            raise HookError(f"Events.{event.name} is the application's: use app.hook")
+        self.endpoint_hooks.append((event, (hook, check_endpoint_hook(event, hook))))
+        self._changed()
+
+    def handle(self, what: int | type[BaseException], *, inline: bool = False) -> Callable[[F], F]:
+        """Decorate the handler for a status or an exception class, its subclasses included.
+
+        It takes `(request, error)` or `(request)`, `def` (in the thread pool; with `inline=True` on
+        the loop) or `async def`, and returns what a route handler may; the status is the error's
+        unless it says otherwise. A handler for Exception gets what was not foreseen and no
+        HTTPError (404, 422 ...); one for HTTPError, or for a status, gets those. Those of an
+        application also get the router's own 404 and 405; those of a blueprint the errors of its
+        routes.
+        """
+
+        def register(handler: F) -> F:
+            self._errors.add(what, handler, inline)
+            return handler
+
+        return register
+
+    def _changed(self) -> None:
+        """Forget what was made of what was declared."""
+        self._routes = None
+        for parent in self._parents:
+            parent._changed()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.prefix or '/'}>"
+
+    def add_route(
+        self,
+        path: str,
+        handler: Callable[..., Any],
+        methods: Iterable[str] = ("GET",),
+        **options: Unpack[RouteOptions],
+    ) -> Route:
+        """Let `handler` answer `methods` on `path`; the call behind every decorator.
+
+        Raises RouteError, which names the route, for an option that is unknown or out of range, and
+        for a handler parameter that nothing fills.
+        """
+        unknown = [name for name in options if name not in RouteOptions.__annotations__]
+        if unknown:
+            known = ", ".join(RouteOptions.__annotations__)
+            raise RouteError(f'route "{path}": unknown option "{unknown[0]}"; known: {known}')
+        route = Route(self.prefix + path, handler, methods, **options)
+        if route.cache is not None:
+            from ember.route_cache.check import check_cache
+
+            check_cache(route.cache, route.methods, route.owner)
+        if route.limits is None:
+            route.limits = self.route_limits
+        self._registered(route)
+        self._declared.append(route)
+        self._changed()
+        return route
+
+    def _registered(self, route: Route) -> None:
+        """Check a new route as far as it can be checked here.
+
+        Of a blueprint's that is little: parameters may come from where it is added. What the
+        annotations mean inside a function is only known now, though, and is remembered by this.
+        """
+        if "<locals>" in getattr(route.handler, "__qualname__", ""):
+            from ember.application.compile import check
+
+            with suppress(RouteError):  # said at start, with the whole path
+                check(route, built_in_converters(), Components())
+
+    def route(
+        self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
+    ) -> Callable[[F], F]:
+        """Decorate a handler with a path and the methods it answers."""
+
+        def register(handler: F) -> F:
+            self.add_route(path, handler, methods, **options)
+            return handler
+
+        return register
+
+    def add_class(self, instance: object, prefix: str = "", *, tags: Iterable[str] = ()) -> None:
+        """Let the methods of `instance` answer below `prefix`.
+
+        `get`, `post` ... answer on `prefix` itself, `get_mine` on `<prefix>/mine`, methods marked
+        with the decorators of `ember.routing.decorators` where those say. One object serves all
+        requests. A route is called `Class.method`, unless its mark names it. Raises RouteError
+        where there is no such method, and for what is wrong with a route.
+        """
+        base, common = check_prefix(prefix), check_tags(tags, "add_class")
+        for handler, (path, methods, options) in routes_of(instance):
+            own = {**options, "tags": (*common, *options.get("tags", ()))}
+            # An application's root is "/", where a blueprint's may be its bare prefix.
+            at = base + path or ("" if self.prefix else "/")
+            route = self.add_route(at, handler, methods, **own)
+            if not route.named:
+                route.name = f"{type(instance).__name__}.{handler.__name__}"
+
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer GET on `path`, and HEAD with the same headers and no body."""
+        return self.route(path, ("GET",), **options)
+
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer POST on `path`."""
+        return self.route(path, ("POST",), **options)
+
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer PUT on `path`."""
+        return self.route(path, ("PUT",), **options)
+
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer PATCH on `path`."""
+        return self.route(path, ("PATCH",), **options)
+
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer DELETE on `path`."""
+        return self.route(path, ("DELETE",), **options)
+
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer HEAD on `path`, instead of GET's handler without its body."""
+        return self.route(path, ("HEAD",), **options)
+
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Answer OPTIONS on `path`, instead of the 204 with `Allow` that every path has."""
+        return self.route(path, ("OPTIONS",), **options)
+
+    def static(
+        self,
+        prefix: str,
+        directory: str | os.PathLike[str],
+        *,
+        index: str | None = None,
+        precompressed: bool = True,
+        cache_control: str | None = None,
+        dotfiles: bool = False,
+        memory: int = 16 * 1024 * 1024,
+        memory_file: int = 64 * 1024,
+        memory_files: int = 1024,
+        recheck: float = 0.1,
+    ) -> None:
+        """Answer GET and HEAD below `prefix` with the files of `directory`, and of nothing else.
+
+        What leads out of it (also by a symbolic link), names that begin with a dot, and folders are
+        404.
+
+        - `index`: the file that answers for a folder, such as "index.html".
+        - `precompressed`: send `a.css.br`, `.zst` or `.gz` for `a.css` to clients that take it.
+        - `cache_control`: the field of that name, such as "public, max-age=3600".
+        - `dotfiles`: give names that begin with a dot too.
+        - `memory`: bytes of files kept in memory, those of up to `memory_file` bytes that were
+          asked for last, and no more than `memory_files` of them.
+        - `recheck`: seconds for which a file in memory is not compared with the disk; 0: each time.
+
+        Raises NotADirectoryError where there is no such directory.
+        """
+        from ember.responses.static import StaticFiles
+
+        files = StaticFiles(
+            directory,
+            index=index,
+            precompressed=precompressed,
+            cache_control=cache_control,
+            dotfiles=dotfiles,
+            memory=memory,
+            memory_file=memory_file,
+            memory_files=memory_files,
+            recheck=recheck,
+        )
+
+        async def static(request: Request, path: str) -> Response:
+            answer = files.hit(request, path)
+            return await files(request, path) if answer is None else answer
+
+        base = prefix.rstrip("/")
+        self.add_route(f"{base}/{{path:path}}", static, include_in_schema=False)
+        if base and index is not None:
+
+            async def static_root(request: Request) -> Response:
+                return files.to_folder(request, base)
+
+            self.add_route(base, static_root, include_in_schema=False)
+
+
+def blueprints_of(route: Route) -> tuple[Blueprint, ...]:
+    """Those that a route belongs to, the outermost first."""
+    return cast("tuple[Blueprint, ...]", route.scope)
+
+
+def endpoint_hooks(parts: tuple[Blueprint, ...], wanted: Events) -> tuple[Owned, ...]:
+    """The hooks of `parts` for an event of endpoints, each with how messages name it."""
+    return tuple(hook for part in parts for event, hook in part.endpoint_hooks if event is wanted)

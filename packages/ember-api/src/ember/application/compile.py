@@ -1,0 +1,106 @@
+"""From a route to the endpoint that the dispatcher calls.
+
+A handler that asks for the request, path parameters and components is called by the dispatcher
+itself; one that asks for more through `ember.binding`, which is loaded only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ember.binding.handler_adapter import target, wrap
+from ember.concurrency.threads import ThreadPool
+from ember.responses.conversion import convert
+from ember.routing.dispatch import Endpoint
+from ember.routing.route import Route
+from ember.routing.router import Converter, RouteError
+from ember.routing.signature import Component, Plan
+
+if TYPE_CHECKING:
+    from ember.application.components import Components
+    from ember.binding import Binding
+    from ember.concurrency.background import Pending
+
+
+def check(route: Route, converters: Mapping[str, Converter], components: Components) -> None:
+    """Look for mistakes in the signature of a route's handler, when it is registered.
+
+    What may still come is not asked for: components, and classes that are defined later.
+    Raises RouteError.
+    """
+    from ember.binding import check_binding
+
+    check_binding(
+        route.handler,
+        _path_types(route, converters),
+        methods=route.methods,
+        where=route.owner,
+        components=components,
+        factories=components.factories,
+    )
+
+
+def make_endpoint(
+    app: Any,
+    route: Route,
+    plan: Plan | None,
+    converters: Mapping[str, Converter],
+    components: Components,
+    overrides: Mapping[Callable[..., Any], Callable[..., Any]],
+    pool: Callable[[], ThreadPool],
+    pending: Pending,
+) -> Endpoint:
+    """The endpoint of `route`. Raises RouteError for a component that is missing."""
+    names = tuple(p.name for p in route.template.parameters)
+    if plan is None or plan.asks_for(components.factories):
+        binding = _bind(route, converters, components, overrides, pool, pending)
+        return Endpoint(route, binding.call, [], (), names, None, app, binding)
+    slots: list[Any] = []
+    for slot in plan.slots:
+        if isinstance(slot, Component):
+            try:
+                slots.append((components[slot.type],))
+            except KeyError as error:
+                raise RouteError(f'{route.owner}: "{slot.name}": {error.args[0]}') from None
+        else:
+            slots.append(slot)
+    return Endpoint(route, route.handler, slots, plan.keywords, names, wrap(route, pool), app)
+
+
+def _bind(
+    route: Route,
+    converters: Mapping[str, Converter],
+    components: Components,
+    overrides: Mapping[Callable[..., Any], Callable[..., Any]],
+    pool: Callable[[], ThreadPool],
+    pending: Pending,
+) -> Binding:
+    from ember.binding import compile_binding
+
+    async def run_in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await pool().run(function, *args, **kwargs)
+
+    instead = target(route, pool)
+    return compile_binding(
+        route.handler,
+        _path_types(route, converters),
+        methods=route.methods,
+        where=route.owner,
+        components=components,
+        factories=components.factories,
+        overrides=overrides,
+        run_in_thread=run_in_thread,
+        target=instead,
+        pending=pending,
+        respond=lambda value: convert(value, 0, route.owner),
+    )
+
+
+def _path_types(route: Route, converters: Mapping[str, Converter]) -> dict[str, Any]:
+    """What the router gives for each path parameter; Any where that is not known."""
+    types: dict[str, Any] = {}
+    for parameter in route.template.parameters:
+        converter = converters.get(parameter.converter)
+        types[parameter.name] = (converter.python_type if converter else None) or Any
+    return types

@@ -1,0 +1,200 @@
+"""The life of an application: starting, being served, stopping."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Unpack
+
+    from ember.application.hooks import Lifecycle
+    from ember.cache import Cache
+    from ember.concurrency.background import Pending
+    from ember.concurrency.threads import ThreadPool
+    from ember.limits import ServerLimits
+    from ember.routing.route import Route
+    from ember.server.interfaces import RunningServer, ServedApp
+    from ember.testing import TestClient
+    from ember.testing.interfaces import TestedApp
+    from ember.testing.options import ClientOptions
+
+    Path = str | os.PathLike[str]
+    Password = str | bytes | Callable[[], str | bytes]
+
+logger = logging.getLogger("ember.server")
+
+
+class Serving:
+    """What an `Ember` does as a whole: `run`, `stop`, `test_client`, and both ends of its life."""
+
+    limits: ServerLimits
+    lifecycle: Lifecycle
+    server: RunningServer | None
+    #: The caches of its routes that are connected, each once.
+    _open: list[Cache]
+    _pending: Pending
+    _pool: ThreadPool | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def routes(self) -> list[Route]:
+            """Every route."""
+
+    def freeze(self) -> None:
+        """Compile what was declared."""
+        raise NotImplementedError
+
+    def _start_observing(self) -> None:
+        raise NotImplementedError
+
+    def _stop_observing(self) -> None:
+        raise NotImplementedError
+
+    async def startup(self) -> None:
+        """Open the log, run the start hooks, enter the lifespans, compile the routes, connect the
+        caches."""
+        self._start_observing()
+        await self.lifecycle.start()
+        try:
+            self.freeze()
+            self._open = list(dict.fromkeys(r.cache for r in self.routes if r.cache is not None))
+            for cache in self._open:
+                await cache.connect()
+        except BaseException:
+            await self.lifecycle.stop()
+            raise
+
+    async def shutdown(self, until: float | None = None) -> None:
+        """Finish what follows answers, leave the lifespans, run the stop hooks, close the caches,
+        end the threads. What follows answers has until `until` on the loop's clock (default: for
+        `shutdown_timeout`)."""
+        seconds = self.limits.shutdown_timeout
+        if until is not None:
+            import asyncio
+
+            seconds = max(0.0, until - asyncio.get_running_loop().time())
+        try:
+            await self._pending.settle(seconds)
+        finally:
+            try:
+                await self.lifecycle.stop()
+            finally:
+                try:
+                    await self._close_caches()
+                finally:
+                    pool, self._pool = self._pool, None
+                    if pool is not None:
+                        pool.close()
+                    self._stop_observing()
+
+    async def _close_caches(self) -> None:
+        """Each, also when another one fails."""
+        while self._open:
+            cache = self._open.pop()
+            try:
+                await cache.close()
+            except Exception:
+                logger.exception("%r failed while it was closed", cache)
+
+    def run(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        workers: int | None = None,
+        debug: bool = False,
+        block: bool = True,
+        necromancer: bool = True,
+        startup_message: bool = True,
+        thread_pool_workers: int | None = None,
+        uds: str | os.PathLike[str] | None = None,
+        fd: int | None = None,
+        ssl_certfile: str | os.PathLike[str] | None = None,
+        ssl_keyfile: str | os.PathLike[str] | None = None,
+        ssl_ca_certs: str | os.PathLike[str] | None = None,
+        http2: bool = False,
+        loop: str = "auto",
+        io_uring_num_bufs: int = 256,
+        io_uring_buf_size: int = 8192,
+        reload: bool = False,
+        ssl_keyfile_password: Password | None = None,
+        ssl_client_cert: str | None = None,
+        ssl_certs: Mapping[str, Path | tuple[Path, Path | None]] | None = None,
+        uds_mode: int | None = None,
+    ) -> None:
+        """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
+
+        - `host`, `port`: where to listen; port 0 takes a free one. `uds`: a unix socket instead.
+          `fd`: an inherited listening socket instead. Without both, sockets of systemd (LISTEN_FDS)
+          go before host and port. `uds_mode`: permissions of the unix socket, such as 0o660.
+        - `workers`: how many processes serve; 1 is this one, more have a supervisor, which is this
+          one. None: one for each CPU that this process may use (affinity, CPU quota); with
+          `block=False`: one, a thread that shares what this program has. Where processes cannot
+          fork there is always one.
+        - `debug`: as in Ember(debug=True), and start errors come with their traceback.
+        - `thread_pool_workers`: threads for `def` handlers (default 40).
+        - `ssl_certfile`, `ssl_keyfile`, `ssl_keyfile_password`: serve https (PEM; TLS 1.2 and 1.3).
+          `ssl_certs`: further certificates by host name, `{"shop.example": (certfile, keyfile)}`.
+          Files that change are read again within ten seconds, and on SIGHUP.
+        - `ssl_ca_certs`: ask clients for a certificate signed by one of these: it is in
+          `request.client_cert`. `ssl_client_cert`: "required" (the default then) or "optional".
+        - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
+        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count (rounded up
+          to a power of two) and bytes; all connections of a worker share them. The kernel gets them
+          as it needs them, so a high count costs nothing before. Other loops have one buffer.
+        - `necromancer`: replace dead workers.
+
+        SIGTERM and SIGINT finish what is in flight and end; twice: at once. SIGHUP replaces the
+        workers one by one by such that run this program anew (with `block=False`: as it is).
+        SIGUSR1 opens log files anew.
+
+        What keeps it from starting (a taken port, a route that cannot work) is one line on stderr
+        and exit status 1; with `block=False` a StartError.
+        """
+        from ember.server.run import Options, run
+
+        run(
+            cast("ServedApp", self),
+            Options(
+                host=host,
+                port=port,
+                workers=workers,
+                debug=debug,
+                startup_message=startup_message,
+                thread_pool_workers=thread_pool_workers,
+                uds=uds,
+                fd=fd,
+                ssl_certfile=ssl_certfile,
+                ssl_keyfile=ssl_keyfile,
+                ssl_ca_certs=ssl_ca_certs,
+                http2=http2,
+                loop=loop,
+                io_uring_num_bufs=io_uring_num_bufs,
+                io_uring_buf_size=io_uring_buf_size,
+                reload=reload,
+                ssl_keyfile_password=ssl_keyfile_password,
+                ssl_client_cert=ssl_client_cert,
+                ssl_certs=ssl_certs,
+                necromancer=necromancer,
+                uds_mode=uds_mode,
+            ),
+            block=block,
+        )
+
+    def test_client(self, **options: Unpack[ClientOptions]) -> TestClient:
+        """A client for tests, in process: `async with app.test_client() as client: ...`."""
+        from ember.testing import TestClient
+
+        return TestClient(cast("TestedApp", self), **options)
+
+    def stop(self) -> None:
+        """End what `run` started: drain, stop hooks, return when it is over.
+
+        From another thread than the server's it waits; from a handler it returns at once.
+        """
+        from ember.server.run import stop
+
+        stop(cast("ServedApp", self))

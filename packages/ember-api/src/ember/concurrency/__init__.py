@@ -1,0 +1,1 @@
+"""Threads, background tasks, and waiting for what may never come."""

@@ -1,0 +1,119 @@
+"""Work that is done after the response was sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger("ember.background")
+
+
+class Pending:
+    """Counts the work that follows answers and is not done yet, so that a stop can wait for it."""
+
+    __slots__ = ("_count", "_idle")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begin(self) -> None:
+        """There is one more."""
+        self._count += 1
+
+    def end(self) -> None:
+        """One is done."""
+        self._count -= 1
+        if not self._count and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until all is done, at most so long; what is left then is logged."""
+        import asyncio
+
+        if not self._count:
+            return
+        self._idle = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(self._idle, seconds)
+        except TimeoutError:
+            logger.warning("%d background tasks were not done after %g s", self._count, seconds)
+        finally:
+            self._idle = None
+
+
+class BackgroundTasks:
+    """Functions to call after the response was sent, in order; a handler asks for it by annotation.
+
+    One that fails, or is cancelled by what it waits for, is logged and the next ones still run;
+    when the whole is cancelled, as the time of the server to stop is over, they do not, and the log
+    names them. A plain function runs in the
+    thread pool.
+    """
+
+    __slots__ = ("_run_in_thread", "_tasks")
+
+    def __init__(self, run_in_thread: Callable[..., Any] | None = None) -> None:
+        self._tasks: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self._run_in_thread = run_in_thread
+
+    def add_task(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call `function(*args, **kwargs)` after the response was sent."""
+        if not callable(function):
+            raise TypeError(f"add_task({function!r}): expected a function")
+        self._tasks.append((function, args, kwargs))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def __call__(self) -> None:
+        """Run them; whoever sends the response does."""
+        import inspect
+
+        # A task may add others.
+        while self._tasks:
+            function, args, kwargs = self._tasks.pop(0)
+            try:
+                if self._run_in_thread is None or inspect.iscoroutinefunction(function):
+                    result = function(*args, **kwargs)
+                else:
+                    result = await self._run_in_thread(function, *args, **kwargs)
+                if hasattr(type(result), "__await__"):
+                    await result
+            except BaseException as error:
+                from ember._interrupts import from_signal
+
+                if from_signal(error) or isinstance(error, GeneratorExit):
+                    raise
+                if _is_stopped(error):
+                    self._drop(function)
+                    raise
+                # SystemExit as well: a task of one request does not end the server.
+                logger.exception("background task %s failed", _name(function))
+
+    def _drop(self, stopped: Callable[..., Any]) -> None:
+        """Say what is given up, and does not run any more."""
+        never = ", ".join(_name(function) for function, _, _ in self._tasks)
+        self._tasks.clear()
+        also = f"; it was to be followed by: {never}" if never else ""
+        logger.error("background task %s was cancelled%s", _name(stopped), also)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _is_stopped(error: BaseException) -> bool:
+    """Whether it is the one who runs the tasks that is cancelled, and not something they wait
+    for."""
+    import asyncio
+
+    task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,1 @@
+"""Forms that were sent as multipart, and the files in them."""

@@ -1,0 +1,306 @@
+"""Compressed answers: zstd, br and gzip, whole or piece by piece.
+
+Secrets and what a stranger can choose should not share a compressed page (BREACH): leave it off for
+such routes, with `Cache-Control: no-transform`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any
+
+from ember.middleware.encoders import LOADERS, Encoder
+from ember.protocol.message.text import utf8
+from ember.protocol.server.threadpool import run_short, run_whole
+from ember.request import Request
+from ember.response import Response
+from ember.responses.negotiation import add_vary, negotiate
+
+ENCODINGS = ("zstd", "br", "gzip")
+
+#: Bytes below which an answer fits one packet anyway, and compression only costs.
+MINIMUM_SIZE = 500
+
+#: Bytes from which a whole body is compressed in a thread: some milliseconds of the loop.
+_LARGE = 131072
+
+_MAY_SHRINK = re.compile(
+    r"\s*+(text/|[^/;]+/[^;]+\+(json|xml|yaml|text)\s*(;|$)|"
+    r"application/(json|javascript|x-javascript|xml|x-ndjson|ndjson|jsonl|yaml|toml|graphql|wasm|"
+    r"sql|msgpack|x-msgpack|x-www-form-urlencoded|postscript|x-tar)\s*(;|$)|"
+    r"image/(bmp|x-icon|vnd\.microsoft\.icon)\s*(;|$)|font/(ttf|otf|collection)\s*(;|$))",
+    re.IGNORECASE,
+).match
+
+
+_loaded: dict[str, Callable[[bool], Encoder] | None] = {}
+
+
+def encoder(coding: str, events: bool = False) -> Encoder:
+    """A new compressor; `events`: of an event stream, with a small window.
+
+    Raises LookupError for a coding that is not there; see `available`."""
+    if coding not in _loaded:
+        try:
+            _loaded[coding] = LOADERS[coding]()
+        except ImportError:
+            _loaded[coding] = None
+    make = _loaded[coding]
+    if make is None:
+        raise LookupError(f"{coding}: not installed; pip install 'ember-api[compress]'")
+    return make(events)
+
+
+def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
+    """Those of `encodings` for which a library is installed; gzip always is.
+
+    Raises ValueError for a name that is none of "zstd", "br", "gzip".
+    """
+    found = []
+    for coding in encodings:
+        if coding not in LOADERS:
+            raise ValueError(f"encodings: {coding!r} is unknown; known: {', '.join(LOADERS)}")
+        try:
+            encoder(coding)
+        except LookupError:
+            continue
+        found.append(coding)
+    return found
+
+
+async def compress_response(
+    request: Request,
+    response: Response,
+    minimum_size: int = MINIMUM_SIZE,
+    encodings: Sequence[str] = ENCODINGS,
+) -> Response:
+    """`response`, with its content compressed as `request` likes it best.
+
+    The application may keep what it returned and return it again: it is left as it is, and what is
+    changed is a copy.
+
+    - `minimum_size`: bytes below which a whole body is left alone. A stream never is.
+    - `encodings`: what is offered, the best first; those that are not installed are left out.
+
+    Left alone: types that are compressed already, what has a Content-Encoding, `no-transform`,
+    parts of a file (206), and answers without content. A stream is flushed after each piece, so
+    that an event arrives when it was sent.
+    """
+    for_request = getattr(response, "for_request", None)
+    if for_request is not None:  # a file: what is sent of it comes first
+        response = for_request(request)
+    if not _may_compress(response, minimum_size):
+        return response
+    original, response = response, response.copy()
+    add_vary(response)
+    accept = ", ".join(request.headers.get_all("accept-encoding"))
+    coding = negotiate(accept, _installed(encodings))
+    if coding is None:
+        return response
+    headers = response.headers
+    if response.stream is not None:
+        events = (response.content_type or "").startswith("text/event-stream")
+        response.stream = CompressedStream(response.stream, encoder(coding, events))
+    else:
+        response.body = await _compressed(coding, original)
+    headers["Content-Encoding"] = coding
+    headers.pop("Content-Length")
+    headers.pop("Accept-Ranges")
+    etag = headers.get("etag")
+    if etag is not None and not etag.startswith("W/"):
+        # Other bytes than those that the strong tag stands for (RFC 9110 section 8.8.3.3).
+        headers["ETag"] = f"W/{etag}"
+    return response
+
+
+def _installed(encodings: Sequence[str]) -> Iterator[str]:
+    for coding in encodings:
+        if _loaded.get(coding) is not None or coding in available((coding,)):
+            yield coding
+
+
+def _may_compress(response: Response, minimum_size: int) -> bool:
+    if response.status_code in (204, 205, 206, 304):
+        return False
+    if response.stream is None and len(response.body) < max(minimum_size, 1):
+        return False
+    kind = response.content_type
+    if kind is None or _MAY_SHRINK(kind) is None:
+        return False
+    headers = response.headers
+    if "content-encoding" in headers or "content-range" in headers:
+        return False
+    # RFC 9111 section 5.2.2.6
+    return "no-transform" not in ", ".join(headers.get_all("cache-control")).lower()
+
+
+async def _compressed(coding: str, response: Response) -> bytes:
+    """The body in `coding`; that of a kept answer (`ember.route_cache.answer`) is made once."""
+    kept = getattr(response, "kept", None)
+    if kept is not None and kept.body is response.body and coding in kept.encoded:
+        done: bytes = kept.encoded[coding]
+        return done
+    body = response.body
+    if len(body) < _LARGE:
+        result = _whole(coding, body)
+    else:
+        result = await run_short(_whole, coding, body)
+    if kept is not None and kept.body is body:
+        kept.encoded[coding] = result
+    return result
+
+
+def _whole(coding: str, body: bytes) -> bytes:
+    compressor = encoder(coding)
+    return compressor.compress(body) + compressor.finish()
+
+
+class CompressedStream:
+    """The pieces of `stream`, each compressed and flushed; `stream` is closed with it."""
+
+    def __init__(self, stream: Any, compressor: Encoder) -> None:
+        self._stream = stream
+        self._compressor = compressor
+        self._pieces: AsyncIterator[bytes | str] | None = None
+        self._ended = False
+
+    def __aiter__(self) -> CompressedStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._pieces is None:
+            stream = self._stream
+            self._pieces = stream.__aiter__() if hasattr(stream, "__aiter__") else _pull(stream)
+        while not self._ended:
+            try:
+                piece = await self._pieces.__anext__()
+            except StopAsyncIteration:
+                self._ended = True
+                return self._compressor.finish()
+            data = utf8(piece) if isinstance(piece, str) else bytes(piece)
+            if data:
+                return self._compressor.compress(data) + self._compressor.flush()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close what is compressed, begun or not."""
+        for source in (self._pieces, self._stream):
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()
+
+
+_END: Any = object()
+
+
+async def _pull(stream: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
+    """A sync iterable in a thread, unless it is a list or tuple: it may block."""
+    iterator = iter(stream)
+    threaded = not isinstance(stream, (list, tuple))
+    while True:
+        piece = await run_whole(next, iterator, _END) if threaded else next(iterator, _END)
+        if piece is _END:
+            return
+        yield piece
+
+
+class CompressionMiddleware:
+    """Compresses the answers of the routes below it; see `compress_response`.
+
+    Raises ValueError for an unknown encoding and a negative size.
+    """
+
+    def __init__(
+        self, minimum_size: int = MINIMUM_SIZE, encodings: Sequence[str] = ENCODINGS
+    ) -> None:
+        if isinstance(minimum_size, bool) or not isinstance(minimum_size, int) or minimum_size < 0:
+            raise ValueError(
+                f"CompressionMiddleware(minimum_size={minimum_size!r}): expected bytes, 0 or more"
+            )
+        self.minimum_size = minimum_size
+        self.encodings = tuple(available(encodings))
+
+    async def __call__(
+        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        """The answer of what is below, compressed."""
+        return await self.compress(request, await call_next(request))
+
+    async def compress(self, request: Request, response: Response) -> Response:
+        """`compress_response` with these options."""
+        return await compress_response(request, response, self.minimum_size, self.encodings)
+
+
+class _Compressing(Coroutine[Any, Any, Response]):
+    """What a dispatch gave, on its way to be compressed.
+
+    A coroutine, and one that can be closed before it began without leaving the handler's behind,
+    which an `async def` around it could not.
+    """
+
+    __slots__ = ("_convert", "_middleware", "_request", "_running", "_value")
+
+    def __init__(
+        self,
+        middleware: CompressionMiddleware,
+        convert: Callable[[Request, object], Response],
+        request: Request,
+        value: Any,
+    ) -> None:
+        self._middleware = middleware
+        self._convert = convert
+        self._request = request
+        self._running: Coroutine[Any, Any, Response] | None = None
+        self._value = value
+
+    def __await__(self) -> Generator[Any, Any, Response]:
+        self._running = self._run()
+        return self._running.__await__()
+
+    def send(self, value: Any) -> Any:
+        if self._running is None:
+            self._running = self._run()
+        return self._running.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if self._running is None:
+            # A coroutine that has not begun ends with what is thrown, and its handler never runs.
+            self.close()
+            self._running = self._run()
+        return self._running.throw(*error)
+
+    def close(self) -> None:
+        """Nobody will await it."""
+        close = getattr(self._value if self._running is None else self._running, "close", None)
+        if close is not None:
+            close()
+
+    async def _run(self) -> Response:
+        value = self._value
+        if hasattr(value, "__await__"):
+            value = await value
+        response = value if isinstance(value, Response) else self._convert(self._request, value)
+        return await self._middleware.compress(self._request, response)
+
+
+def compressing(
+    convert: Callable[[Request, object], Response], middleware: CompressionMiddleware | bool
+) -> Callable[[Request, object], Awaitable[Response]]:
+    """What takes every answer of an application: those of its dispatch, those of its errors."""
+    if not isinstance(middleware, CompressionMiddleware):
+        middleware = CompressionMiddleware()
+    options = middleware
+    return lambda request, value: _Compressing(options, convert, request, value)

@@ -1,0 +1,1 @@
+"""What operators see of an application: health, metrics, access log, traces."""

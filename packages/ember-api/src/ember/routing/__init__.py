@@ -1,0 +1,1 @@
+"""Which handler a request goes to: routes, converters, the tree, hosts."""

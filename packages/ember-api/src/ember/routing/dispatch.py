@@ -1,0 +1,238 @@
+"""From a request to its handler: the flat path that every request takes.
+
+Compiled with the types of `dispatch.pxd`. Everything that can be decided at registration is: an
+`Endpoint` knows how its handler is called, so that a plain `async def` costs one look-up and one
+call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ember.request import Request
+from ember.response import Response
+from ember.responses.conversion import UnsupportedReturn, convert
+from ember.routing.hosts import host_name
+from ember.routing.tree import Node
+
+# How a handler is called; only `_ANY` needs an argument list made for it.
+_NOTHING, _REQUEST, _VALUE, _REQUEST_VALUE, _VALUE_REQUEST, _ANY, _BOUND, _VALUES = range(8)
+
+#: For the endpoints of static routes; never changed.
+_NO_VALUES: list[Any] = []
+
+#: What a route with more to do than calling its handler does: (request, args, kwargs) -> result.
+Wrapper = Callable[[Request, "tuple[Any, ...]", "dict[str, Any]"], object]
+
+
+class Endpoint:
+    """One route, ready to be called."""
+
+    def __init__(
+        self,
+        route: Any,
+        handler: Callable[..., Any],
+        slots: list[Any],
+        keywords: tuple[str, ...],
+        names: tuple[str, ...],
+        wrapper: Wrapper | None,
+        app: Any,
+        binding: Any = None,
+    ) -> None:
+        self.route = route
+        self.handler = handler
+        self.app = app
+        self.owner: str = route.owner
+        #: What fills each argument: -1 the request, 0 and up a path parameter, a 1-tuple a
+        #: constant.
+        self.slots = slots
+        self.keywords = keywords
+        self.names = names
+        self.wrapper = wrapper
+        self.limits = route.limits
+        #: Somebody wants to know of every request where it went.
+        self.observed = getattr(app, "observer", None) is not None
+        #: Where the handler asks for more, how it is called (`ember.binding.Binding`): `handler` is
+        #: its `call`, which takes (request, values).
+        self.binding = binding
+        wants = -1 in slots or (binding is not None and binding.wants_request)
+        # Nobody but the handler and its wrapper sees the request before it is answered, so it is
+        # filled in only where they ask; `Ember.on_error` does it for errors.
+        self.fills = wants or wrapper is not None
+        plain = wrapper is None and self.limits is None and not keywords
+        shape = {
+            (): _NOTHING,
+            (-1,): _REQUEST,
+            (0,): _VALUE,
+            (-1, 0): _REQUEST_VALUE,
+            (0, -1): _VALUE_REQUEST,
+        }
+        self.kind: int = shape.get(tuple(slots), _ANY) if plain else _ANY
+        if plain and len(slots) > 1 and slots == list(range(len(names))):
+            self.kind = _VALUES
+        if binding is not None:
+            self.kind = _BOUND
+
+    def call(self, request: Request, values: list[Any]) -> object:
+        """Call the handler with the values of its path parameters, in the template's order."""
+        if self.observed:
+            request.route = self.route
+        kind = self.kind
+        if kind == _NOTHING:
+            return self.handler()
+        if kind == _VALUE:
+            return self.handler(values[0])
+        if kind == _VALUES:
+            return self.handler(*values)
+        if self.fills:
+            self.fill(request, values)
+        if self.limits is not None:
+            request.limits = self.limits
+        return self.run(request, values)
+
+    def run(self, request: Request, values: list[Any]) -> object:
+        """`call` for a request that knows already where it is."""
+        kind = self.kind
+        if kind == _NOTHING:
+            return self.handler()
+        if kind == _REQUEST:
+            return self.handler(request)
+        if kind == _VALUE:
+            return self.handler(values[0])
+        if kind == _VALUES:
+            return self.handler(*values)
+        if kind == _REQUEST_VALUE:
+            return self.handler(request, values[0])
+        if kind == _VALUE_REQUEST:
+            return self.handler(values[0], request)
+        if kind == _BOUND:
+            return self.handler(request, values)
+        return self.call_any(request, values)
+
+    def fill(self, request: Request, values: list[Any]) -> None:
+        """Tell the request where it is."""
+        request.app = self.app
+        request.route = self.route
+        if values:
+            params: dict[str, Any] = {}
+            for index, name in enumerate(self.names):
+                params[name] = values[index]
+            request.path_params = params
+
+    def call_any(self, request: Request, values: list[Any]) -> object:
+        """`run` for every shape of handler."""
+        arguments: list[Any] = []
+        for slot in self.slots:
+            if type(slot) is tuple:
+                arguments.append(slot[0])
+            elif slot < 0:
+                arguments.append(request)
+            else:
+                arguments.append(values[slot])
+        if self.wrapper is None and not self.keywords:
+            return self.handler(*arguments)
+        keywords: dict[str, Any] = {}
+        if self.keywords:
+            first = len(arguments) - len(self.keywords)
+            keywords = dict(zip(self.keywords, arguments[first:], strict=True))
+            del arguments[first:]
+        if self.wrapper is not None:
+            return self.wrapper(request, tuple(arguments), keywords)
+        return self.handler(*arguments, **keywords)
+
+
+#: Spellings of hosts (with port, in capitals) that are remembered; the rest is looked at anew.
+_MOST_SPELLINGS = 256
+
+
+class Lookup:
+    """The routes of a router as the dispatcher finds them; see `ember.routing.router.Router`."""
+
+    def __init__(
+        self, exact: dict[str, Any], prefixes: dict[str, Node], trees: dict[str, Node]
+    ) -> None:
+        self.exact = exact
+        self.prefixes = prefixes
+        self.trees = trees
+
+
+class Dispatcher:
+    """The look-ups that lead from a request line to an endpoint, and what stands in for one.
+
+    `refresh` fills it from the application's routes; it runs again before the next request whenever
+    `stale` is set.
+    """
+
+    def __init__(
+        self,
+        refresh: Callable[[], None],
+        missed: Callable[[Request], object],
+        owner: Callable[[Request], str],
+    ) -> None:
+        self.stale = True
+        self.general = Lookup({}, {}, {})
+        #: By host name, where something is bound to hosts.
+        self.hosts: dict[str, Lookup] | None = None
+        self._spellings: dict[str, Lookup] = {}
+        self._refresh = refresh
+        self._missed = missed
+        self._owner = owner
+
+    def load(self, general: Lookup, hosts: dict[str, Lookup]) -> None:
+        """Take the routes: those of `hosts`, and those for every other host."""
+        self.general = general
+        self.hosts = hosts or None
+        self._spellings = {}
+        self.stale = False
+
+    def at_host(self, host: str) -> Lookup:
+        """The routes for a host as a request spells it."""
+        assert self.hosts is not None
+        found = self.hosts.get(host_name(host), self.general)
+        if len(self._spellings) < _MOST_SPELLINGS:
+            self._spellings[host] = found
+        return found
+
+    def dispatch(self, request: Request) -> object:
+        """Call the handler for `request`; the result is what the handler returned.
+
+        For an `async def` handler that is its coroutine. Raises NotFound, MethodNotAllowed and
+        BadRequest where no route is.
+        """
+        if self.stale:
+            self._refresh()
+        routes = self.general
+        if self.hosts is not None:
+            host = request.host
+            found = self._spellings.get(host)
+            routes = self.at_host(host) if found is None else found
+        key = request.route_key
+        endpoint = routes.exact.get(key)
+        if endpoint is not None:
+            return endpoint.call(request, _NO_VALUES)
+        if "%" in key:
+            return self._missed(request)
+        values: list[Any] = []
+        slash = key.rfind("/") + 1
+        node = routes.prefixes.get(key[:slash])
+        if node is not None:
+            endpoint = node.last(key, slash, values)
+            if endpoint is not None:
+                return endpoint.call(request, values)
+        method = request.method
+        node = routes.trees.get(method)
+        if node is not None:
+            endpoint = node.find(key, len(method) + 2, values)
+            if endpoint is not None:
+                return endpoint.call(request, values)
+        return self._missed(request)
+
+    def into_response(self, request: Request, value: object) -> Response:
+        """The Response for what a handler returned; an UnsupportedReturn names the handler."""
+        try:
+            return convert(value, 0, "")
+        except UnsupportedReturn as error:
+            # Only now is it worth finding out whose value it is. One mistake, one traceback.
+            named = UnsupportedReturn(f"{self._owner(request)}{error}")
+            raise named from error.__cause__

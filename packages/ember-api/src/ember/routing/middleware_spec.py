@@ -1,0 +1,82 @@
+"""The forms that a middleware may have, told apart when it is added."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ember.routing.router import RouteError
+
+_FORMS = (
+    "a middleware is `async def m(request, call_next)`, `m(request)`, or an object with "
+    "`before(request)` and/or `after(request, response)`"
+)
+
+
+class Step(NamedTuple):
+    """A middleware, recognised: either `around`, or `before` and/or `after`."""
+
+    owner: str
+    around: Callable[..., Any] | None = None
+    before: Callable[..., Any] | None = None
+    after: Callable[..., Any] | None = None
+
+
+def recognise(middleware: Any) -> Step:
+    """What kind of middleware this is. Raises RouteError, which names it, when it is none."""
+    name = getattr(middleware, "__qualname__", type(middleware).__qualname__)
+    owner = f"middleware {name.replace('<locals>.', '')}"
+    if isinstance(middleware, type):
+        raise RouteError(f"{owner} is a class; add an instance of it: {middleware.__name__}(...)")
+    before, after = (getattr(middleware, part, None) for part in ("before", "after"))
+    if before is not None or after is not None:
+        if callable(middleware):
+            raise RouteError(f"{owner} can be called and has before or after; {_FORMS}")
+        if before is not None and positional(before, f"{owner}.before") != 1:
+            raise _wrong(before, f"{owner}.before", "before(request)")
+        if after is not None and positional(after, f"{owner}.after") != 2:
+            raise _wrong(after, f"{owner}.after", "after(request, response)")
+        return Step(owner, None, before, after)
+    if not callable(middleware):
+        raise RouteError(f"{owner} is none; {_FORMS}")
+    count = positional(middleware, owner)
+    if count == 1:
+        return Step(owner, before=middleware)
+    if count != 2:
+        raise _wrong(middleware, owner, _FORMS)
+    second = [*inspect.signature(middleware).parameters][1]
+    if second == "response":
+        raise RouteError(
+            f"{owner}(request, response): as `after` it belongs to an object with that method; "
+            f"{_FORMS}"
+        )
+    if not is_async(middleware):
+        raise RouteError(f"{owner}(request, {second}) has to await {second}; make it `async def`")
+    return Step(owner, around=middleware)
+
+
+def positional(function: Any, owner: str) -> int:
+    """How many arguments `function` needs; -1 when it cannot be called with positional ones."""
+    if not callable(function):
+        raise RouteError(f"{owner} is not callable; {_FORMS}")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise RouteError(f"{owner}: its parameters cannot be read: {error}") from None
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    usable = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    # *args does not say how many are meant.
+    return len(needed) if all(p.kind in usable for p in needed) else -1
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling `function` gives a coroutine."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    call = getattr(type(function), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _wrong(function: Any, owner: str, expected: str) -> RouteError:
+    return RouteError(f"{owner}{inspect.signature(function)}: expected {expected}")

@@ -1,0 +1,1 @@
+"""What `app.run` does: options, certificates, workers and their supervisor."""

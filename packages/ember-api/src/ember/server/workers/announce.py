@@ -1,0 +1,48 @@
+"""What a server says when it serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ember.server.options import Options
+    from ember.server.workers.place import Place
+
+
+def announce(
+    addresses: Sequence[tuple[str, int] | str], options: Options, loop: str, workers: int = 1
+) -> None:
+    """Where it serves, how, and how to end it: one line on stderr, because what the program prints
+    is its own."""
+    from ember.server.terminal import Style
+
+    style = Style(sys.stderr)
+    scheme = "https" if options.ssl_certfile else "http"
+    where = [
+        address if isinstance(address, str) else f"{scheme}://{_host(address[0])}:{address[1]}"
+        for address in addresses
+    ]
+    how = f"{loop} loop, pid {os.getpid()}; Ctrl+C stops"
+    if workers > 1:
+        how = f"{workers} workers, {how}"
+    name, at = style.accent("Ember"), style.strong(" and ".join(where))
+    print(f"{name} serves {at}{style.dim('  ' + how)}", file=sys.stderr, flush=True)
+
+
+def tell_ready(place: Place, loop: str) -> None:
+    """Tell the supervisor that this worker serves, and which file of the program has changed."""
+    if place.since:
+        from ember.server.workers.program import changed_since
+
+        changed = changed_since(place.since)
+        if changed is not None:
+            place.say("changed", changed)
+    place.say("ready", loop)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

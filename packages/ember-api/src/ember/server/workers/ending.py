@@ -1,0 +1,154 @@
+"""How long an end may take, and what ends a process that does not."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ember.server.workers.stacks import log_running
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from ember.limits import ServerLimits
+
+logger = logging.getLogger("ember.server")
+
+#: Seconds that stop hooks have at least, when requests have used up `shutdown_timeout`.
+LEAST_FOR_HOOKS = 2.0
+#: Seconds that everything has to end after a second signal.
+HURRY = 0.5
+#: Seconds from the order to stop to the end of a process that does not serve yet: its start hooks
+#: are cancelled, and what they have opened is closed.
+START_END = LEAST_FOR_HOOKS + HURRY
+
+
+def stop_time(limits: ServerLimits) -> float:
+    """Seconds from the order to stop to the end of a process, at most."""
+    return limits.drain_delay + limits.shutdown_timeout + LEAST_FOR_HOOKS
+
+
+class _Deadline(NamedTuple):
+    """When this process is ended, what is said then, and its exit status."""
+
+    at: float
+    reason: str = "the process did not end in time, and is ended"
+    status: int = 0
+
+
+class Guard:
+    """Ends this process when it was told to end and has not after some seconds, or when its start
+    takes too long.
+
+    By a thread, which is started when it is needed: the loop may be what does not end. It says what
+    still runs and leaves with status 0, since to end is what was asked for; `atexit` functions are
+    not called. While C code holds the interpreter, no thread can do anything.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Put to in a signal handler, which may interrupt a put: it is made for that.
+        self._times: SimpleQueue[_Deadline | None] = SimpleQueue()
+        self._deadline: _Deadline | None = None
+        self._running = False
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the tasks of `loop` too."""
+        self._loop = loop
+
+    def started_within(self, seconds: float, reason: str) -> None:
+        """The process has to call `started` in `seconds`, or ends with status 1 and `reason`."""
+        self._set(_Deadline(time.monotonic() + seconds, reason, 1))
+
+    def started(self) -> None:
+        """It serves. What it was told about its end stays."""
+        if self._deadline is not None and self._deadline.status:
+            self.release()
+
+    def within(self, seconds: float) -> None:
+        """The process has to have ended in `seconds`; an earlier time stays."""
+        at, before = time.monotonic() + seconds, self._deadline
+        if before is None or at < before.at or before.status:
+            self._set(_Deadline(at if before is None else min(at, before.at)))
+
+    def _set(self, deadline: _Deadline) -> None:
+        self._deadline = deadline
+        self._times.put(deadline)
+        if not self._running:
+            self._running = True
+            try:
+                _thread.start_new_thread(self._wait, ())
+            except RuntimeError:
+                self._running = False
+                logger.warning("no thread can be started to see that the process ends in time")
+
+    def release(self) -> None:
+        """The server has ended in time, in a thread of a program that goes on."""
+        if self._deadline is not None:
+            self._deadline = None
+            self._times.put(None)
+
+    def leave_to_program(self) -> None:
+        """The server has ended, and its program goes on: only what joins threads at its very end
+        has to keep the time."""
+        deadline = self._deadline
+        if deadline is None:
+            return
+        self.release()
+        register: Any = getattr(threading, "_register_atexit", None)
+        if register is not None and not deadline.status:
+            # Before concurrent.futures and threading wait for threads that may never end.
+            register(lambda: self.within(max(HURRY, deadline.at - time.monotonic())))
+
+    def _wait(self) -> None:
+        deadline = self._times.get()
+        while True:
+            try:
+                timeout = None if deadline is None else max(0.0, deadline.at - time.monotonic())
+                deadline = self._times.get(timeout=timeout)
+            except Empty:
+                break
+        assert deadline is not None
+        try:
+            log_running(logger, "%s:", deadline.reason, loop=self._loop)
+            if deadline.status:
+                print(f"ember: {deadline.reason}", file=sys.stderr)
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+        finally:
+            os._exit(deadline.status)
+
+
+async def in_time(until: float | None, what: str, waiting: Awaitable[object]) -> bool:
+    """Await in this task; at `until`, on the loop's clock, say what still runs and cancel it.
+    Whether it ended in time. None: for ever."""
+    task, loop, over = asyncio.current_task(), asyncio.get_running_loop(), False
+    assert task is not None
+
+    def end() -> None:
+        nonlocal over
+        over = True
+        log_running(logger, "%s did not come in time; still running:", what, loop=loop)
+        task.cancel()
+
+    timer = None if until is None else loop.call_at(until, end)
+    try:
+        await waiting
+    except asyncio.CancelledError:
+        if not over:
+            raise
+        task.uncancel()
+        return False
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return True

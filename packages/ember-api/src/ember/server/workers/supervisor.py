@@ -1,0 +1,400 @@
+"""The process that stays: it starts the workers, watches them, replaces them, ends them.
+
+It holds the listening sockets and serves nothing itself: no event loop, no thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from ember.server.options import StartError
+from ember.server.workers.board import Board
+from ember.server.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, stop_time
+from ember.server.workers.overdue import LOOK, Overdue
+from ember.server.workers.place import Order, Place
+from ember.server.workers.system import KILLED, Begin, System
+
+if TYPE_CHECKING:
+    from ember.limits import ServerLimits
+    from ember.routing.route import Route
+    from ember.server.workers.process import WorkerProcess
+    from ember.server.workers.sockets import Sockets
+
+logger = logging.getLogger("ember.workers")
+
+#: Seconds that a worker has beyond its own deadline to end, before it is killed.
+MARGIN = 1.5
+#: Seconds that a candidate has to end that a newer reload has made outdated.
+DROP = 1.0
+#: A worker that served for less seconds has failed, and the next one may be let wait.
+HEALTHY = 10.0
+#: Seconds until the next try, after so many failures in a row: the first are replaced at once.
+BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+
+
+class Supervisor:
+    """Keeps `board.workers` workers serving on `sockets`.
+
+    - `begin`: what a worker does first, in a fork of this process.
+    - `begin_anew`: the same for workers that a reload starts; None: as before.
+    - `replace`: whether dead workers are replaced.
+    - `on_ready`: called with the name of the loop when all serve for the first time.
+    - `system`: what it asks of the operating system; another one for tests.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        sockets: Sockets,
+        limits: ServerLimits,
+        begin: Begin,
+        *,
+        begin_anew: Begin | None = None,
+        replace: bool = True,
+        routes: Iterable[Route] = (),
+        on_ready: Callable[[str], object] = lambda loop: None,
+        system: System | None = None,
+    ) -> None:
+        self._board = board
+        self._sockets = sockets
+        self._begin = begin
+        self._begin_anew = begin_anew or begin
+        self._replace = replace
+        self._on_ready = on_ready
+        self._system = system or System()
+        self._overdue = Overdue(limits, routes)
+        self._stop_time = stop_time(limits) + MARGIN
+        self._retire_time = limits.shutdown_timeout + LEAST_FOR_HOOKS + MARGIN
+        self._workers: dict[int, WorkerProcess] = {}
+        self._signals: list[int] = []
+        self._stops = 0
+        #: the newest reload, and the newest that has a worker that serves
+        self._wanted = self._proven = 0
+        #: when each began, nanoseconds of the epoch
+        self._begun: dict[int, int] = {}
+        #: the worker that starts in the place of another
+        self._candidate: WorkerProcess | None = None
+        self._replaced: WorkerProcess | None = None
+        self._failures = 0
+        #: when the last one failed: who was started before failed beside it, not after it
+        self._failed = float("-inf")
+        self._next_try = float("-inf")
+        self._looked = self._system.now()
+
+    # -- the life of the server ---------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until told to stop, or nobody serves any more. Raises StartError when the first workers
+        cannot start, or when none is left and none is replaced."""
+        self._system.open()
+        try:
+            self._live()
+        finally:
+            for worker in tuple(self._workers.values()):  # only after an error of our own
+                worker.send(signal.SIGKILL)
+                while self._system.reap(worker) is None:
+                    self._system.wait(LOOK)
+                self._forget(worker)
+            self._sockets.close()
+            self._sockets.unlink()
+            self._system.close()
+
+    def _live(self) -> None:
+        try:
+            self._start()
+        except StartError:
+            # Those that serve already are told to stop, as by a signal.
+            self._stop()
+            while self._workers:
+                self._turn()
+            raise
+        while self._workers or (self._replace and not self._stops):
+            self._turn()
+        if not self._stops:
+            raise StartError("no worker is left, and necromancer=False replaces none")
+
+    def _start(self) -> None:
+        """The first worker, and when that serves the others: what keeps all of them from starting
+        is said once."""
+        self._spawn_first()
+        while not self._stops:
+            serving = [worker for worker in self._workers.values() if worker.ready is not None]
+            if len(serving) == self._board.workers:
+                self._on_ready(serving[0].loop)
+                return
+            if serving:
+                for _ in range(self._board.workers - len(self._workers)):
+                    self._spawn_first()
+            self._turn(starting=True)
+
+    def _spawn_first(self) -> None:
+        if self._spawn(self._wanted) is None:
+            raise StartError("a worker cannot be started; see the log")
+
+    def _turn(self, *, starting: bool = False) -> None:
+        """Wait for something, and see to everything."""
+        self._signals += self._system.wait(self._patience())
+        for worker in tuple(self._workers.values()):
+            self._listen(worker)
+        ended = self._reap()
+        # Whoever signals the group has signalled this process too before a worker could end by it.
+        self._signals += self._system.signals()
+        while self._signals:
+            self._on_signal(self._signals.pop(0))
+        for worker, status in ended:
+            self._ended(worker, status, starting=starting)
+        self._look()
+        if not starting and not self._stops:
+            self._restock()
+            self._renew()
+
+    def _patience(self) -> float:
+        now = self._system.now()
+        patience = self._overdue.until(self._workers.values(), now)
+        if self._replace and not self._stops and self._missing():
+            patience = min(patience, max(0.0, self._next_try - now))
+        return patience
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def _spawn(self, generation: int) -> WorkerProcess | None:
+        """Start a worker in a free slot; None when there is none, or no memory for it."""
+        taken = {worker.slot.index for worker in self._workers.values()}
+        slot = next((slot for slot in self._board.slots if slot.index not in taken), None)
+        if slot is None:
+            self._next_try = self._system.now() + LOOK  # those that retire have them all
+            return None
+
+        since = 0
+        if self._wanted == self._proven and self._begin_anew is not self._begin:
+            # Who begins after its reload is over must not run what was put there since, alone.
+            since = self._begun.get(generation, 0)
+
+        def place(line: socket.socket) -> Place:
+            return Place(self._board, slot.index, self._sockets.sockets, line, since)
+
+        begin = self._begin_anew if generation else self._begin
+        try:
+            worker = self._system.fork(place, begin, slot, generation)
+        except OSError as error:
+            self._failures += 1
+            self._wait()
+            logger.error("a worker cannot be started: %s", error.strerror)
+            return None
+        self._workers[worker.pid] = worker
+        return worker
+
+    def _listen(self, worker: WorkerProcess) -> None:
+        said = worker.hear()
+        if worker.hung_up:
+            self._system.ignore(worker)
+        for word, text in said:
+            if word == "changed":
+                self._moved_on(worker, text)
+            elif word == "ready":
+                worker.ready = self._system.now()
+                worker.loop = text
+                self._serves(worker)
+            elif word == "failed":
+                worker.failure = text
+            elif word == "recycle":
+                worker.wish = text
+            elif word == "stop":
+                self._signals.append(signal.SIGTERM)
+
+    def _moved_on(self, worker: WorkerProcess, file: str) -> None:
+        """It runs a newer program than the others: theirs cannot be had any more."""
+        if worker.generation != self._wanted:
+            return
+        self._reload(worker.spawned)
+        worker.generation = self._wanted
+        logger.warning(
+            "%s: %s was changed after the last reload; all workers are replaced by such that run "
+            "the program as it is now",
+            worker,
+            file,
+        )
+
+    def _reload(self, moment: int) -> None:
+        self._wanted += 1
+        self._begun[self._wanted] = moment
+
+    def _serves(self, worker: WorkerProcess) -> None:
+        if self._stops:
+            # It was told so by a signal, perhaps before it could listen.
+            worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+            return
+        if worker.retiring:
+            return  # a candidate that was dropped, in the moment in which it was ready
+        self._proven = max(self._proven, worker.generation)
+        if worker is self._candidate:
+            old, self._candidate, self._replaced = self._replaced, None, None
+            if old is not None and old.pid in self._workers:
+                logger.info("%s serves in the place of %s", worker, old)
+                old.retiring = True
+                old.tell(Order.RETIRE)
+                old.end_within(
+                    self._system.now(), self._retire_time, "it did not end within shutdown_timeout"
+                )
+
+    def _reap(self) -> list[tuple[WorkerProcess, int]]:
+        """Those that have ended, each with what waitpid says."""
+        ended = []
+        for worker in tuple(self._workers.values()):
+            status = self._system.reap(worker)
+            if status is not None:
+                self._listen(worker)
+                self._forget(worker)
+                ended.append((worker, status))
+        return ended
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        self._workers.pop(worker.pid, None)
+        self._system.forget(worker)
+        if worker.slot.pid == worker.pid:
+            worker.slot.end()
+
+    def _ended(self, worker: WorkerProcess, status: int, *, starting: bool) -> None:
+        reason = worker.ended(status)
+        if worker is self._replaced:
+            self._replaced = None
+        if self._stops or worker.retiring:
+            if status not in (0, signal.SIGTERM) and not worker.killed:
+                logger.warning("%s was to end, but %s", worker, reason)
+            return
+        if starting:
+            raise StartError(reason if worker.failure else f"a worker did not start: {reason}")
+        if worker is self._candidate:
+            self._candidate = self._replaced = None
+            if worker.generation > self._proven:
+                self._wanted = self._proven
+                logger.error("the reload was given up, the old workers go on: %s", reason)
+                return
+        self._count_failure(worker, status)
+        what = "has ended" if worker.ready is not None else "did not start"
+        if not self._replace:
+            logger.error("%s %s: %s", worker, what, reason)
+        elif self._failures < 3:
+            logger.error("%s %s: %s; another one takes its place", worker, what, reason)
+        else:
+            logger.error(
+                "%s %s: %s; that were %d in a row, the next try is in %g s",
+                worker,
+                what,
+                reason,
+                self._failures,
+                self._back_off(),
+            )
+
+    def _count_failure(self, worker: WorkerProcess, status: int) -> None:
+        """How many failed in a row. Workers that served and are killed together count as one."""
+        now = self._system.now()
+        if worker.ready is not None and now - worker.ready >= HEALTHY:
+            self._failures = 0
+        elif not (status in KILLED and worker.ready is not None and worker.born < self._failed):
+            self._failures += 1
+        else:
+            return
+        self._failed = now
+        self._wait()
+
+    def _back_off(self) -> float:
+        return BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+
+    def _wait(self) -> None:
+        self._next_try = self._system.now() + self._back_off()
+
+    # -- replacing ----------------------------------------------------------------------------
+
+    def _missing(self) -> int:
+        serving = sum(not worker.retiring for worker in self._workers.values())
+        # A candidate is one more than there are to be, while who it is to replace lives.
+        return self._board.workers - serving + (self._replaced is not None)
+
+    def _restock(self) -> None:
+        """Replace the dead."""
+        if not self._replace or self._system.now() < self._next_try:
+            return
+        for _ in range(self._missing()):
+            if self._spawn(self._proven) is None:
+                return
+
+    def _renew(self) -> None:
+        """Replace the next one that is outdated, or asked for it; one at a time."""
+        if self._candidate is not None or self._missing() > 0:
+            return
+        if self._system.now() < self._next_try:
+            return
+        for worker in self._workers.values():
+            outdated = worker.generation < self._wanted
+            if worker.ready is None or worker.retiring or not (outdated or worker.wish):
+                continue
+            if worker.wish:
+                logger.warning("%s is replaced: %s", worker, worker.wish)
+            self._candidate = self._spawn(self._wanted)
+            self._replaced = worker if self._candidate is not None else None
+            return
+
+    # -- signals ------------------------------------------------------------------------------
+
+    def _on_signal(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+        elif number == signal.SIGHUP:
+            from ember.server.workers.terminals import terminal_is_gone
+
+            if terminal_is_gone():
+                self._stop()
+            elif not self._stops:
+                self._drop()
+                self._reload(self._system.epoch())
+                logger.info("SIGHUP: the workers are replaced one by one")
+        elif number == signal.SIGUSR1:
+            from ember.server.workers.logs import reopen_logs
+
+            reopen_logs()
+            for worker in self._workers.values():
+                if worker.ready is not None:
+                    worker.send(signal.SIGUSR1)
+
+    def _drop(self) -> None:
+        """The candidate is outdated before it serves; it may hang."""
+        worker, self._candidate, self._replaced = self._candidate, None, None
+        if worker is not None:
+            logger.info("%s is given up: a newer reload has come", worker)
+            worker.retiring = True
+            worker.send(signal.SIGTERM)
+            worker.end_within(self._system.now(), DROP, "a newer reload has come")
+
+    def _stop(self) -> None:
+        """Once: drain. Twice: drop what is in flight. Three times: kill."""
+        self._stops += 1
+        self._sockets.close()
+        now = self._system.now()
+        for worker in self._workers.values():
+            if self._stops > 2:
+                worker.killed = True
+                worker.send(signal.SIGKILL)
+                continue
+            if worker.ready is None:
+                worker.send(signal.SIGTERM)  # perhaps it does not listen yet
+            else:
+                worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+            if self._stops == 1 and worker.ready is None:
+                worker.end_within(now, START_END + MARGIN / 2, "it did not end while it started")
+            elif self._stops == 1:
+                worker.end_within(now, self._stop_time, "it did not end within shutdown_timeout")
+            else:
+                worker.end_within(now, HURRY + MARGIN / 2, "it did not end at the second signal")
+
+    # -- who takes too long -------------------------------------------------------------------
+
+    def _look(self) -> None:
+        now = self._system.now()
+        # Had this process been stopped too, the silence would not be theirs.
+        passed, self._looked = min(now - self._looked, 2 * LOOK), now
+        self._overdue.look(tuple(self._workers.values()), now, passed)

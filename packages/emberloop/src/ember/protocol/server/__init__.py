@@ -1,0 +1,1 @@
+"""Sockets, connections, exchanges and their limits: what serves an application."""

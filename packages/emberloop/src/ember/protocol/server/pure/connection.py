@@ -1,0 +1,395 @@
+"""One HTTP/1.1 connection: bytes in, one exchange after the other, bytes out. Knows no socket."""
+
+from __future__ import annotations
+
+import contextvars
+
+from ember.exceptions import ClientDisconnected, ProtocolError
+from ember.protocol.http1.pure.parser import Head, HeadParser
+from ember.protocol.server.pure.deadlines import NEVER, Deadlines
+from ember.protocol.server.pure.ending import Ending
+from ember.protocol.server.pure.exchange import Exchange
+from ember.protocol.server.refusal import identify, log_refusal, render_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    from ember.limits import ServerLimits
+    from ember.protocol.server.application import Application
+    from ember.protocol.server.openfile import OpenFile
+    from ember.protocol.server.pure.interfaces import Owner, Transport
+    from ember.protocol.server.tls import TLSInfo
+    from ember.protocol.telemetry.pure.observer import Observer
+
+#: Bytes of pipelined answers that are collected before they are sent together.
+BATCH = 65536
+#: Bytes of answers from which on they are handed over as they are, instead of joined.
+SHARED = 32768
+
+
+class Connection(Ending):
+    """The server's side of a connection.
+
+    The owner calls `feed`, `eof`, `hangup`, `lost`, `pause_writing` and `resume_writing`; the
+    connection calls the application and writes to `transport`. One request is in the application
+    at a time; bytes behind it wait, at most `limits.max_pipelined` of them, then the client waits.
+    Those that need no waiting are answered at once, until the connection has had its share of the
+    turn.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        transport: Transport,
+        owner: Owner,
+        *,
+        limits: ServerLimits | None = None,
+        client: tuple[str, int] | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.app = app
+        #: told of every exchange; None: nobody is
+        self.observer: Observer | None = getattr(app, "observer", None)
+        self.limits = app.limits if limits is None else limits
+        self.client = client
+        self.scheme = scheme
+        #: what TLS knows of the peer
+        self.tls: TLSInfo | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        #: what every request starts from, so that none sees what another one has set
+        self.context = contextvars.copy_context()
+        self.deadlines = Deadlines(self)
+        self.buffer = bytearray()
+        self.requests = 0
+        #: nothing more is read or answered
+        self.closing = False
+        self.is_lost = False
+        #: the peer has said that it will send no more
+        self.ended = False
+        #: it has said so, or has gone; what it sent before may still wait in the kernel
+        self.hung_up = False
+        #: has had its share of this turn; goes on in the next one
+        self.yielded = False
+        self.working_since = 0.0
+        #: the server is going down: the answer in flight is the last one
+        self.draining = False
+        #: the next answer is the last one
+        self.retiring = False
+        self._transport = transport
+        self._owner = owner
+        self._parser = HeadParser(self.limits)
+        self._exchange: Exchange | None = None
+        self._processing = False
+        self._reading = True
+        self._paused = False
+        self._resumed: asyncio.Future[None] | None = None
+        self._batch: list[bytes] = []
+        self._batched = 0
+        self._written = 0
+        #: bytes that were given to be sent
+        self.written = 0
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deadlines hold, and handlers may wait, from now on."""
+        self.loop = loop
+        if self.observer is not None:
+            self.observer.attach(loop)
+            self.observer.opened()
+        self.deadlines.attach(loop, self.limits)
+        self.deadlines.expect("head", self.limits.header_timeout)
+
+    # -- from below ---------------------------------------------------------------------------
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Bytes arrived."""
+        if self.closing:
+            return  # what still comes is only read so that the answer is not lost to a reset
+        self.buffer += data
+        if not self.yielded:
+            self.working_since = 0.0  # a callback of its own
+        self.process()
+
+    def pause_writing(self) -> None:
+        """The peer takes less than is sent: producers wait, and no further request begins."""
+        self._paused = True
+        self.deadlines.watch_backlog()
+
+    def resume_writing(self) -> None:
+        """The peer caught up."""
+        self._paused = False
+        self._wake()
+        self.process()
+
+    def _wake(self) -> None:
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
+
+    # -- one exchange after the other ---------------------------------------------------------
+
+    def process(self) -> None:
+        """Go on with what is in the buffer, as far as that is possible now."""
+        if self._processing:
+            return
+        if self.yielded:
+            self.after_input()
+            return
+        self._processing = True
+        try:
+            while not self.closing:
+                exchange = self._exchange
+                if exchange is not None:
+                    if exchange.intake.pump():
+                        continue
+                    if not exchange.over:
+                        if exchange.answered and self.ended:
+                            self.close()  # the rest of the request's body will never come
+                        break
+                    self._exchange = None
+                elif self.draining or (self.ended and not self.buffer):
+                    self.close()
+                elif self._paused or (self.buffer and self.exhausted()):
+                    break
+                else:
+                    head = self._parser.feed(self.buffer)
+                    if head is None:
+                        if self.ended:
+                            self.close()
+                        break
+                    self._begin(head)
+        except ProtocolError as error:
+            self.refuse(error)
+        except BaseException:
+            self.abort()  # what was under way may be lost, and what follows must not be read
+            raise
+        finally:
+            self._processing = False
+            self.flush()
+        self.after_input()
+
+    def _begin(self, head: Head) -> None:
+        self.requests += 1
+        # What was awaited has come: the next wait, if only for the next request, is a new one.
+        self.deadlines.read = NEVER
+        self.deadlines.phase = ""
+        exchange = self._exchange = Exchange(self, head)
+        exchange.begin()
+        if self.ended or self.hung_up:
+            self.peer_ended()
+
+    def answered(self, keep_alive: bool) -> None:
+        """The answer of the current exchange is complete."""
+        self.deadlines.handler = NEVER
+        if self.closing:
+            return
+        if not keep_alive:
+            self.close()
+        elif not self._processing:
+            exchange = self._exchange
+            assert exchange is not None
+            if exchange.over and not self.buffer and not self.ended and not self.draining:
+                self._exchange = None
+                self.after_input()
+            else:
+                # Not from here: this is still the context of the request that was answered.
+                assert self.loop is not None
+                self.loop.call_soon(self.process, context=self.context.copy())
+
+    def refuse(self, error: ProtocolError, method: str = "") -> None:
+        """Answer a broken request and end the connection: where it continues is not known.
+        `method`: of a request that was not read here."""
+        exchange = self._exchange
+        identity = identify(self.app, None if exchange is None else exchange.request)
+        log_refusal(self.peer, error, identity)
+        if exchange is not None and exchange.answered:
+            # The answer is out; what follows it cannot be told any more.
+            self.close()
+        elif exchange is not None and exchange.started:
+            exchange.abandon()
+            self.abort()
+        elif not self.closing:
+            if exchange is not None:
+                exchange.abandon()
+            if not method:
+                method = self._parser.method if exchange is None else exchange.method
+            mark = self.written
+            self.write(render_error(error, method, identity))
+            if exchange is not None:
+                exchange.refused(error.status)
+            elif self.observer is not None:
+                known = "" if identity is None else identity[0]
+                self.observer.refused(self.client, error.status, self.written - mark, known)
+            self._close(linger=True)
+
+    @property
+    def peer(self) -> str:
+        """The client's address, for the log."""
+        return "client" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+
+    # -- to below -----------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, together with what else is sent in this turn."""
+        self.collect(data)
+        self.flush_when_due()
+
+    def collect(self, data: bytes) -> None:
+        """`write` in two steps: `flush_when_due` is the other."""
+        if not self.is_lost:
+            self.written += len(data)
+            self._batch.append(data)
+            self._batched += len(data)
+
+    def flush_when_due(self) -> None:
+        """Hand what was collected to the transport, unless more will come in this turn."""
+        if not self._processing or self._batched >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was collected to the transport."""
+        if self._batch and not self.is_lost:
+            self._written += self._batched
+            if self._batched < SHARED:
+                self._transport.write(b"".join(self._batch))
+            else:
+                # By reference: a body that many wait for is there once.
+                for data in self._batch:
+                    self._transport.write(data)
+        self._batch.clear()
+        self._batched = 0
+
+    @property
+    def flowing(self) -> bool:
+        """Whether there is nothing that `drain` would wait for or raise."""
+        return not self._paused and not self.is_lost
+
+    async def drain(self) -> None:
+        """Wait until the peer has caught up. Raises `ClientDisconnected` when it left."""
+        while self._paused and not self.is_lost:
+            assert self.loop is not None
+            self._resumed = self.loop.create_future()
+            try:
+                await self._resumed
+            finally:
+                self._resumed = None
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+
+    async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
+        """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
+        this fails the connection is aborted."""
+        self.flush()
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+        self._written += size
+        try:
+            sent = await self._owner.send_file(file, offset, size)
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, ConnectionError):
+                raise ClientDisconnected("the client left before the end of the answer") from error
+            raise
+        if sent:
+            self.written += size
+        else:
+            self._written -= size
+        if self.is_lost:
+            raise ClientDisconnected("the client left before the end of the answer")
+        return sent
+
+    def close(self) -> None:
+        """End the connection after what was written."""
+        exchange = self._exchange
+        unread = bool(self.buffer) or (exchange is not None and not exchange.intake.body.complete)
+        self._close(linger=unread and not self.ended)
+
+    def _close(self, *, linger: bool) -> None:
+        if not self.closing:
+            self.closing = True
+            self.deadlines.read = self.deadlines.handler = NEVER
+            self.buffer.clear()
+            self.flush()
+            self._owner.close_connection(linger)
+            self.deadlines.watch_backlog()
+
+    def abort(self) -> None:
+        """End the connection now, so that the peer does not take it for the end of a message."""
+        self.closing = True
+        self.deadlines.read = self.deadlines.handler = NEVER
+        self.buffer.clear()
+        self._owner.abort_connection()
+
+    def drain_and_close(self) -> None:
+        """Finish what is in flight, then close; at once when nothing is."""
+        self.draining = True
+        if self._exchange is None or self._exchange.answered:
+            self.close()
+
+    # -- backpressure and time ----------------------------------------------------------------
+
+    def after_input(self) -> None:
+        """Decide whether the client may send, and how long it may take."""
+        if self.closing:
+            return
+        exchange = self._exchange
+        deadlines = self.deadlines
+        most = self.limits.max_pipelined
+        if exchange is None:
+            wanted = not (self._paused or self.yielded) or len(self.buffer) < most
+            if self._paused or self.yielded:
+                deadlines.read = NEVER
+                deadlines.phase = ""
+            elif self._parser.started or self.buffer:
+                if deadlines.phase != "head":
+                    deadlines.expect("head", self.limits.header_timeout)
+            elif self.requests and deadlines.phase != "idle":
+                deadlines.expect("idle", self.limits.keep_alive_timeout)
+        elif exchange.intake.decoder is not None:
+            wanted = exchange.intake.wanted and not (self.yielded and len(self.buffer) >= most)
+            if not wanted:
+                exchange.intake.hold()
+                deadlines.read = NEVER
+                deadlines.phase = ""
+            elif deadlines.phase != "body":
+                deadlines.expect("body", exchange.intake.patience())
+        else:
+            # A body over its limit leaves a rest that nobody will take.
+            wanted = exchange.intake.body.complete and len(self.buffer) < most
+            deadlines.read = NEVER
+            deadlines.phase = ""
+            deadlines.watch_backlog()
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+                self._owner.watch_peer()
+
+    # -- for the deadlines --------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether something may be written without a new deadline."""
+        return self.closing or self._paused or self._exchange is not None
+
+    @property
+    def backlog(self) -> tuple[int, int]:
+        """Bytes that the peer has not taken, and those that it has."""
+        unsent = self._owner.unsent()
+        return unsent, self._written - unsent
+
+    def handler_is_late(self) -> None:
+        """The handler had its time."""
+        if self._exchange is not None:
+            self._exchange.time_out()
+
+    def peer_is_late(self) -> None:
+        """The peer did not send in time what was expected of it."""
+        if self.deadlines.phase == "body":
+            assert self._exchange is not None
+            self.refuse(ProtocolError(408, self._exchange.intake.verdict()))
+        elif self._parser.started:
+            self.refuse(ProtocolError(408, "the request head did not arrive in time"))
+        else:
+            self.close()
