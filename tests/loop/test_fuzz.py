@@ -177,3 +177,10 @@ def test_a_callback_that_came_at_another_time_moves_what_it_does() -> None:
     without = {"0": ["made", "data 501", "lost NoneType"]}
     assert loop.difference(acts, stock, without, Counter()) is not None
     assert loop.difference(acts, without, ours, Counter()) is not None
+
+
+def test_which_of_two_connections_forks_first_is_nobodys_promise() -> None:
+    both = Program((Connection("pair"), Connection("pair")), ())
+    stock, ours = {"fork": ["2", "1"]}, {"fork": ["1", "2"]}
+    assert loop.difference(both, stock, ours, Counter()) is None
+    assert loop.difference(both, stock, {"fork": ["1"]}, Counter()) is not None

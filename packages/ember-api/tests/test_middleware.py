@@ -23,7 +23,7 @@ from ember import (
     RouteLimits,
 )
 from ember.application.hooks import HookError
-from ember.middleware.chain import around_endpoint
+from ember.middleware.chain import Hooks, around_endpoint
 from ember.protocol import MemoryConnection
 from ember.routing.dispatch import Endpoint
 
@@ -82,7 +82,7 @@ def test_a_route_without_middleware_is_called_as_it_was() -> None:
     app.group("/g", middlewares=[named("g", [])]).get("/")(hello)
     route = app.add_route("/", hello)
     endpoint = Endpoint(route, hello, [], (), (), None, app)
-    assert around_endpoint(endpoint, route, (app,), app.on_error) is endpoint
+    assert around_endpoint(endpoint, route, (app,), app.on_error, Hooks()) is endpoint
 
 
 # -- forms (E70) ------------------------------------------------------------------------------

@@ -281,13 +281,13 @@ def test_a_compressed_variant_is_made_once(
     import ember.middleware.compression
 
     made: list[str] = []
-    whole = ember.compression._whole
+    whole = ember.middleware.compression._whole
 
     def count(coding: str, body: bytes) -> bytes:
         made.append(coding)
         return whole(coding, body)
 
-    monkeypatch.setattr(ember.compression, "_whole", count)
+    monkeypatch.setattr(ember.middleware.compression, "_whole", count)
     app = Ember(compression=True)
     text = "<p>again and again</p>" * 100
 
