@@ -177,6 +177,12 @@ def test_a_callback_that_came_at_another_time_moves_what_it_does() -> None:
     without = {"0": ["made", "data 501", "lost NoneType"]}
     assert loop.difference(acts, stock, without, Counter()) is not None
     assert loop.difference(acts, without, ours, Counter()) is not None
+    ended = {"0": ["made", "eof", "lost NoneType"]}
+    failed = {"0": ["made", "lost BrokenPipeError"]}
+    aborts = Program(connections, (), {(0, "eof"): ((("abort", 0, None),),)})
+    assert loop.difference(aborts, ended, failed, Counter()) is None
+    assert loop.difference(acts, ended, failed, Counter()) is not None
+    assert loop.difference(aborts, ended, {"0": ["made", "lost NoneType"]}, Counter()) is not None
 
 
 def test_which_of_two_connections_forks_first_is_nobodys_promise() -> None:
