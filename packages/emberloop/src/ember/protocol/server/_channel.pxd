@@ -17,13 +17,17 @@ cdef class Channel:
     cdef public object context              # what every request's context is a copy of
     cdef public bytearray buffer            # received and not yet used
     cdef Sink sink
+    cdef object successor                   # makes the codec that takes over, once it may
+    cdef object codec                       # what speaks here instead of HTTP/1.1
     cdef object dispatch, resumed
     cdef object file_error                  # why the file that is being sent has no rest
     cdef Observer observer                  # told of every exchange; None: nobody is
     cdef Peer peer_told                     # what it is told of the other end
     cdef Py_ssize_t written
     cdef public bint closing, is_lost, ended, draining, retiring
-    cdef bint strict, processing, paused
+    cdef readonly bint strict
+    cdef bint processing, paused
+    cdef bint counts                        # as a connection, for the observer
     # deadlines: seconds of the loop's clock, never is infinity
     cdef double read_until, handler_until, ask_at, moved_at
     cdef double look_within                 # how long a backlog may stand unlooked at, seconds
@@ -33,7 +37,7 @@ cdef class Channel:
     cdef int phase
     cdef object wheel
 
-    cdef int attach(self, object loop) except -1
+    cdef int attach(self, object loop, bint counts=*) except -1
     cdef int pause_writing(self) except -1
     cdef int wake(self) except -1
     cdef int stop_cleanly(self) except -1
@@ -43,7 +47,7 @@ cdef class Channel:
     cdef int abort_now(self) except -1
     cdef int end_unanswered(self) except -1
     cdef double now(self) except -1
-    cdef int expect_within(self, int phase, double seconds) except -1
+    cdef int expect_in(self, int phase, double seconds) except -1
     cdef int handler_within(self, double seconds) except -1
     cdef int ask_within(self, double seconds) except -1
     cdef int watch_backlog(self) except -1

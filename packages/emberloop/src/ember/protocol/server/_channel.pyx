@@ -49,16 +49,18 @@ cdef class Channel:
         self.look_within = self.limits.write_timeout / 4
         self.phase = HEAD
 
-    cdef int attach(self, object loop) except -1:
+    cdef int attach(self, object loop, bint counts=True) except -1:
         """Deadlines hold, and handlers may wait, from now on."""
         self.loop = loop
+        self.counts = counts
         if self.observer is not None:
             self.observer.attach(loop)
-            self.observer.opened()
+            if counts:
+                self.observer.opened()
         self.wheel = Wheel.of(loop)
         self.clock = <const double *><uintptr_t>self.wheel.clock
         self.moved_at = self.now()
-        self.expect_within(HEAD, self.limits.header_timeout)
+        self.expect_in(HEAD, self.limits.header_timeout)
         return 0
 
     cdef bint persists(self, h1_head *head) noexcept:
@@ -186,6 +188,8 @@ cdef class Channel:
     cdef int pause_writing(self) except -1:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self.paused = True
+        if self.codec is not None:
+            self.codec.pause_writing()
         return self.watch_backlog()
 
     cdef int wake(self) except -1:
@@ -202,9 +206,13 @@ cdef class Channel:
 
     def expect(self, phase, seconds):
         """The peer has so many seconds for what `phase` names."""
-        self.expect_within(PHASES[phase], seconds)
+        self.expect_in(PHASES[phase], seconds)
 
-    cdef int expect_within(self, int phase, double seconds) except -1:
+    def expect_within(self, seconds):
+        """Of a codec: see `codec.Output`."""
+        self.expect_in(NOTHING, seconds)
+
+    cdef int expect_in(self, int phase, double seconds) except -1:
         cdef double now
         self.phase = phase
         if self.wheel is not None:

@@ -19,3 +19,5 @@ cdef class Connection(EndingChannel):
     cdef Py_ssize_t begin(self, char *data, Py_ssize_t size, bint buffered) except -1
     cdef int refuse_with(self, object error) except -1
     cdef int look(self) except -1
+    cdef int feed_codec(self, char *data, Py_ssize_t size) except -1
+    cdef int start_codec(self) except -1

@@ -37,6 +37,7 @@ from ember.exceptions import ProtocolError
 from ember.protocol.http1.framing import Framing
 from ember.protocol.server.intake import DRAIN_LIMIT as _DRAIN_LIMIT, Intake
 from ember.protocol.server.refusal import identify, log_refusal, render_error
+from ember.protocol.server.states import state_of
 
 cdef extern from "Python.h":
     object PyContext_Copy(object context)
@@ -72,6 +73,21 @@ cdef class Connection(EndingChannel):
         self.bounds.max_fields = self.limits.max_headers
         h1_reset(&self.head)
 
+    @property
+    def state(self):
+        """What it is about; see `states.py`."""
+        cdef Exchange exchange = self.exchange
+        return state_of(
+            lost=self.is_lost,
+            closing=self.closing,
+            upgraded=self.codec is not None,
+            started=PyByteArray_GET_SIZE(self.buffer) > 0,
+            exchange=exchange is not None,
+            body=exchange is not None and exchange.intake is not None
+            and exchange.intake.decoder is not None,
+            answered=exchange is not None and exchange.answered,
+        )
+
     # ---- from below ------------------------------------------------------------------------
 
     cdef int feed(self, char *data, Py_ssize_t size) except -1:
@@ -79,6 +95,8 @@ cdef class Connection(EndingChannel):
         cdef Py_ssize_t used, kept
         if self.closing:
             return 0    # what still comes is only read so that the answer is not lost to a reset
+        if self.codec is not None:
+            return self.feed_codec(data, size)
         if self.clock == NULL and not self.yielded:
             self.working_since = 0      # a callback of its own: nothing else tells turns apart
         kept = PyByteArray_GET_SIZE(self.buffer)
@@ -109,11 +127,15 @@ cdef class Connection(EndingChannel):
         """The peer has caught up."""
         self.paused = False
         self.wake()
+        if self.codec is not None:
+            return self.tell_codec(self.codec.resume_writing)
         return self.process()
 
     cpdef int drain_and_close(self) except -1:
         """Finish what is in flight, then close; at once when nothing is."""
         self.draining = True
+        if self.codec is not None:
+            return self.tell_codec(self.codec.drain)
         if self.exchange is None or self.exchange.answered:
             self.stop_cleanly()
         return 0
@@ -126,8 +148,8 @@ cdef class Connection(EndingChannel):
 
     cdef int process(self) except -1:
         """Go on with what is in the buffer, as far as that is possible now."""
-        if self.processing or self.yielded:
-            return 0 if self.processing else self.look()
+        if self.processing or self.yielded or self.codec is not None:
+            return self.look() if self.yielded and not self.processing else 0
         self.processing = True
         try:
             self.go_on()
@@ -157,6 +179,8 @@ cdef class Connection(EndingChannel):
                         self.stop_cleanly()     # the rest of the request's body will never come
                     return 0
                 self.exchange = None
+            elif self.successor is not None:
+                return 0
             elif self.draining or (self.ended and not PyByteArray_GET_SIZE(self.buffer)):
                 self.stop_cleanly()
             elif self.paused or self.yielded:
@@ -201,7 +225,7 @@ cdef class Connection(EndingChannel):
             if self.closing:
                 return MOVED
             if self.exchange is not None or self.paused or self.draining \
-                    or (at < size and self.over_budget()):
+                    or self.successor is not None or (at < size and self.over_budget()):
                 break
         return at
 
@@ -292,7 +316,7 @@ cdef class Connection(EndingChannel):
         if not self.processing:
             exchange = self.exchange
             if exchange.is_over() and not PyByteArray_GET_SIZE(self.buffer) and not self.ended \
-                    and not self.draining:
+                    and not self.draining and self.successor is None:
                 self.exchange = None
                 return self.look()
             # Not from here: this is still the context of the request that was answered.
@@ -335,7 +359,7 @@ cdef class Connection(EndingChannel):
 
     cdef int stop_cleanly(self) except -1:
         cdef Exchange exchange = self.exchange
-        cdef bint unread = PyByteArray_GET_SIZE(self.buffer) > 0
+        cdef bint unread = PyByteArray_GET_SIZE(self.buffer) > 0 or self.codec is not None
         if exchange is not None and exchange.intake is not None:
             unread = unread or not exchange.intake.body.complete
         return self.stop(unread and not self.ended)
@@ -350,8 +374,10 @@ cdef class Connection(EndingChannel):
         cdef Exchange exchange = self.exchange
         cdef Py_ssize_t kept
         cdef bint wanted
-        if self.closing:
+        if self.closing or self.codec is not None:
             return 0
+        if self.successor is not None and self.exchange is None:
+            return self.start_codec()
         kept = PyByteArray_GET_SIZE(self.buffer)
         if exchange is None:
             wanted = not (self.paused or self.yielded) or kept < self.limits.max_pipelined
@@ -360,9 +386,9 @@ cdef class Connection(EndingChannel):
                 self.phase = NOTHING
             elif kept:
                 if self.phase != HEAD:
-                    self.expect_within(HEAD, self.limits.header_timeout)
+                    self.expect_in(HEAD, self.limits.header_timeout)
             elif self.requests and self.phase != IDLE:
-                self.expect_within(IDLE, self.limits.keep_alive_timeout)
+                self.expect_in(IDLE, self.limits.keep_alive_timeout)
         elif exchange.intake is not None and exchange.intake.decoder is not None:
             wanted = exchange.intake.wanted \
                 and not (self.yielded and kept >= self.limits.max_pipelined)
@@ -371,7 +397,7 @@ cdef class Connection(EndingChannel):
                 self.read_until = INFINITY
                 self.phase = NOTHING
             elif self.phase != BODY:
-                self.expect_within(BODY, exchange.intake.patience())
+                self.expect_in(BODY, exchange.intake.patience())
         else:
             # A body over its limit leaves a rest that nobody will take.
             wanted = (exchange.intake is None or exchange.intake.body.complete) \
@@ -387,6 +413,68 @@ cdef class Connection(EndingChannel):
                 self.sink.pause_reading()
         return 0
 
+    # ---- another codec -----------------------------------------------------------------------
+
+    def hand_over(self, successor):
+        """Let `successor(self)` make what speaks here from now on; see `codec.py`. It begins once
+        the exchange in flight has ended."""
+        self.successor = successor
+        if not self.processing:
+            self.look()
+
+    cdef int start_codec(self) except -1:
+        cdef bytes data
+        successor, self.successor = self.successor, None
+        self.phase = NOTHING
+        self.read_until = self.handler_until = INFINITY
+        data = bytes(self.buffer)
+        self.buffer.clear()
+        try:
+            codec = self.codec = successor(self)
+            if not self.reading:
+                self.reading = True
+                self.sink.resume_reading()
+            if self.paused:
+                codec.pause_writing()
+            if data and not self.closing:
+                codec.data_received(data)
+            if self.ended and not self.closing:
+                codec.eof_received()
+            if self.draining and not self.closing:
+                codec.drain()
+        except BaseException:
+            self.abort_now()
+            raise
+        finally:
+            self.sink.flush()
+        return 0
+
+    cdef int feed_codec(self, char *data, Py_ssize_t size) except -1:
+        self.processing = True      # what is sent meanwhile leaves together
+        try:
+            self.codec.data_received(PyBytes_FromStringAndSize(data, size))
+        except BaseException:
+            self.abort_now()
+            raise
+        finally:
+            self.processing = False
+            self.sink.flush()
+        return 0
+
+    def pause_reading(self):
+        """Of a codec: receive nothing until `resume_reading`."""
+        self.reading = False
+        self.sink.pause_reading()
+
+    def resume_reading(self):
+        """Of a codec: receive again."""
+        self.reading = True
+        self.sink.resume_reading()
+
+    def count_request(self):
+        """Of a codec: one more request came over this connection."""
+        self.requests += 1
+
     # ---- time ------------------------------------------------------------------------------
 
     cdef int handler_is_late(self) except -1:
@@ -395,6 +483,8 @@ cdef class Connection(EndingChannel):
         return 0
 
     cdef int peer_is_late(self) except -1:
+        if self.codec is not None:
+            return self.tell_codec(self.codec.timed_out)
         if self.phase == BODY:
             return self.refuse_with(ProtocolError(408, self.exchange.intake.verdict()))
         if PyByteArray_GET_SIZE(self.buffer):

@@ -37,6 +37,8 @@ cdef class EndingChannel(Channel):
         if self.ended or self.is_lost:
             return 0
         self.ended = True
+        if self.codec is not None:
+            return self.tell_codec(self.codec.eof_received)
         self.process()      # closes when nothing is left to do; a body cut short is told
         return self.peer_ended()
 
@@ -121,12 +123,25 @@ cdef class EndingChannel(Channel):
         if self.observer is not None:
             if self.exchange is not None:
                 self.exchange.tell(True)
-            if self.loop is not None:
+            if self.loop is not None and self.counts:
                 self.observer.closed()
         if self.exchange is not None:
             # Its handler may go on. They would keep each other alive.
             self.exchange.release()
             self.exchange = None
+        self.successor = None
+        if self.codec is not None:
+            codec, self.codec = self.codec, None
+            codec.connection_lost()
+        return 0
+
+    cdef int tell_codec(self, object method) except -1:
+        """Call a method of the codec; what it raises ends the connection."""
+        try:
+            method()
+        except BaseException:
+            self.abort_now()
+            raise
         return 0
 
     # ---- its share of a turn ------------------------------------------------------------------

@@ -96,6 +96,12 @@ class MemoryConnection:
         sink.out.clear()
         return out
 
+    @property
+    def state(self):
+        """What it is about; see `states.py`."""
+        cdef Connection connection = self._connection
+        return connection.state
+
     def eof(self):
         """The peer closed its side."""
         cdef Connection connection = self._connection
@@ -230,6 +236,13 @@ class HTTPProtocol(asyncio.BufferedProtocol):
                 connection.retire()
             if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
+            elif secured is not None:
+                self.greeted()
+
+    def greeted(self):
+        """The handshake of TLS is done, where there is one."""
+        if self._server is not None:
+            self._server._greeted(self._connection)
 
     def get_buffer(self, sizehint):
         return self._buffer

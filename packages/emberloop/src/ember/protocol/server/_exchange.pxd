@@ -43,6 +43,7 @@ cdef class Exchange(Task):
     cdef object on_error(self, object error)
     cdef bint keep_alive(self) except -1
     cdef int send(self, Response response) except -1
+    cdef int switch(self, Response response) except -1
     cdef int complete(self, bint keep_alive) except -1
     cdef int tell(self, bint aborted) except -1
     cdef bint is_over(self) except -1

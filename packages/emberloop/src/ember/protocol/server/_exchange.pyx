@@ -19,6 +19,7 @@ from ember.protocol.message._response cimport Response
 
 from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailable
 from ember._interrupts import from_signal
+from ember.protocol.server.codec import upgrade_of
 from ember.protocol.http1.render import STATUS_LINES as _STATUS_LINES, render_head
 from ember.protocol.message.pure.request import too_large
 from ember.protocol.server.streaming import begin_stream, send_stream
@@ -456,6 +457,8 @@ cdef class Exchange(Task):
                 body = response.body
                 return self.send_whole(line, kind, size, fields, PyBytes_AS_STRING(body),
                                        -1 if status == 304 else PyBytes_GET_SIZE(body), body)
+        if status == 101:
+            return self.switch(response)
         request = self.request
         rendered = render_head(response, request.method, request.head.minor, self.keep_alive())
         self.started = True
@@ -463,6 +466,16 @@ cdef class Exchange(Task):
         if rendered.has_body:
             self.channel.write(response.body)
         return self.complete(rendered.keep_alive)
+
+    cdef int switch(self, Response response) except -1:
+        """Answer 101: what follows is for another codec."""
+        upgrade = upgrade_of(response, self.request.head.minor,
+                             self.intake is not None or len(self.request.content) > 0)
+        head = upgrade.render()
+        self.started = True
+        self.channel.write(head)
+        self.channel.successor = upgrade.codec
+        return self.complete(True)
 
     cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, bytes fields,
                         const char *data, Py_ssize_t size, bytes body) except -1:

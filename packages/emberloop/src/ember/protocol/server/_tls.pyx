@@ -231,6 +231,7 @@ cdef class TlsStream(HttpStream):
         self.ship()
         self.connection.tls = TLSInfo(self.ssl_object)
         self.connection.expect("head", self.connection.limits.header_timeout)
+        (<HttpListener>self.listener).server._greeted(self.connection)
         return 1
 
     cdef int refuse_plain(self, char *data, Py_ssize_t size) except -1:

@@ -20,10 +20,12 @@ else:
     from ember.protocol.server._endpoints import HTTPProtocol
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ember.protocol.server.application import Application
+    from ember.protocol.server.codec import Codec, Output
+    from ember.protocol.server.pure.connection import Connection
     from ember.protocol.server.sharing import Share
     from ember.protocol.server.tls import ServerTLS
 
@@ -38,8 +40,14 @@ UNSENT_IN_KERNEL = 262144
 class Server:
     """A listening server; `serve` makes it."""
 
-    def __init__(self, limits: ServerLimits, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        limits: ServerLimits,
+        share: Share | None = None,
+        codecs: Mapping[str, Callable[[Output], Codec]] | None = None,
+    ) -> None:
         self._limits = limits
+        self._codecs = codecs or {}
         self._share = share
         self._turns: list[Turns] = []
         self._retiring = False
@@ -86,6 +94,13 @@ class Server:
             tls.check()
 
         self._tls_timer = loop.call_later(tls.check_interval, look)
+
+    def _greeted(self, connection: Connection) -> None:
+        """The handshake of TLS is done: another codec speaks, if the two have agreed on one."""
+        if self._codecs and connection.tls is not None:
+            successor = self._codecs.get(connection.tls.alpn or "")
+            if successor is not None:
+                connection.hand_over(successor)
 
     def _opened(self, protocol: HTTPProtocol) -> None:
         self._protocols.add(protocol)
@@ -214,6 +229,7 @@ async def serve(
     backlog: int = 2048,
     limits: ServerLimits | None = None,
     strict_tasks: bool = False,
+    codecs: Mapping[str, Callable[[Output], Codec]] | None = None,
 ) -> Server:
     """Serve `app` on `host` and `port` (0: a free one), on a listening or bound socket `sock`
     or several `sockets`, or on the unix socket `uds`. `host=None` or `""` means every address, IPv4
@@ -221,14 +237,18 @@ async def serve(
     its share of the connections.
 
     `ssl` serves https: `ServerTLS` with files that may change, or a context of one's own.
+    `codecs`: what speaks where a client has chosen this name by ALPN (RFC 7301), instead of
+    HTTP/1.1; a context of one's own has to offer the names itself.
     `limits` default to `app.limits`. Raises `OSError` when the address cannot be had; its
     `strerror` says which.
     """
     limits = app.limits if limits is None else limits
     loop = asyncio.get_running_loop()
-    server = Server(limits, share)
+    server = Server(limits, share, codecs)
     context: Any = ssl
     if ssl is not None and not hasattr(ssl, "wrap_bio"):
+        if codecs:
+            ssl.offer(codecs)
         context = ssl.current
         server._watch(ssl)
     app = server.overload.guard(app)

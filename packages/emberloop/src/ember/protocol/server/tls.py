@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     Path = str | os.PathLike[str]
@@ -146,6 +146,7 @@ class ServerTLS:
         if not check_interval > 0:
             raise TLSError(f"check_interval={check_interval!r}: expected seconds above 0")
         self.check_interval = check_interval
+        self._alpn = list(ALPN)
         self._ca_certs = ca_certs
         self._verify = ssl.CERT_NONE
         if ca_certs is not None:
@@ -164,6 +165,12 @@ class ServerTLS:
         self.current = CurrentContext(self.context)
 
     # -- reading --------------------------------------------------------------------------------
+
+    def offer(self, protocols: Iterable[str]) -> None:
+        """Let clients choose among these by ALPN (RFC 7301) before HTTP/1.1, in this order."""
+        self._alpn = [*protocols, *ALPN]
+        for context in (self.context, self.current.context, *self._contexts.values()):
+            context.set_alpn_protocols(self._alpn)
 
     def check(self) -> bool:
         """Read the files again if one has changed. Whether new certificates are in use."""
@@ -224,7 +231,7 @@ class ServerTLS:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        context.set_alpn_protocols(ALPN)
+        context.set_alpn_protocols(self._alpn)
         self._load_pair(context, certfile, keyfile)
         if self._ca_certs is not None:
             try:

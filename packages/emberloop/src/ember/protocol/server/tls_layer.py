@@ -168,6 +168,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._established = True
         self._ship()
         connection.deadlines.expect("head", connection.limits.header_timeout)
+        self._above.greeted()
         return True
 
     def _refuse_plain(self, begin: bytes) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         @property
         def connections(self) -> int: ...
 
+        def _greeted(self, connection: Connection) -> None: ...
         def _opened(self, protocol: HTTPProtocol) -> None: ...
         def _closed(self, protocol: HTTPProtocol, requests: int) -> None: ...
 
@@ -105,6 +106,13 @@ class HTTPProtocol(asyncio.BufferedProtocol):
                 connection.retiring = True
             if app is None:
                 connection.refuse(ProtocolError(503, "the server has too many connections"))
+            elif secured is not None:
+                self.greeted()
+
+    def greeted(self) -> None:
+        """The handshake of TLS is done, where there is one."""
+        if self._server is not None:
+            self._server._greeted(self.connection)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import contextvars
 
-from ember.exceptions import ClientDisconnected, ProtocolError
+from ember.exceptions import ProtocolError
 from ember.protocol.http1.pure.parser import Head, HeadParser
 from ember.protocol.server.pure.deadlines import NEVER, Deadlines
 from ember.protocol.server.pure.ending import Ending
 from ember.protocol.server.pure.exchange import Exchange
+from ember.protocol.server.pure.handed_over import HandedOver
+from ember.protocol.server.pure.output import HTTPOutput
 from ember.protocol.server.refusal import identify, log_refusal, render_error
+from ember.protocol.server.states import State, state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from ember.limits import ServerLimits
     from ember.protocol.server.application import Application
-    from ember.protocol.server.openfile import OpenFile
+    from ember.protocol.server.codec import Codec, Output
     from ember.protocol.server.pure.interfaces import Owner, Transport
     from ember.protocol.server.tls import TLSInfo
     from ember.protocol.telemetry.pure.observer import Observer
 
-#: Bytes of pipelined answers that are collected before they are sent together.
-BATCH = 65536
-#: Bytes of answers from which on they are handed over as they are, instead of joined.
-SHARED = 32768
 
-
-class Connection(Ending):
+class Connection(HTTPOutput, HandedOver, Ending):
     """The server's side of a connection.
 
     The owner calls `feed`, `eof`, `hangup`, `lost`, `pause_writing` and `resume_writing`; the
@@ -80,6 +79,11 @@ class Connection(Ending):
         self._owner = owner
         self._parser = HeadParser(self.limits)
         self._exchange: Exchange | None = None
+        #: makes the codec that takes over, once it may; and what speaks here instead of HTTP/1.1
+        self.successor: Callable[[Output], Codec] | None = None
+        self.codec: Codec | None = None
+        self._counts = True
+        self.strict = True
         self._processing = False
         self._reading = True
         self._paused = False
@@ -90,14 +94,31 @@ class Connection(Ending):
         #: bytes that were given to be sent
         self.written = 0
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Deadlines hold, and handlers may wait, from now on."""
+    def attach(self, loop: asyncio.AbstractEventLoop, counts: bool = True) -> None:
+        """Deadlines hold, and handlers may wait, from now on. `counts`: as a connection, for the
+        observer."""
         self.loop = loop
+        self._counts = counts
         if self.observer is not None:
             self.observer.attach(loop)
-            self.observer.opened()
+            if counts:
+                self.observer.opened()
         self.deadlines.attach(loop, self.limits)
         self.deadlines.expect("head", self.limits.header_timeout)
+
+    @property
+    def state(self) -> State:
+        """What it is about; see `states.py`."""
+        exchange = self._exchange
+        return state_of(
+            lost=self.is_lost,
+            closing=self.closing,
+            upgraded=self.codec is not None,
+            started=self._parser.started or bool(self.buffer),
+            exchange=exchange is not None,
+            body=exchange is not None and exchange.intake.decoder is not None,
+            answered=exchange is not None and exchange.answered,
+        )
 
     # -- from below ---------------------------------------------------------------------------
 
@@ -105,6 +126,9 @@ class Connection(Ending):
         """Bytes arrived."""
         if self.closing:
             return  # what still comes is only read so that the answer is not lost to a reset
+        if self.codec is not None:
+            self.feed_codec(data)
+            return
         self.buffer += data
         if not self.yielded:
             self.working_since = 0.0  # a callback of its own
@@ -113,13 +137,18 @@ class Connection(Ending):
     def pause_writing(self) -> None:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self._paused = True
+        if self.codec is not None:
+            self.codec.pause_writing()
         self.deadlines.watch_backlog()
 
     def resume_writing(self) -> None:
         """The peer caught up."""
         self._paused = False
         self._wake()
-        self.process()
+        if self.codec is not None:
+            self.tell_codec(self.codec.resume_writing)
+        else:
+            self.process()
 
     def _wake(self) -> None:
         if self._resumed is not None and not self._resumed.done():
@@ -129,7 +158,7 @@ class Connection(Ending):
 
     def process(self) -> None:
         """Go on with what is in the buffer, as far as that is possible now."""
-        if self._processing:
+        if self._processing or self.codec is not None:
             return
         if self.yielded:
             self.after_input()
@@ -146,6 +175,8 @@ class Connection(Ending):
                             self.close()  # the rest of the request's body will never come
                         break
                     self._exchange = None
+                elif self.successor is not None:
+                    break
                 elif self.draining or (self.ended and not self.buffer):
                     self.close()
                 elif self._paused or (self.buffer and self.exhausted()):
@@ -187,7 +218,8 @@ class Connection(Ending):
         elif not self._processing:
             exchange = self._exchange
             assert exchange is not None
-            if exchange.over and not self.buffer and not self.ended and not self.draining:
+            idle = not (self.buffer or self.ended or self.draining or self.successor)
+            if exchange.over and idle:
                 self._exchange = None
                 self.after_input()
             else:
@@ -228,79 +260,11 @@ class Connection(Ending):
 
     # -- to below -----------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send `data`, together with what else is sent in this turn."""
-        self.collect(data)
-        self.flush_when_due()
-
-    def collect(self, data: bytes) -> None:
-        """`write` in two steps: `flush_when_due` is the other."""
-        if not self.is_lost:
-            self.written += len(data)
-            self._batch.append(data)
-            self._batched += len(data)
-
-    def flush_when_due(self) -> None:
-        """Hand what was collected to the transport, unless more will come in this turn."""
-        if not self._processing or self._batched >= BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what was collected to the transport."""
-        if self._batch and not self.is_lost:
-            self._written += self._batched
-            if self._batched < SHARED:
-                self._transport.write(b"".join(self._batch))
-            else:
-                # By reference: a body that many wait for is there once.
-                for data in self._batch:
-                    self._transport.write(data)
-        self._batch.clear()
-        self._batched = 0
-
-    @property
-    def flowing(self) -> bool:
-        """Whether there is nothing that `drain` would wait for or raise."""
-        return not self._paused and not self.is_lost
-
-    async def drain(self) -> None:
-        """Wait until the peer has caught up. Raises `ClientDisconnected` when it left."""
-        while self._paused and not self.is_lost:
-            assert self.loop is not None
-            self._resumed = self.loop.create_future()
-            try:
-                await self._resumed
-            finally:
-                self._resumed = None
-        if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
-
-    async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
-        """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
-        this fails the connection is aborted."""
-        self.flush()
-        if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
-        self._written += size
-        try:
-            sent = await self._owner.send_file(file, offset, size)
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, ConnectionError):
-                raise ClientDisconnected("the client left before the end of the answer") from error
-            raise
-        if sent:
-            self.written += size
-        else:
-            self._written -= size
-        if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
-        return sent
-
     def close(self) -> None:
         """End the connection after what was written."""
         exchange = self._exchange
-        unread = bool(self.buffer) or (exchange is not None and not exchange.intake.body.complete)
+        unread = bool(self.buffer) or self.codec is not None
+        unread = unread or (exchange is not None and not exchange.intake.body.complete)
         self._close(linger=unread and not self.ended)
 
     def _close(self, *, linger: bool) -> None:
@@ -322,16 +286,21 @@ class Connection(Ending):
     def drain_and_close(self) -> None:
         """Finish what is in flight, then close; at once when nothing is."""
         self.draining = True
-        if self._exchange is None or self._exchange.answered:
+        if self.codec is not None:
+            self.tell_codec(self.codec.drain)
+        elif self._exchange is None or self._exchange.answered:
             self.close()
 
     # -- backpressure and time ----------------------------------------------------------------
 
     def after_input(self) -> None:
         """Decide whether the client may send, and how long it may take."""
-        if self.closing:
+        if self.closing or self.codec is not None:
             return
         exchange = self._exchange
+        if self.successor is not None and exchange is None:
+            self.start_codec(self.successor)
+            return
         deadlines = self.deadlines
         most = self.limits.max_pipelined
         if exchange is None:
@@ -386,7 +355,9 @@ class Connection(Ending):
 
     def peer_is_late(self) -> None:
         """The peer did not send in time what was expected of it."""
-        if self.deadlines.phase == "body":
+        if self.codec is not None:
+            self.tell_codec(self.codec.timed_out)
+        elif self.deadlines.phase == "body":
             assert self._exchange is not None
             self.refuse(ProtocolError(408, self._exchange.intake.verdict()))
         elif self._parser.started:

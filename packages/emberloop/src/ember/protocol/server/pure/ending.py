@@ -14,7 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import contextvars
+    from collections.abc import Callable
 
+    from ember.protocol.server.codec import Codec, Output
     from ember.protocol.server.pure.deadlines import Deadlines
     from ember.protocol.server.pure.exchange import Exchange
     from ember.protocol.server.pure.interfaces import Owner, Transport
@@ -40,6 +42,9 @@ class Ending:
     deadlines: Deadlines
     buffer: bytearray
     observer: Observer | None
+    codec: Codec | None
+    successor: Callable[[Output], Codec] | None
+    _counts: bool
     _exchange: Exchange | None
     _asked_for: Exchange | None = None
     _asked_at = 0
@@ -60,6 +65,10 @@ class Ending:
         """End the connection now."""
         raise NotImplementedError
 
+    def tell_codec(self, method: Callable[[], None]) -> None:
+        """Call a method of the codec."""
+        raise NotImplementedError
+
     def _wake(self) -> None:
         raise NotImplementedError
 
@@ -71,6 +80,9 @@ class Ending:
         if self.ended or self.is_lost:
             return
         self.ended = True
+        if self.codec is not None:
+            self.tell_codec(self.codec.eof_received)
+            return
         self.process()  # closes when nothing is left to do; a body cut short is told
         self.peer_ended()
 
@@ -151,8 +163,12 @@ class Ending:
         self._asked_for = None
         self._transport: Transport = GONE
         self._owner: Owner = GONE
-        if self.observer is not None and self.loop is not None:
+        if self.observer is not None and self.loop is not None and self._counts:
             self.observer.closed()
+        self.successor = None
+        if self.codec is not None:
+            codec, self.codec = self.codec, None
+            codec.connection_lost()
 
     def is_stuck(self, backlog: int) -> None:
         """The peer took nothing of the backlog for longer than it may."""

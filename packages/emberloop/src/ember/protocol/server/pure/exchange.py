@@ -13,6 +13,7 @@ from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailab
 from ember.protocol.http1.render import render_head
 from ember.protocol.message._response import Response
 from ember.protocol.message.pure.request import Request, too_large
+from ember.protocol.server.codec import upgrade_of
 from ember.protocol.server.intake import Intake
 from ember.protocol.server.pure.outcome import Outcome, cancels
 
@@ -323,6 +324,9 @@ class Exchange(Outcome):
             return
         head = self._head
         self._status = response.status_code
+        if self._status == 101:
+            self._switch(response)
+            return
         rendered = render_head(response, head.method, head.minor, self._keep_alive())
         head_and_body = rendered.head, response.body if rendered.has_body else b""
         if not isinstance(head_and_body[1], bytes):
@@ -333,6 +337,16 @@ class Exchange(Outcome):
             if data:
                 self._connection.collect(data)
         self._complete(rendered.keep_alive)
+
+    def _switch(self, response: Response) -> None:
+        """Answer 101: what follows is for another codec."""
+        framing = self._framing
+        upgrade = upgrade_of(response, self._head.minor, framing.chunked or framing.length > 0)
+        rendered = upgrade.render()
+        self.started = True
+        self._connection.collect(rendered)
+        self._connection.successor = upgrade.codec
+        self._complete(True)
 
     def _complete(self, keep_alive: bool) -> None:
         self.started = self.answered = True

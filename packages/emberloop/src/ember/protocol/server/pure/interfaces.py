@@ -10,10 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import contextvars
+    from collections.abc import Callable
 
     from ember.exceptions import ProtocolError
     from ember.limits import ServerLimits
     from ember.protocol.server.application import Application
+    from ember.protocol.server.codec import Codec, Output
     from ember.protocol.server.openfile import OpenFile
     from ember.protocol.server.pure.deadlines import Deadlines
     from ember.protocol.server.tls import TLSInfo
@@ -90,6 +92,7 @@ class Serving(Reading, Sending, Protocol):
     observer: Observer | None
     retiring: bool
     scheme: str
+    successor: Callable[[Output], Codec] | None
     tls: TLSInfo | None
     written: int
     _owner: Owner

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ember.limits import ServerLimits
     from ember.protocol.server.application import Application
     from ember.protocol.server.openfile import OpenFile
+    from ember.protocol.server.states import State
 
 
 class MemoryConnection:
@@ -48,6 +49,11 @@ class MemoryConnection:
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    @property
+    def state(self) -> State:
+        """What it is about; see `states.py`."""
+        return self._connection.state
 
     def eof(self) -> None:
         """The peer closed its side."""

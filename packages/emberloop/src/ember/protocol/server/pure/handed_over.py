@@ -1,0 +1,119 @@
+"""A connection that another codec speaks on: see `ember.protocol.server.codec`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ember.protocol.server.wheel import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ember.protocol.server.codec import Codec, Output
+    from ember.protocol.server.pure.deadlines import Deadlines
+    from ember.protocol.server.pure.interfaces import Transport
+
+
+class HandedOver:
+    """The part of a connection that has another codec than HTTP/1.1."""
+
+    # Of the connection:
+    buffer: bytearray
+    closing: bool
+    codec: Codec | None
+    deadlines: Deadlines
+    draining: bool
+    ended: bool
+    requests: int
+    successor: Callable[[Output], Codec] | None
+    _paused: bool
+    _processing: bool
+    _reading: bool
+    _transport: Transport
+
+    def abort(self) -> None:
+        """End the connection now."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Hand what was collected to the transport."""
+        raise NotImplementedError
+
+    def after_input(self) -> None:
+        """Go on, now that something has changed."""
+        raise NotImplementedError
+
+    def hand_over(self, successor: Callable[[Output], Codec]) -> None:
+        """Let `successor(self)` make what speaks here from now on. It begins once the exchange in
+        flight has ended."""
+        self.successor = successor
+        if not self._processing:
+            self.after_input()
+
+    def start_codec(self, successor: Callable[[Output], Codec]) -> None:
+        """The exchange that answered with an upgrade has ended."""
+        self.successor = None
+        self.deadlines.phase = ""
+        self.deadlines.read = self.deadlines.handler = NEVER
+        data = bytes(self.buffer)
+        self.buffer.clear()
+        try:
+            codec = self.codec = successor(cast("Output", self))
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+            if self._paused:
+                codec.pause_writing()
+            if data and not self.closing:
+                codec.data_received(data)
+            if self.ended and not self.closing:
+                codec.eof_received()
+            if self.draining and not self.closing:
+                codec.drain()
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self.flush()
+
+    def feed_codec(self, data: bytes | memoryview) -> None:
+        """Bytes arrived."""
+        assert self.codec is not None
+        self._processing = True  # what is sent meanwhile leaves together
+        try:
+            self.codec.data_received(bytes(data))
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._processing = False
+            self.flush()
+
+    def tell_codec(self, method: Callable[[], None]) -> None:
+        """Call a method of the codec; what it raises ends the connection."""
+        try:
+            method()
+        except BaseException:
+            self.abort()
+            raise
+
+    # -- what the codec asks for --------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Receive nothing until `resume_reading`."""
+        self._reading = False
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+        self._reading = True
+        self._transport.resume_reading()
+
+    def expect_within(self, seconds: float) -> None:
+        """See `codec.Output`."""
+        self.deadlines.expect("", seconds)
+
+    def count_request(self) -> None:
+        """One more request came over this connection."""
+        self.requests += 1
