@@ -100,6 +100,8 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
         ["pause", broken, "peer_eof: OSError"], ["pause", "eof", broken, "peer_eof: OSError"]
     )
     assert reason_for(["made", "eof", broken], ["made", "eof", "lost NoneType"])
+    refused = "write: RuntimeError"
+    assert reason_for(["eof", refused, broken, refused], ["eof", refused, "lost NoneType", refused])
     assert reason_for(["data 9", reset], ["data 9", "eof", "lost NoneType"])
     assert reason_for(["ConnectionResetError", "6 bytes"], ["ConnectionResetError", "5 bytes"])
     assert reason_for(["finally", "finally", "task 1", "task 1"], ["finally", "task 1"] * 2)

@@ -160,7 +160,7 @@ def upgrade_of(response: Response, minor: int, has_body: bool) -> Upgrade:
     """`response`, whose status is 101, if a request of HTTP/1.`minor` can be answered by it. Raises
     ValueError."""
     if not isinstance(response, Upgrade):
-        raise ValueError("status_code=101: give an Upgrade, which says what follows it")
+        raise ValueError("status_code=101: expected a number from 200 to 599, or an Upgrade")
     if not minor:
         raise ValueError("HTTP/1.0 knows no Upgrade (RFC 9110 section 7.8)")
     if has_body:
