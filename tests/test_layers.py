@@ -2,7 +2,7 @@
 small.
 
 Reads the sources of every distribution, compiled ones too. Every import counts: also those inside
-of functions and those under TYPE_CHECKING. See docs/internals/design.md.
+of functions and those under TYPE_CHECKING. See docs/internals/README.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# The compiled seam between the loop and whoever talks over its sockets (docs/internals/design.md).
+# The compiled seam between the loop and whoever talks over its sockets (docs/internals/loop.md).
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

@@ -2,7 +2,7 @@
 take of a turn of the loop.
 
 A FIN does not tell who has gone from who has only said all: `peer_ended` has the rules
-(docs/internals/design.md, "How a client leaves").
+(docs/internals/connection.md, "How a client leaves").
 """
 
 from libc.math cimport INFINITY
