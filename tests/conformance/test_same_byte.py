@@ -130,11 +130,11 @@ def test_every_mutation_of_a_head_is_judged_at_the_same_byte(seed: int) -> None:
 def test_every_refusal_of_the_compiled_parser_is_one_of_the_other() -> None:
     """The words stand in two languages; each is a text of both."""
     protocol = Path(ember.protocol.__file__).parent
-    header = (protocol / "csrc" / "http1.h").read_text()
+    header = (protocol / "http1" / "csrc" / "http1.h").read_text()
     text = r'"((?:[A-Za-z]+-?[A-Za-z]* )[^"\n(]{8,})"'
     compiled = {found for found in re.findall(text, header) if " " in found}
-    files = ("parser", "fieldline", "framing")
-    sources = "".join((protocol / "pure" / f"{name}.py").read_text() for name in files)
+    files = ("pure/parser", "field_line", "framing")
+    sources = "".join((protocol / "http1" / f"{name}.py").read_text() for name in files)
     # Each stands on one line there.
     assert compiled - set(re.findall(text, sources)) == set()
     assert len(compiled) > 25

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,6 +159,11 @@ def test_a_program_decides_what_is_excused() -> None:
     unseen = {"0": ["data 9", "lost ConnectionResetError"]}, {"0": ["data 9", "lost NoneType"]}
     assert loop.difference(quiet, *unseen, Counter()) is not None
     assert loop.difference(paused, *unseen, Counter()) is None
+    assert loop.difference(paused, *unseen[::-1], Counter()) is not None
+    resets = replace(paused, steps=((("pause", 0, None), ("peer_reset", 0, 1)),))
+    assert loop.difference(resets, *unseen[::-1], Counter()) is None
+    broken = {"0": ["data 9", "lost NoneType"]}, {"0": ["data 9", "lost BrokenPipeError"]}
+    assert loop.difference(resets, *broken, Counter()) is not None
     writes = (("peer_eof", 0, 1), ("write", 0, 300_000)), (("write", 0, 10), ("write", 0, 500))
     behind = Program((Connection("pair"),), writes)
     kept_open = Program((Connection("pair", keep_open=True),), writes)
