@@ -22,14 +22,8 @@ from ember._build import PURE
 from fuzz.engine import Finding
 from fuzz.loop.play import History
 from fuzz.loop.program import Maker, Program, shrink
-from fuzz.loop.reasons import (
-    CLOSES_AT_EOF,
-    MOVES,
-    bytes_of,
-    lost_unseen,
-    only_the_bytes_differ,
-    reason_for,
-)
+from fuzz.loop.program_reasons import reason_in
+from fuzz.loop.reasons import CLOSES_AT_EOF, MOVES, reason_for
 from fuzz.loop.steps import Player
 
 #: Programs that a shrinking may try.
@@ -101,32 +95,12 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
         expected, seen = stock.get(name, []), ours.get(name, [])
         if expected == seen:
             continue
-        reason = reason_for(expected, seen)
         number = int(name.split()[0]) if name[0].isdecimal() else -1
-        aborts = any(program.asks_for(one, number) for one in ("abort", "raise"))
-        if reason is None and aborts and only_the_bytes_differ(expected, seen):
-            reason = "an abort drops what waits"
-        if (
-            reason is None
-            and program.writes_when_lost(number)
-            and only_the_bytes_differ(expected, seen)
-        ):
-            reason = "a write after the end is in vain"
-        if reason is None and name == "fork" and sorted(expected) == sorted(seen):
-            reason = "which connection comes first in a batch"
-        if reason is None and late_writes_missing(program, number, expected, seen):
-            reason = "a write behind a close is in vain when all has left"
-        if reason is None and program.asks_for("pause", number) and lost_unseen(expected, seen):
-            reason = "who does not read finds a reset by sending"
-        resets = program.asks_for("pause", number) and program.asks_for("peer_reset", number)
-        if reason is None and resets and seen[-1:] != ["lost BrokenPipeError"]:
-            # The ring may have read the reset before the callback that pauses.
-            if lost_unseen(seen, expected):
-                reason = "the reset was read before a pause"
+        reason = reason_for(expected, seen)
+        if reason is None:
+            reason = reason_in(program, number, name, expected, seen)
         if reason in CLOSES_AT_EOF and program.connections[number].keep_open:
             reason = None  # it was to go on after the end of its peer
-        if reason is None and moved(program, number, expected, seen):
-            reason = "a callback that acts came at another time"
         if reason is None:
             return f"{name}:\n    asyncio {expected}\n    ember   {seen}"
         counts[f"a difference with a reason: {reason}"] += 1
@@ -134,36 +108,6 @@ def difference(program: Program, stock: History, ours: History, counts: Counter[
             counts["compared up to there: what comes of it is elsewhere too"] += 1
             return None
     return None
-
-
-def late_writes_missing(program: Program, number: int, stock: list[str], ours: list[str]) -> bool:
-    """Whether the peer lacks what was written behind a close. Stock asyncio sends that while
-    something still waits, and drops it once the kernel has taken all."""
-    if not program.closes(number) or not only_the_bytes_differ(stock, ours):
-        return False
-    missing = bytes_of(stock[-1]) - bytes_of(ours[-1])
-    return missing in program.last_writes(number)
-
-
-def moved(program: Program, number: int, stock: list[str], ours: list[str]) -> bool:
-    """Whether the first difference is a pause, a resume or an end that came at another time, and
-    does something then: what comes of it is elsewhere too."""
-    for one, other in (stock, ours), (ours, stock):
-        for i, line in enumerate(one):
-            if line == (other[i] if i < len(other) else None):
-                continue
-            if (number, line) not in program.reactions:
-                break
-            if line in ("pause", "resume") and line in other[i:]:
-                return True
-            # One batch tells of the end of a peer that has closed, and fails what is sent to it.
-            if line == "eof" and other[i:] in (
-                ["lost BrokenPipeError"],
-                ["lost ConnectionResetError"],
-            ):
-                return True
-            break
-    return False
 
 
 def examine(program: Program, factory: Factory, counts: Counter[str]) -> str | None:

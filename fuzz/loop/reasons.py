@@ -192,6 +192,7 @@ REASONS: dict[str, Callable[[Lines, Lines], bool]] = {
 CLOSES_AT_EOF = {"the end was read before a reset"}
 #: Of a reason, the callbacks that come in another place: what they do then is done elsewhere too.
 MOVES = {
+    "a callback that acts came at another time": {"pause", "resume", "eof"},
     "the kernel took bytes at another time": {"pause", "resume"},
     "the end was read before a send failed": {"eof"},
 }
