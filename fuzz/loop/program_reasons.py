@@ -33,8 +33,10 @@ def a_reset_found_by_sending(program: Program, number: int, stock: Lines, ours: 
 
 
 def a_reset_before_a_pause(program: Program, number: int, stock: Lines, ours: Lines) -> bool:
-    """The ring may have read the reset before the callback that pauses."""
-    asks = program.asks_for("pause", number) and program.asks_for("peer_reset", number)
+    """The ring may have read the reset before the callback that pauses. A peer that closes with
+    bytes unread sends one too."""
+    resets = any(program.asks_for(name, number) for name in ("peer_reset", "peer_close"))
+    asks = resets and program.asks_for("pause", number)
     return asks and ours[-1:] == ["lost ConnectionResetError"] and lost_unseen(ours, stock)
 
 
