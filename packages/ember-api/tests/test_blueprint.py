@@ -304,9 +304,9 @@ def test_mistakes_in_adding_a_blueprint_say_what_to_write() -> None:
         (lambda: Blueprint("v1"), 'write "/v1"'),
         (lambda: app.group("/{x"), "a brace is not closed"),
         (lambda: Blueprint(hosts="a.x"), r'expected a list: hosts=\["a.x"\]'),
-        (lambda: Blueprint(hosts=["http://a.x"]), "without scheme and port"),
-        (lambda: Blueprint(hosts=["a.x:80"]), "without scheme and port"),
-        (lambda: Blueprint(hosts=["a.x", "*"]), "once for them and once for the others"),
+        (lambda: Blueprint(hosts=["http://a.x"]), "leave out the scheme and the port"),
+        (lambda: Blueprint(hosts=["a.x:80"]), "leave out the scheme and the port"),
+        (lambda: Blueprint(hosts=["a.x", "*"]), r'once for "\*" and once for the other'),
         (lambda: Blueprint(tags="a"), r'expected a list: tags=\["a"\]'),
         (lambda: app.add_blueprint(Ember()), "expected a Blueprint"),
         (lambda: app.add_blueprint(part, "/a", prefixes={"*": "/b"}), "not both"),
@@ -322,5 +322,5 @@ def test_mistakes_in_adding_a_blueprint_say_what_to_write() -> None:
         other.add_blueprint(part)
     nowhere = Ember()
     nowhere.group(hosts=["a.x"]).group(hosts=["b.x"]).get("/")(show)
-    with pytest.raises(RouteError, match=r"a\.x and b\.x: no host is both"):
+    with pytest.raises(RouteError, match=r"a\.x and b\.x: no host is in both"):
         nowhere.freeze()

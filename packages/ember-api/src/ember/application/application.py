@@ -36,7 +36,7 @@ from ember.response import ProblemResponse, Response
 from ember.responses.conversion import convert
 from ember.routing.dispatch import Dispatcher, Endpoint
 from ember.routing.route import Route, check_names, url_for
-from ember.routing.route_table import Table, redirect
+from ember.routing.route_table import RouteTable, redirect
 from ember.routing.router import add_converter, built_in_converters, decode_path
 from ember.routing.signature import Plan, resolve
 
@@ -117,7 +117,7 @@ class Ember(Observed, Serving, Blueprint):
         self.templates: Templates | None = None
         #: Replacements of dependencies, for tests: `app.dependency_overrides[real] = fake`.
         self.dependency_overrides = Overrides(self._changed)
-        self._table = Table(self._converters)
+        self._table = RouteTable(self._converters)
         #: The middlewares around `_unmatched`.
         self._outside: Chain | None = None
         self._dispatcher = Dispatcher(self._refresh, self._missed, self._owner)
@@ -231,7 +231,7 @@ class Ember(Observed, Serving, Blueprint):
     def check(self) -> None:
         """`freeze` without what only exists while a server runs: the components."""
         self._planned()
-        Table(self._converters, [(route, route) for route in self.routes])
+        RouteTable(self._converters, [(route, route) for route in self.routes])
 
     def _planned(self) -> dict[Route, Plan | None]:
         routes = self.routes
@@ -257,7 +257,7 @@ class Ember(Observed, Serving, Blueprint):
             from ember.middleware.chain import compose
 
             self._outside = compose(self.middlewares, self._unmatched, "no route", self._answer)
-        table = self._table = Table(self._converters, endpoints)
+        table = self._table = RouteTable(self._converters, endpoints)
         self._dispatcher.load(*table.lookups())
 
     def _endpoint(

@@ -20,7 +20,7 @@ from ember.protocol.message.forms import register_form_reader
 from ember.request import Request
 from ember.response import Response
 from ember.routing.decorators import routes_of
-from ember.routing.hosts import Place, check_hosts, check_prefix, check_tags, narrow
+from ember.routing.hosts import Mount, check_hosts, check_prefix, check_tags, narrow
 from ember.routing.middleware_spec import recognise
 from ember.routing.route import Route
 from ember.routing.route_options import RouteOptions
@@ -68,7 +68,7 @@ class Blueprint:
         self.route_limits = limits
         self.tags = check_tags(tags, f'Blueprint("{prefix}")')
         self._declared: list[Route] = []
-        self._mounts: list[tuple[Blueprint, list[Place]]] = []
+        self._mounts: list[tuple[Blueprint, list[Mount]]] = []
         self._parents: list[Blueprint] = []
         self._routes: list[Route] | None = None
         self._errors = ErrorHandlers()
@@ -82,21 +82,22 @@ class Blueprint:
         if not self._mounts:
             return self._declared
         if self._routes is None:
-            self._routes = [*self._declared, *self._placed(self.prefix, (), ())]
+            self._routes = [*self._declared, *self._mounted(self.prefix, (), ())]
         return self._routes
 
-    def _placed(
+    def _mounted(
         self, prefix: str, scope: tuple[Blueprint, ...], hosts: tuple[str, ...]
     ) -> Iterator[Route]:
-        """The routes of what was added, as they are behind `prefix`, which includes our own."""
-        for part, places in self._mounts:
+        """The routes of the blueprints that were added. `prefix` goes before their paths; it
+        includes the prefix of this blueprint."""
+        for part, mounts in self._mounts:
             around = (*scope, part)
-            for place in places:
-                bound = narrow(hosts, place.hosts, part.hosts)
-                before = prefix + place.prefix
+            for mount in mounts:
+                bound = narrow(hosts, mount.hosts, part.hosts)
+                before = prefix + mount.prefix
                 for route in part._declared:
-                    yield route.placed(before, around, bound)
-                yield from part._placed(before + part.prefix, around, bound)
+                    yield route.mounted(before, around, bound)
+                yield from part._mounted(before + part.prefix, around, bound)
 
     def add_blueprint(
         self, blueprint: Blueprint, prefix: str = "", *, prefixes: Mapping[str, str] | None = None
@@ -116,8 +117,8 @@ class Blueprint:
         by_host = {"*": prefix} if prefixes is None else prefixes
         if not by_host:
             raise RouteError('add_blueprint: prefixes is empty; name a host, or "*" for the others')
-        places = [Place(check_hosts([h]), check_prefix(p)) for h, p in by_host.items()]
-        self._mounts.append((blueprint, places))
+        mounts = [Mount(check_hosts([h]), check_prefix(p)) for h, p in by_host.items()]
+        self._mounts.append((blueprint, mounts))
         blueprint._parents.append(self)
         self._changed()
 

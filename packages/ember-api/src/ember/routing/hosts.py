@@ -1,4 +1,4 @@
-"""Where a blueprint is added: prefixes and hosts, checked when they are declared."""
+"""The prefixes and hosts of blueprints. They are checked when they are declared."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from ember.routing.router import RouteError, Template
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
-class Place(NamedTuple):
-    """One prefix of a blueprint, and the hosts that have it there; none for no host named."""
+class Mount(NamedTuple):
+    """One prefix under which a blueprint is added, and the hosts for which it has this prefix.
+
+    `hosts` is empty for every host that no blueprint names."""
 
     hosts: tuple[str, ...]
     prefix: str
@@ -38,12 +40,13 @@ def check_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if name != "*" and not _HOST.fullmatch(name):
             raise RouteError(
-                f'host "{name}" is none; write it without scheme and port: "admin.example.org"'
+                f'"{name}" is not a valid host name; leave out the scheme and the port: '
+                f'"admin.example.org"'
             )
     if "*" in names and len(names) > 1:
         raise RouteError(
-            f'hosts={list(names)!r}: "*" stands for the hosts that nothing is bound to; add the '
-            f"blueprint once for them and once for the others"
+            f'hosts={list(names)!r}: "*" means every host that no blueprint names; add the '
+            f'blueprint once for "*" and once for the other hosts'
         )
     return () if names == ("*",) else names
 
@@ -56,18 +59,20 @@ def check_tags(tags: Iterable[str], owner: str) -> tuple[str, ...]:
 
 
 def narrow(*levels: tuple[str, ...]) -> tuple[str, ...]:
-    """The hosts that every level allows, where a level without hosts allows all of them."""
+    """The hosts that every level allows. A level without hosts allows every host.
+
+    Raises RouteError if no host is left."""
     named = [level for level in levels if level]
     if not named:
         return ()
     common = tuple(host for host in named[0] if all(host in level for level in named))
     if not common:
         listed = " and ".join(", ".join(level) for level in named)
-        raise RouteError(f"a blueprint for {listed}: no host is both; nothing would reach it")
+        raise RouteError(f"a blueprint for {listed}: no host is in both; nothing would reach it")
     return common
 
 
 def host_name(host: str) -> str:
-    """The name in a `Host` field, without port (RFC 9110 section 7.2)."""
+    """The host name in a `Host` field, in lower case and without port (RFC 9110 section 7.2)."""
     end = host.find("]") + 1 if host.startswith("[") else host.find(":")
     return (host if end <= 0 else host[:end]).lower().rstrip(".")

@@ -106,7 +106,7 @@ class Route:
         #: The declaration that it was made of, where a blueprint was added.
         self.origin: Route = self
 
-    def placed(self, prefix: str, scope: tuple[Scope, ...], hosts: tuple[str, ...]) -> Route:
+    def mounted(self, prefix: str, scope: tuple[Scope, ...], hosts: tuple[str, ...]) -> Route:
         """This route as it is where its blueprint was added."""
         route = copy(self)
         route.template = Template(prefix + self.path)

@@ -1,4 +1,4 @@
-"""All routes of an application, compiled: a router for each host that something is bound to."""
+"""All routes of an application, compiled: one router for each host that a blueprint names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ember.routing.route import Route
 
 
-class Table:
-    """`general` is for every host that is not among `hosts`.
+class RouteTable:
+    """The routers of an application: `hosts` by host name, `general` for all other hosts.
 
-    Raises RouteError, which names them, for routes that conflict or cannot work.
+    Raises RouteError for routes that conflict or cannot work; the message names them.
     """
 
     __slots__ = ("general", "hosts")
@@ -42,7 +42,7 @@ class Table:
             router.answer_head(route.template, endpoint)
 
     def lookups(self) -> tuple[Lookup, dict[str, Lookup]]:
-        """What the dispatcher asks."""
+        """The tables that the dispatcher uses: for all other hosts, and by host name."""
         hosts = {host: _lookup(router) for host, router in self.hosts.items()}
         return _lookup(self.general), hosts
 
@@ -53,8 +53,8 @@ class Table:
         return self.hosts.get(host_name(request.host), self.general)
 
     def find(self, request: Request, path: str, values: list[Any]) -> Any:
-        """The endpoint for a request and its decoded path, or None; the values of the path's
-        parameters go into `values`."""
+        """The endpoint for a request and its decoded path, or None. The values of the path
+        parameters are put into `values`."""
         router = self.router(request)
         found = router.exact.get(request.route_key)
         return router.find(request.method, path, values) if found is None else found
@@ -65,7 +65,7 @@ def _lookup(router: Router) -> Lookup:
 
 
 def redirect(request: Request, router: Router, raw: str, path: str) -> Response | None:
-    """The redirect to the same path with or without its last slash, where that is a route."""
+    """A redirect to the same path with (or without) its last slash, if that path has a route."""
     if path.endswith("/"):
         other, target = path[:-1], raw[:-1]
     else:
