@@ -25,7 +25,7 @@ from ember.concurrency.given_up import held
 from ember.concurrency.threads import ThreadPool
 from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
 from ember.limits import ServerLimits
-from ember.middleware.observers import tell, watchers
+from ember.middleware.observers import notify, observers
 from ember.observability.health import Health
 from ember.observability.observed import Observed
 from ember.openapi.serve import documentation_routes
@@ -364,16 +364,16 @@ class Ember(Observed, Serving, Blueprint):
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """The response for what a handler raised: a registered handler's, or problem+json."""
         response = self._answer(request, error)
-        watching = watchers.get()
-        if watching:
-            response = tell(watching, request, response)
+        notified = observers.get()
+        if notified:
+            response = notify(notified, request, response)
         return response if self._compress is None else self._compress(request, response)
 
     def _answer(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """`on_error` for who is inside of what compresses."""
         self._place(request)
-        for watcher in watchers.get():
-            watcher.failed(request, error)
+        for observer in observers.get():
+            observer.failed(request, error)
         status = status_of(error)
         found = self._error_handler(request, error, status)
         if not isinstance(error, HTTPError) and (found is None or found.general):

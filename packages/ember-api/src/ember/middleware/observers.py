@@ -1,7 +1,8 @@
-"""Who watches a request on its way, besides the functions of the middleware chain.
+"""Observers of one request: they see errors and responses that a middleware does not see.
 
-A chain never sees what became of errors inside of it, nor what the connection asks for when it cuts
-a handler short (a timeout). A middleware that has to know adds itself to `watchers`.
+A middleware sees neither the errors inside it, which became responses, nor a response that goes out
+past it. The connection makes such a response when it cuts a handler short (a timeout). A middleware
+that has to know these adds itself to `observers` for the request.
 """
 
 from __future__ import annotations
@@ -14,43 +15,52 @@ from ember.request import Request
 from ember.response import Response
 
 
-class Watcher(Protocol):
-    """What wants to know; what it raises ends the request as an error handler that fails does."""
+class RequestObserver(Protocol):
+    """Called for the errors and for some responses of a request.
+
+    An exception that a method raises ends the request, like an error handler that fails.
+    """
 
     def failed(self, request: Request, error: BaseException) -> None:
-        """The handler, or a middleware, raised `error`, which is about to be answered."""
+        """The handler, or a middleware, raised `error`. The error handlers are called next."""
 
-    def answered(self, request: Request, response: Response) -> None:
-        """`response` goes out past the chain."""
-
-
-#: Those of the request in whose context this is asked. Each request has a context of its own.
-watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("ember.watchers", default=())
+    def responded(self, request: Request, response: Response) -> None:
+        """`response` is sent, and the middlewares do not see it."""
 
 
-def watch(watcher: Watcher) -> None:
-    """Let `watcher` know of this request from now on, once."""
-    known = watchers.get()
-    if watcher not in known:
-        watchers.set((*known, watcher))
+#: The observers of the current request; every request has a context of its own.
+observers: ContextVar[tuple[RequestObserver, ...]] = ContextVar("ember.observers", default=())
 
 
-def tell(
-    watching: tuple[Watcher, ...], request: Request, response: Response | Awaitable[Response]
+def observe(observer: RequestObserver) -> None:
+    """Add `observer` to the observers of the current request, unless it is among them."""
+    known = observers.get()
+    if observer not in known:
+        observers.set((*known, observer))
+
+
+def notify(
+    notified: tuple[RequestObserver, ...],
+    request: Request,
+    response: Response | Awaitable[Response],
 ) -> Response | Awaitable[Response]:
-    """`response`, once it is there and everybody knows."""
+    """Call `responded` of every observer in `notified`, and return the response.
+
+    Returns an awaitable if `response` is one. The response is copied: an observer may change it,
+    and an error handler may return the same object again.
+    """
     if not isinstance(response, Response):
-        return _tell_later(watching, request, response)
-    response = response.copy()  # they may change it, and an error handler return it again
-    for watcher in watching:
-        watcher.answered(request, response)
+        return _notify_later(notified, request, response)
+    response = response.copy()
+    for observer in notified:
+        observer.responded(request, response)
     return response
 
 
-async def _tell_later(
-    watching: tuple[Watcher, ...], request: Request, awaitable: Awaitable[Response]
+async def _notify_later(
+    notified: tuple[RequestObserver, ...], request: Request, awaitable: Awaitable[Response]
 ) -> Response:
     response = (await awaitable).copy()
-    for watcher in watching:
-        watcher.answered(request, response)
+    for observer in notified:
+        observer.responded(request, response)
     return response

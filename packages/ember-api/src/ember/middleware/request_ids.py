@@ -1,4 +1,4 @@
-"""Request ids: on the answer, in the log, from a proxy that is trusted."""
+"""Request ids: on the response, in the log, and from a trusted proxy."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from ember.middleware.observers import watch
+from ember.middleware.observers import observe
 from ember.request import Request
 from ember.response import Response
 
 if TYPE_CHECKING:
     from ember.routing.middleware_spec import Step
 
-#: Characters that an id has at most.
+#: The longest id, in characters.
 MAX_LENGTH = 128
 
 # A token (RFC 9110 section 5.6.2): harmless in a header field, a log and a JSON string.
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 
-#: The id of the request that is being answered, below a RequestIDMiddleware; None elsewhere.
+#: The id of the current request, inside a RequestIDMiddleware; None elsewhere.
 current_request_id: ContextVar[str | None] = ContextVar("ember.request_id", default=None)
 
 
@@ -32,19 +32,22 @@ def is_sane(value: object) -> bool:
 
 
 class RequestIDMiddleware:
-    """Gives each request an id, and the id to its answer, its log records and its problem+json.
+    """Gives each request an id. The id is on the response, in log records and in problem+json.
 
-    - `header`: the field of the answer, and of the request where that is believed.
-    - `trust_incoming`: take the id that the request brings; one field, a token (RFC 9110 section
-      5.6.2) of at most 128 characters, else a new one is made. Only behind a proxy that sets it:
-      what strangers may choose, they may repeat.
-    - `generate`: makes an id, a token as above; default: 16 random hexadecimal digits.
+    - `header`: the field of the response. With `trust_incoming` also that of the request.
+    - `trust_incoming`: take the id that the request brings. It must be one field with a token (RFC
+      9110 section 5.6.2) of at most 128 characters; otherwise a new id is made. Use it only behind
+      a proxy that sets the field: a client could send an id that another request has.
+    - `generate`: a function that makes an id, a token as above. Default: 16 random hexadecimal
+      digits.
 
-    `request.id` has it, and `RequestIDFilter` puts it into log records. Every answer carries it:
-    those of error handlers, that of a handler over its time, what the connection answers by itself
-    (a malformed request, a body over the limit, too many connections) and, where the middleware is
-    the application's, health checks. A request that cannot be read gets a new id. Raises ValueError
-    for a header that is none; a request for which `generate` gives no id is a 500.
+    `request.id` is the id, and `RequestIDFilter` puts it into log records. Every response has it:
+    responses of error handlers, of handlers that took too long, and of the connection itself (a
+    malformed request, a body over the limit, too many connections). Health checks have it if the
+    middleware was added to the application. A request that cannot be read gets a new id.
+
+    Raises ValueError if `header` is not the name of a header field. The response is a 500 if
+    `generate` gives no valid id.
     """
 
     def __init__(
@@ -66,8 +69,8 @@ class RequestIDMiddleware:
         self.generate = generate
 
     def before(self, request: Request) -> None:
-        """Settle the id."""
-        watch(self)
+        """Choose the id."""
+        observe(self)
         incoming = request.headers.get_all(self.header) if self.trust_incoming else ()
         if len(incoming) == 1 and is_sane(incoming[0]):
             request.id = incoming[0]
@@ -76,7 +79,7 @@ class RequestIDMiddleware:
         current_request_id.set(request.id)
 
     def new_id(self) -> str:
-        """An id that no request had. Raises ValueError when `generate` gives none."""
+        """Make a new id. Raises ValueError if `generate` gives no valid id."""
         made = os.urandom(8).hex() if self.generate is None else self.generate()
         if not is_sane(made):
             raise ValueError(
@@ -86,19 +89,19 @@ class RequestIDMiddleware:
         return made
 
     def after(self, request: Request, response: Response) -> None:
-        """Put it on the answer."""
+        """Put the id on the response."""
         response.headers[self.header] = request.id
 
     def failed(self, request: Request, error: BaseException) -> None:
         """See `ember.middleware.observers`."""
 
-    def answered(self, request: Request, response: Response) -> None:
-        """Put it on an answer that passes by `after`."""
+    def responded(self, request: Request, response: Response) -> None:
+        """Put the id on a response that does not go through `after`."""
         self.after(request, response)
 
 
 def find(steps: Iterable[Step]) -> RequestIDMiddleware | None:
-    """The first of these middlewares that gives ids."""
+    """The first RequestIDMiddleware among these middlewares; None if there is none."""
     for step in steps:
         middleware = getattr(step.before, "__self__", None)
         if isinstance(middleware, RequestIDMiddleware):
@@ -107,12 +110,12 @@ def find(steps: Iterable[Step]) -> RequestIDMiddleware | None:
 
 
 class RequestIDFilter(logging.Filter):
-    """Gives log records `request_id`: the id of the request they were written for, else "-".
+    """Gives log records `request_id`: the id of the current request; "-" outside a request.
 
     For a handler: `handler.addFilter(RequestIDFilter())`, with `%(request_id)s` in its format.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Set it; every record passes."""
+        """Set `request_id`. Returns True: every record passes."""
         record.request_id = current_request_id.get() or "-"
         return True

@@ -1,4 +1,6 @@
-"""OpenTelemetry: one server span for each request. Nothing of it is imported before it is used."""
+"""OpenTelemetry: one server span for each request.
+
+The OpenTelemetry packages are imported when a middleware is made."""
 
 from __future__ import annotations
 
@@ -6,34 +8,35 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ember.middleware.observers import watch
+from ember.middleware.observers import observe
 from ember.request import Request
 from ember.response import Response
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
-#: What may be a value of `http.request.method`; others are `_OTHER`, so that nobody makes new ones.
+#: The values of `http.request.method`. Other methods are `_OTHER`: clients cannot add values.
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
 )
 _PORTS = {"http": 80, "https": 443}
 
-#: The span of the request in whose context this is asked.
+#: The span of the current request.
 _current: ContextVar[_Trace | None] = ContextVar("ember.span", default=None)
 
 
 class OpenTelemetryMiddleware:
     """One SERVER span for each request, below the parent that its `traceparent` names.
 
-    - `tracer_provider`: where spans go; default: the global one of `opentelemetry.trace`, at the
-      first request, which records nothing until the application sets one.
+    - `tracer_provider`: where spans go. Default: the global provider of `opentelemetry.trace`,
+      which records nothing until the application sets one.
 
-    Named "METHOD template", with the stable semantic conventions for HTTP. The span is the current
-    one in the handler and while its stream is sent, and ends with the answer. 5xx makes its status
-    an error; what was raised is recorded where the answer is 5xx. Spans of the handler and log
-    records of the SDK find it. Add it first, so that the other middlewares are inside. Health
-    checks and what the connection answers itself have none.
+    The name of a span is "METHOD template"; the attributes follow the stable semantic conventions
+    for HTTP. The span is the current one in the handler and while its stream is sent. It ends when
+    the response was sent. A 5xx response sets its status to error and records the exception. Spans
+    of the handler, and log records of the SDK, are below it. Add this middleware first: then the
+    other middlewares are inside the span. Health checks, and responses that the connection makes by
+    itself, have no span.
 
     Raises ImportError without the extra `otel`.
     """
@@ -54,7 +57,7 @@ class OpenTelemetryMiddleware:
     async def __call__(
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        """The answer of what is inside, in the context of a new span."""
+        """Call the handler, or the next middleware, in the context of a new span."""
         trace = self._trace
         parent = self._propagate.extract(request.headers, getter=self._getter)
         span = self._tracer.start_span(
@@ -64,15 +67,16 @@ class OpenTelemetryMiddleware:
         self._context.attach(trace.set_span_in_context(span, parent))
         traced = _Trace(span)
         _current.set(traced)
-        watch(self)
+        observe(self)
         request.after_response(traced.end)
         try:
             response = await call_next(request)
         except BaseException as error:
-            # Cut short: the client left, or the time is over, whose answer `answered` is told.
+            # The handler was cancelled. `responded` is called with the response of a timeout; there
+            # is no response if the client left.
             traced.error = error
             raise
-        traced.answered(response)
+        traced.responded(response)
         return response
 
     def failed(self, request: Request, error: BaseException) -> None:
@@ -81,15 +85,15 @@ class OpenTelemetryMiddleware:
         if traced is not None:
             traced.error = error
 
-    def answered(self, request: Request, response: Response) -> None:
+    def responded(self, request: Request, response: Response) -> None:
         """See `ember.middleware.observers`."""
         traced = _current.get()
         if traced is not None:
-            traced.answered(response)
+            traced.responded(response)
 
 
 class _Trace:
-    """A span on its way."""
+    """The span of a request that is not over."""
 
     __slots__ = ("error", "span", "status")
 
@@ -98,11 +102,11 @@ class _Trace:
         self.error: BaseException | None = None
         self.status = 0
 
-    def answered(self, response: Response) -> None:
+    def responded(self, response: Response) -> None:
         self.status = response.status_code
 
     async def end(self) -> None:
-        """The answer is out, or was given up."""
+        """End the span: the response was sent, or given up."""
         from opentelemetry.trace import Status, StatusCode
 
         span, error, status = self.span, self.error, self.status
@@ -120,13 +124,13 @@ class _Trace:
 
 
 def span_name(request: Request) -> str:
-    """Method and template: few names, however many paths there are."""
+    """Method and route template. So there are few names, whatever paths clients send."""
     method = request.method if request.method in _METHODS else "HTTP"
     return method if request.route is None else f"{method} {request.route.path}"
 
 
 def attributes_of(request: Request) -> dict[str, Any]:
-    """What the semantic conventions say of a request, known before it is handled."""
+    """The attributes of a request that are known before it is handled."""
     found: dict[str, Any] = {
         "http.request.method": request.method,
         "url.path": request.raw_path.decode("latin-1"),
@@ -166,7 +170,7 @@ def _getter() -> Any:
     from ember.headers import Headers
 
     class FromHeaders(Getter[Headers]):
-        """How propagators read the fields of a request."""
+        """Reads the header fields of a request for OpenTelemetry's propagators."""
 
         def get(self, carrier: Headers, key: str) -> list[str] | None:
             return carrier.get_all(key) or None
