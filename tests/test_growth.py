@@ -272,7 +272,7 @@ def _convert(annotation: Any, **constraints: Any) -> Callable[[str], object]:
         try:
             codec.convert(text)
         except codec.errors as error:
-            codec.faults(error, text, ["query", "x"], "text")
+            codec.field_errors(error, text, ["query", "x"], "text")
 
     return read
 

@@ -33,14 +33,14 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def faults(self) -> dict[str, str]:
-        """Place to type of each fault of a 422."""
+    def errors(self) -> dict[str, str]:
+        """Place to type of each error of a 422."""
         assert self.status == 422, (self.status, self.body)
         return {".".join(map(str, f["loc"])): f["type"] for f in self.json["errors"]}
 
     @property
     def messages(self) -> dict[str, str]:
-        """Place to message of each fault of a 422."""
+        """Place to message of each error of a 422."""
         assert self.status == 422, (self.status, self.body)
         return {".".join(map(str, f["loc"])): f["msg"] for f in self.json["errors"]}
 

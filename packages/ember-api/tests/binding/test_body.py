@@ -100,10 +100,10 @@ def test_a_data_class_is_the_json_body(kind: Any, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_fault_of_a_body_is_listed(kind: Any, ask: Ask) -> None:
+def test_every_error_of_a_body_is_listed(kind: Any, ask: Ask) -> None:
     body = {"price": "x", "tags": ["a", 1, 2], "place": {"zip": "z"}}
     answer = ask(bound(kind, []), method="POST", body=body)
-    assert set(answer.faults) == {
+    assert set(answer.errors) == {
         "body.name",
         "body.price",
         "body.tags.1",
@@ -111,9 +111,9 @@ def test_every_fault_of_a_body_is_listed(kind: Any, ask: Ask) -> None:
         "body.place.city",
         "body.place.zip",
     }
-    assert answer.faults["body.name"] == "missing"
-    assert answer.faults["body.place.city"] == "missing"
-    assert answer.faults["body.place.zip"] == "string_pattern_mismatch"
+    assert answer.errors["body.name"] == "missing"
+    assert answer.errors["body.place.city"] == "missing"
+    assert answer.errors["body.place.zip"] == "string_pattern_mismatch"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,12 +126,12 @@ def test_a_body_that_is_no_json_is_400_and_an_empty_one_is_missing(
         assert answer.status == 400
         assert "the body is not valid JSON" in answer.detail
     else:
-        assert answer.faults == {"body": "missing"}
+        assert answer.errors == {"body": "missing"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_body_at_all_is_missing(kind: Any, ask: Ask) -> None:
-    assert ask(bound(kind, []), method="POST").faults == {"body": "missing"}
+    assert ask(bound(kind, []), method="POST").errors == {"body": "missing"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,7 +162,7 @@ def test_a_form_by_its_content_type(kind: Any, ask: Ask) -> None:
     assert answer.status == 204
     assert name_of(seen[0]) == "pen & ink"
     answer = ask(bound(kind, []), method="POST", body=b"price=x", content_type=form)
-    assert set(answer.faults) == {"body.name", "body.price"}
+    assert set(answer.errors) == {"body.name", "body.price"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +175,7 @@ def test_msgpack_by_its_content_type(kind: Any, ask: Ask) -> None:
     assert name_of(seen[0]) == "pen"
     wrong = msgspec.msgpack.encode({"price": "x"})
     answer = ask(bound(kind, []), method="POST", body=wrong, content_type=msgpack)
-    assert set(answer.faults) == {"body.name", "body.price"}
+    assert set(answer.errors) == {"body.name", "body.price"}
     answer = ask(bound(kind, []), method="POST", body=b"\xc1", content_type=msgpack)
     assert answer.status == 400
     assert "the body is not valid MessagePack" in answer.detail
@@ -187,9 +187,9 @@ def test_a_list_of_them(kind: Any, ask: Ask) -> None:
     assert ask(bound(list[kind], seen), method="POST", body=[GOOD, GOOD]).status == 204
     assert [name_of(item) for item in seen[0]] == ["pen", "pen"]
     answer = ask(bound(list[kind], []), method="POST", body=[GOOD, {"name": 1}, {"price": 1}])
-    assert set(answer.faults) == {"body.1.name", "body.1.price", "body.2.name"}
+    assert set(answer.errors) == {"body.1.name", "body.1.price", "body.2.name"}
     answer = ask(bound(list[kind], []), method="POST", body={})
-    assert answer.faults == {"body": "list_type"}
+    assert answer.errors == {"body": "list_type"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -219,11 +219,11 @@ def test_its_schema_names_it(kind: Any) -> None:
     assert named[kind.__name__]["required"] == ["name", "price"]
 
 
-def test_faults_of_body_and_query_come_together(ask: Ask) -> None:
+def test_errors_of_body_and_query_come_together(ask: Ask) -> None:
     async def handler(item: StructItem, limit: int, sort: str) -> None: ...
 
     answer = ask(handler, "/?limit=x", method="POST", body={"name": "a"})
-    assert answer.faults == {
+    assert answer.errors == {
         "query.limit": "int_parsing",
         "query.sort": "missing",
         "body.price": "missing",
@@ -235,13 +235,13 @@ def test_a_plain_dict_or_list_of_anything(ask: Ask) -> None:
         return data
 
     assert ask(handler, method="POST", body={"a": [1]}).json == {"a": [1]}
-    assert ask(handler, method="POST", body=[1]).faults == {"body": "dict_type"}
+    assert ask(handler, method="POST", body=[1]).errors == {"body": "dict_type"}
 
     async def counts(data: dict[str, int]) -> Any:
         return data
 
     answer = ask(counts, method="POST", body={"a": 1, "b": "x", "c": None})
-    assert answer.faults == {"body.b": "int_type", "body.c": "int_type"}
+    assert answer.errors == {"body.b": "int_type", "body.c": "int_type"}
 
 
 def test_several_body_parameters_are_members_of_one_object(ask: Ask) -> None:
@@ -256,18 +256,18 @@ def test_several_body_parameters_are_members_of_one_object(ask: Ask) -> None:
     body = {"item": GOOD, "model": GOOD, "count": 2}
     assert ask(handler, method="POST", body=body).json == ["pen", "pen", 2, "none"]
     answer = ask(handler, method="POST", body={"item": {"name": 1}, "count": 0, "note": 3})
-    assert answer.faults == {
+    assert answer.errors == {
         "body.item.name": "string_type",
         "body.item.price": "missing",
         "body.model": "missing",
         "body.count": "greater_than_equal",
         "body.note": "string_type",
     }
-    assert ask(handler, method="POST", body=[]).faults == {"body": "dict_type"}
+    assert ask(handler, method="POST", body=[]).errors == {"body": "dict_type"}
     assert ask(handler, method="POST", body=b"{", content_type="application/json").status == 400
     assert ask(handler, method="POST", body=b"{}", content_type="text/plain").status == 415
     assert ask(handler, method="POST", body=b"{}").status == 415
-    assert set(ask(handler, method="POST").faults) == {"body.item", "body.model", "body.count"}
+    assert set(ask(handler, method="POST").errors) == {"body.item", "body.model", "body.count"}
     packed = msgspec.msgpack.encode(body)
     answer = ask(handler, method="POST", body=packed, content_type="application/msgpack")
     assert answer.json == ["pen", "pen", 2, "none"]
@@ -278,7 +278,7 @@ def test_one_body_parameter_can_be_a_member_too(ask: Ask) -> None:
         return item.name
 
     assert ask(handler, method="POST", body={"item": GOOD}).body == b"pen"
-    assert ask(handler, method="POST", body=GOOD).faults == {"body.item": "missing"}
+    assert ask(handler, method="POST", body=GOOD).errors == {"body.item": "missing"}
 
 
 def test_a_scalar_body(ask: Ask) -> None:
@@ -286,7 +286,7 @@ def test_a_scalar_body(ask: Ask) -> None:
         return day.year
 
     assert ask(handler, method="PUT", body="2026-01-01").json == 2026
-    assert ask(handler, method="PUT", body="x").faults == {"body": "date_parsing"}
+    assert ask(handler, method="PUT", body="x").errors == {"body": "date_parsing"}
 
 
 def test_bytes_are_the_body_as_it_is(ask: Ask) -> None:
@@ -296,7 +296,7 @@ def test_bytes_are_the_body_as_it_is(ask: Ask) -> None:
     assert (
         ask(handler, method="POST", body=b"\x00\xff", content_type="image/png").body == b"\x00\xff"
     )
-    assert ask(handler, method="POST").faults == {"body": "missing"}
+    assert ask(handler, method="POST").errors == {"body": "missing"}
 
     async def optional(data: Annotated[bytes, Body()] = b"none") -> bytes:
         return data
@@ -321,7 +321,7 @@ def test_form_fields(ask: Ask) -> None:
         ["a", "b"],
         True,
     ]
-    assert ask(handler, method="POST", body=b"name=A&age=x", content_type=form).faults == {
+    assert ask(handler, method="POST", body=b"name=A&age=x", content_type=form).errors == {
         "body.name": "string_too_short",
         "body.age": "int_parsing",
     }
@@ -340,7 +340,7 @@ def test_a_data_class_marked_form_takes_only_forms(ask: Ask) -> None:
     form = "application/x-www-form-urlencoded"
     answer = ask(handler, method="POST", body=b"user=ann&remember=on&age=", content_type=form)
     assert answer.json == ["ann", True, None]
-    assert ask(handler, method="POST", body=b"remember=x", content_type=form).faults == {
+    assert ask(handler, method="POST", body=b"remember=x", content_type=form).errors == {
         "body.user": "missing",
         "body.remember": "bool_parsing",
     }
@@ -352,10 +352,10 @@ def test_a_form_field_where_a_file_is_asked_for_is_422(ask: Ask) -> None:
         return len(avatar)
 
     form = "application/x-www-form-urlencoded"
-    assert ask(handler, method="POST", body=b"avatar=x", content_type=form).faults == {
+    assert ask(handler, method="POST", body=b"avatar=x", content_type=form).errors == {
         "body.avatar": "file_type"
     }
-    assert ask(handler, method="POST", body=b"other=x", content_type=form).faults == {
+    assert ask(handler, method="POST", body=b"other=x", content_type=form).errors == {
         "body.avatar": "missing"
     }
 
@@ -372,7 +372,7 @@ def test_a_model_inside_a_struct(ask: Ask) -> None:
     answer = ask(handler, method="POST", body={"item": {"name": "pen", "price": 2}, "count": 1})
     assert answer.json["item"]["name"] == "pen"
     answer = ask(handler, method="POST", body={"item": {"name": "pen"}, "count": "x"})
-    assert answer.faults == {"body.item.price": "missing", "body.count": "int_type"}
+    assert answer.errors == {"body.item.price": "missing", "body.count": "int_type"}
 
 
 def test_pydantic_types_and_fields_outside_of_models(ask: Ask) -> None:
@@ -385,7 +385,7 @@ def test_pydantic_types_and_fields_outside_of_models(ask: Ask) -> None:
         return [url.host, age, items]
 
     assert ask(handler, "/?url=http://x.y/&age=18&items=1&items=2").json == ["x.y", 18, [1, 2]]
-    assert ask(handler, "/?url=x&age=1&items=0&day=2999-01-01").faults == {
+    assert ask(handler, "/?url=x&age=1&items=0&day=2999-01-01").errors == {
         "query.url": "url_parsing",
         "query.age": "greater_than_equal",
         "query.items.0": "greater_than",
@@ -400,7 +400,7 @@ def test_unknown_fields_are_named_where_a_struct_forbids_them(ask: Ask) -> None:
     async def handler(item: Strict) -> None: ...
 
     answer = ask(handler, method="POST", body={"a": "x", "b": 1, "c": 2})
-    assert answer.faults == {
+    assert answer.errors == {
         "body.a": "int_type",
         "body.b": "extra_forbidden",
         "body.c": "extra_forbidden",
@@ -422,7 +422,7 @@ def test_names_on_the_wire_can_differ(ask: Ask) -> None:
         assert ask(bound(kind, seen), method="POST", body=body, content_type=form).status == 204
         assert [item.first_name for item in seen] == ["Ann", "Ann"]
         answer = ask(bound(kind, []), method="POST", body={"first_name": "Ann"})
-        assert answer.faults == {"body.firstName": "missing"}
+        assert answer.errors == {"body.firstName": "missing"}
 
 
 def test_a_check_of_the_whole_is_reported_at_the_whole(ask: Ask) -> None:
@@ -440,7 +440,7 @@ def test_a_check_of_the_whole_is_reported_at_the_whole(ask: Ask) -> None:
     assert answer.messages == {"body": "low is above high"}
 
 
-def test_the_list_of_faults_is_bounded(ask: Ask) -> None:
+def test_the_list_of_errors_is_bounded(ask: Ask) -> None:
     async def handler(item: list[StructItem]) -> None: ...
 
     answer = ask(handler, method="POST", body=[{}] * 1000)
@@ -452,4 +452,4 @@ def test_a_huge_body_costs_no_more_than_its_first_error(ask: Ask) -> None:
 
     good = {"name": "a", "price": 1}
     answer = ask(handler, method="POST", body=[good] * 20_000 + [{"name": 1, "price": 1}])
-    assert answer.faults == {"body.20000.name": "string_type"}
+    assert answer.errors == {"body.20000.name": "string_type"}

@@ -133,7 +133,7 @@ def test_a_dependency_asks_for_the_same_things(ask: Ask) -> None:
     answer = ask(
         handler, "/?q=0", method="POST", body={}, path={"id": 4}, components={Service: Service()}
     )
-    assert answer.faults == {
+    assert answer.errors == {
         "query.q": "greater_than_equal",
         "header.x-token": "missing",
         "body.name": "missing",
@@ -169,10 +169,10 @@ def test_plain_functions_run_in_the_thread_pool_where_there_is_one(ask: Ask) -> 
     assert b == threading.current_thread().name
 
 
-# -- order and faults ------------------------------------------------------------------------
+# -- order and errors ------------------------------------------------------------------------
 
 
-def test_authentication_goes_before_the_body_and_its_faults(ask: Ask) -> None:
+def test_authentication_goes_before_the_body_and_its_errors(ask: Ask) -> None:
     async def user(authorization: Annotated[str, Header()] = "") -> str:
         if not authorization:
             raise Unauthorized("who are you?")
@@ -193,7 +193,7 @@ def test_a_dependency_whose_own_values_are_wrong_is_not_called(ask: Ask) -> None
 
     async def handler(a: Annotated[None, Depends(needs)], b: int) -> None: ...
 
-    assert ask(handler, "/?n=x").faults == {"query.n": "int_parsing", "query.b": "missing"}
+    assert ask(handler, "/?n=x").errors == {"query.n": "int_parsing", "query.b": "missing"}
     assert called == []
 
 

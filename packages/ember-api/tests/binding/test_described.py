@@ -55,9 +55,9 @@ def test_a_whole_number_may_be_written_with_a_point(ask: Ask) -> None:
     assert seen[-1] == 7
     answer = ask(taking(Count, seen), method="POST", content_type=kind,
                  body=b'{"number": 1.5, "inner": [1.0, "x"]}')  # fmt: skip
-    assert answer.faults == {"body.number": "int_type", "body.inner.1": "int_type"}
+    assert answer.errors == {"body.number": "int_type", "body.inner.1": "int_type"}
     answer = ask(one, method="POST", body=b"-1.0", content_type=kind)
-    assert answer.faults == {"body": "greater_than_equal"}
+    assert answer.errors == {"body": "greater_than_equal"}
 
 
 @pytest.mark.parametrize("body", [b'{"number": 1.5', b'{"number": 1.5, "ratio": NaN}'])
@@ -73,14 +73,14 @@ def test_a_model_that_forbids_other_fields_forbids_them_in_a_form(
     handler = taking(annotation, [])
     assert ask(handler, method="POST", body=b"limit=3", content_type=FORM).status == 204
     answer = ask(handler, method="POST", body=b"limit=3&limt=4", content_type=FORM)
-    assert list(answer.faults) == ["body.limt"]
+    assert list(answer.errors) == ["body.limt"]
 
 
 def test_a_model_that_forbids_other_fields_forbids_them_in_a_query(ask: Ask) -> None:
     seen: list[Any] = []
     handler = taking(Annotated[Closed, Query()], seen)
     assert ask(handler, "/?limit=3").status == 204
-    assert list(ask(handler, "/?limit=3&limt=4").faults) == ["query.limt"]
+    assert list(ask(handler, "/?limit=3&limt=4").errors) == ["query.limt"]
 
     async def with_another(item: Annotated[Closed, Query()], q: str = "") -> None: ...
 
@@ -90,10 +90,10 @@ def test_a_model_that_forbids_other_fields_forbids_them_in_a_query(ask: Ask) -> 
 def test_the_text_null_is_no_null(ask: Ask) -> None:
     seen: list[Any] = []
     handler = taking(Annotated[Closed, Query()], seen)
-    assert list(ask(handler, "/?day=null").faults) == ["query.day"]
-    assert list(ask(handler, "/?mode=Null").faults) == ["query.mode"]
+    assert list(ask(handler, "/?day=null").errors) == ["query.day"]
+    assert list(ask(handler, "/?mode=Null").errors) == ["query.mode"]
     one = taking(Annotated[datetime.date | None, Query()], seen)
-    assert list(ask(one, "/?item=null").faults) == ["query.item"]
+    assert list(ask(one, "/?item=null").errors) == ["query.item"]
 
 
 def test_a_strict_model_takes_the_text_of_a_form(ask: Ask) -> None:
@@ -102,9 +102,9 @@ def test_a_strict_model_takes_the_text_of_a_form(ask: Ask) -> None:
     done = ask(handler, method="POST", body=b"amount=3&flag=true", content_type=FORM)
     assert done.status == 204
     assert seen == [Exact(amount=3, flag=True)]
-    assert list(ask(handler, method="POST", body={"amount": "3"}).faults) == ["body.amount"]
+    assert list(ask(handler, method="POST", body={"amount": "3"}).errors) == ["body.amount"]
     other = ask(handler, method="POST", body=b"amount=3&more=1", content_type=FORM)
-    assert list(other.faults) == ["body.more"]
+    assert list(other.errors) == ["body.more"]
 
 
 def test_a_body_may_be_of_one_type_only(ask: Ask) -> None:

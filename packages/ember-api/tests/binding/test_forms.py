@@ -53,7 +53,7 @@ class Fields(msgspec.Struct):
     b: int | None = None
 
 
-def test_an_optional_form_without_a_body_has_its_defaults(post: Post) -> None:
+def test_an_optional_form_without_a_body_has_its_deerrors(post: Post) -> None:
     async def field(a: Annotated[str, Form()] = "default") -> str:
         return a
 
@@ -83,8 +83,8 @@ def test_a_required_field_without_a_body_is_missing(post: Post) -> None:
     for handler, place in ((field, ["body", "a"]), (file, ["body", "f"])):
         answer = post(handler)
         assert answer.status == 422
-        (fault,) = json.loads(answer.body)["errors"]
-        assert (fault["loc"], fault["type"]) == (place, "missing")
+        (found,) = json.loads(answer.body)["errors"]
+        assert (found["loc"], found["type"]) == (place, "missing")
 
 
 def test_a_body_without_a_type_is_still_not_guessed_at(post: Post) -> None:
@@ -142,7 +142,7 @@ def test_a_file_without_a_name_or_without_content_is_one(post: Post) -> None:
     assert value(post(many, body, MULTIPART)) == [["", 1], ["empty.txt", 0]]
 
 
-def test_text_where_a_file_is_expected_is_still_a_fault(post: Post) -> None:
+def test_text_where_a_file_is_expected_is_still_an_error(post: Post) -> None:
     async def one(f: UploadFile | None = None) -> bool:
         return f is not None
 

@@ -131,7 +131,7 @@ def test_a_dependency_that_fails_leaves_those_before_it(ask: Ask) -> None:
     assert log == ["left"]
 
 
-def test_a_fault_of_the_request_leaves_what_was_entered(ask: Ask) -> None:
+def test_an_error_of_the_request_leaves_what_was_entered(ask: Ask) -> None:
     log = Log()
 
     async def first() -> AsyncIterator[None]:
@@ -142,7 +142,7 @@ def test_a_fault_of_the_request_leaves_what_was_entered(ask: Ask) -> None:
 
     async def handler(f: Annotated[None, Depends(first)], n: int) -> None: ...
 
-    assert ask(handler).faults == {"query.n": "missing"}
+    assert ask(handler).errors == {"query.n": "missing"}
     assert log == ["left"]
 
 

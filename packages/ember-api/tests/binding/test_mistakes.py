@@ -94,7 +94,7 @@ def test_constraints_that_make_no_sense() -> None:
     assert refused(length).startswith('parameter "q: Decimal" cannot be validated')
 
 
-def test_two_sources_or_two_defaults() -> None:
+def test_two_sources_or_two_deerrors() -> None:
     async def sources(q: Annotated[int, Query(), Depends(refused)]) -> None: ...
     async def defaults(q: Annotated[int, Query(1)] = 2) -> None: ...
 

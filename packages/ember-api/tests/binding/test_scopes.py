@@ -249,7 +249,7 @@ def test_hold_names_what_to_write_now() -> None:
 
 
 @pytest.mark.once
-def test_what_is_left_after_the_answer_cannot_need_what_is_left_before() -> None:
+def test_a_dependency_of_scope_request_cannot_need_one_of_scope_function() -> None:
     async def short() -> AsyncIterator[int]:
         yield 1
 
@@ -260,7 +260,7 @@ def test_what_is_left_after_the_answer_cannot_need_what_is_left_before() -> None
         yield b
 
     app = Ember()
-    with pytest.raises(RouteError, match=r'long" is left after.*short".*scope='):
+    with pytest.raises(RouteError, match=r'long" has scope="request" and needs .*short".*scope='):
 
         @app.get("/")
         async def handler(value: Annotated[int, Depends(long)]) -> int:

@@ -74,7 +74,7 @@ def test_path_text_becomes_what_the_annotation_says(ask: Ask) -> None:
     path = {"day": "2026-01-02", "color": "red", "mode": "b"}
     assert ask(handler, path=path).json == [2026, "RED", "b"]
     wrong = {"day": "tomorrow", "color": "green", "mode": "c"}
-    assert ask(handler, path=wrong).faults == {
+    assert ask(handler, path=wrong).errors == {
         "path.day": "date_parsing",
         "path.color": "enum",
         "path.mode": "enum",
@@ -87,7 +87,7 @@ def test_constraints_of_a_path_parameter(ask: Ask) -> None:
 
     assert ask(handler, path={"id": 9}).json == 9
     assert ask(handler, path={"id": 10}).messages == {"path.id": "expected at most 9"}
-    assert ask(handler, path={"id": 0}).faults == {"path.id": "greater_than_equal"}
+    assert ask(handler, path={"id": 0}).errors == {"path.id": "greater_than_equal"}
 
 
 def test_a_path_parameter_under_another_name(ask: Ask) -> None:
@@ -174,7 +174,7 @@ def test_a_scalar_that_is_wrong_is_422(annotation: Any, text: str, kind: str, as
     handler.__annotations__["q"] = annotation
     from urllib.parse import quote
 
-    assert ask(handler, f"/?q={quote(text)}").faults == {"query.q": kind}
+    assert ask(handler, f"/?q={quote(text)}").errors == {"query.q": kind}
 
 
 def test_what_is_allowed_is_said() -> None:
@@ -184,17 +184,17 @@ def test_what_is_allowed_is_said() -> None:
         codec = codec_for(annotation)
         with pytest.raises(codec.errors) as caught:
             codec.convert("zzz")
-        (fault,) = codec.faults(caught.value, "zzz", ["query", "q"], "text")
-        assert fault["msg"] == f"expected one of {text}"
+        (found,) = codec.field_errors(caught.value, "zzz", ["query", "q"], "text")
+        assert found["msg"] == f"expected one of {text}"
 
 
-def test_missing_without_default_is_422_and_lists_every_fault(ask: Ask) -> None:
+def test_missing_without_default_is_422_and_lists_every_error(ask: Ask) -> None:
     async def handler(
         a: int, b: str, c: int | None, d: int = 4, *, token: Annotated[str, Header()]
     ) -> None: ...
 
     answer = ask(handler, "/?d=x")
-    assert answer.faults == {
+    assert answer.errors == {
         "query.a": "missing",
         "query.b": "missing",
         "query.c": "missing",
@@ -203,10 +203,10 @@ def test_missing_without_default_is_422_and_lists_every_fault(ask: Ask) -> None:
     }
     assert "application/problem+json" in answer.head
     assert answer.json["status"] == 422
-    assert answer.detail.startswith("the request has 5 faults: query.a: this value is required")
+    assert answer.detail.startswith("the request has 5 errors: query.a: this value is required")
 
 
-def test_defaults(ask: Ask) -> None:
+def test_deerrors(ask: Ask) -> None:
     async def handler(
         a: int = 1,
         b: str | None = None,
@@ -243,7 +243,7 @@ def test_lists_sets_and_tuples_collect_repeated_names(ask: Ask) -> None:
 
     answer = ask(handler, "/?a=1&a=2&b=x&b=x&b=y&c=1&c=2&d=red")
     assert answer.json == [[1, 2], ["x", "y"], [1, 2], ["red"], []]
-    assert ask(handler, "/?a=1&a=x&a=y&b=x&c=1&d=red").faults == {
+    assert ask(handler, "/?a=1&a=x&a=y&b=x&c=1&d=red").errors == {
         "query.a.1": "int_parsing",
         "query.a.2": "int_parsing",
         "query.c": "too_short",
@@ -312,7 +312,7 @@ def test_constraints(
     handler.__annotations__["q"] = annotation
     assert ask(handler, f"/?q={good}").status == 204
     answer = ask(handler, f"/?q={bad}")
-    assert answer.faults == {"query.q": kind}
+    assert answer.errors == {"query.q": kind}
     assert answer.messages == {"query.q": message}
 
 
@@ -321,7 +321,7 @@ def test_an_alias_is_the_name_on_the_wire(ask: Ask) -> None:
         return kind
 
     assert ask(handler, "/?type=x").body == b"x"
-    assert ask(handler, "/?kind=x").faults == {"query.type": "missing"}
+    assert ask(handler, "/?kind=x").errors == {"query.type": "missing"}
 
 
 def test_a_data_class_marked_query_takes_its_fields_from_the_query(ask: Ask) -> None:
@@ -335,7 +335,7 @@ def test_a_data_class_marked_query_takes_its_fields_from_the_query(ask: Ask) -> 
 
     assert ask(handler, "/?limit=5&tags=a&tags=b&deep=on").json == [5, ["a", "b"], True]
     assert ask(handler).json == [10, [], False]
-    assert ask(handler, "/?limit=101&deep=x").faults == {
+    assert ask(handler, "/?limit=101&deep=x").errors == {
         "query.limit": "less_than_equal",
         "query.deep": "bool_parsing",
     }
@@ -379,7 +379,7 @@ def test_header_fields(ask: Ask) -> None:
 
     assert ask(handler, headers={"User-Agent": "curl", "x-PLAIN": "p"}).json == ["curl", [], "p"]
     assert ask(handler, headers={"User-Agent": "curl", "X-Many": "1"}).json == ["curl", [1], "none"]
-    assert ask(handler, headers={"X-Many": "x"}).faults == {
+    assert ask(handler, headers={"X-Many": "x"}).errors == {
         "header.user-agent": "missing",
         "header.x-many.0": "int_parsing",
     }
@@ -399,7 +399,7 @@ def test_cookies(ask: Ask) -> None:
         return [sid, n]
 
     assert ask(handler, headers={"Cookie": "sid=abc; n=2"}).json == ["abc", 2]
-    assert ask(handler, headers={"Cookie": "n=0"}).faults == {
+    assert ask(handler, headers={"Cookie": "n=0"}).errors == {
         "cookie.sid": "missing",
         "cookie.n": "greater_than_equal",
     }

@@ -69,7 +69,7 @@ def test_json_that_is_nested_deeper_than_the_stack_is_400(kind: Any, serve: Serv
 
 
 @pytest.mark.parametrize("kind", [Tree, DataTree, ModelTree])
-def test_a_fault_at_a_depth_is_not_ours(kind: Any, serve: ServeFixture) -> None:
+def test_an_error_at_a_depth_is_not_ours(kind: Any, serve: ServeFixture) -> None:
     app = Ember()
 
     async def handler(x: kind) -> str:
@@ -371,9 +371,9 @@ def test_what_a_data_class_refuses_as_a_dependency_is_422(cls: Any, serve: Serve
     assert running.get("/?limit=4").body == b'{"limit":4}'
     answer = running.get("/?limit=3")
     assert answer.status == 422
-    (fault,) = msgspec.json.decode(answer.body)["errors"]
-    assert fault["loc"] == ["query"]
-    assert "limit must be even" in fault["msg"]
+    (found,) = msgspec.json.decode(answer.body)["errors"]
+    assert found["loc"] == ["query"]
+    assert "limit must be even" in found["msg"]
     if cls is Page:
-        (fault,) = msgspec.json.decode(running.get("/?limit=7").body)["errors"]
-        assert fault["loc"] == ["query", "limit"]
+        (found,) = msgspec.json.decode(running.get("/?limit=7").body)["errors"]
+        assert found["loc"] == ["query", "limit"]

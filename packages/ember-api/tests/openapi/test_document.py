@@ -411,7 +411,7 @@ def test_a_computed_field_is_in_answers_and_not_in_bodies() -> None:
     assert "double" in schemas[answered.rpartition("/")[2]]["properties"]
 
 
-def test_faults_are_described_where_there_can_be_some() -> None:
+def test_errors_are_described_where_there_can_be_some() -> None:
     async def asks(q: int) -> None: ...
 
     assert "422" in operation(asks)["responses"]

@@ -20,8 +20,8 @@ from ember.application.errors import (
 from ember.application.hooks import ENDPOINT_EVENTS, Events, Lifecycle
 from ember.application.serving import Serving
 from ember.binding.overrides import Overrides
+from ember.concurrency.abandoned import await_call
 from ember.concurrency.background import Pending
-from ember.concurrency.given_up import held
 from ember.concurrency.threads import ThreadPool
 from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
 from ember.limits import ServerLimits
@@ -382,7 +382,7 @@ class Ember(Observed, Serving, Blueprint):
             return default_response(request, error, self.debug)
         if found.threaded:
             run = self._threads().run(found.call_handling, request, error)
-            return awaited_response(held(request, run), error, status, found.owner)
+            return awaited_response(await_call(request, run), error, status, found.owner)
         value = found.call(request, error)
         if inspect.isawaitable(value):
             return awaited_response(value, error, status, found.owner)

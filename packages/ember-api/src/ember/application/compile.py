@@ -1,7 +1,7 @@
-"""From a route to the endpoint that the dispatcher calls.
+"""Makes the endpoint of a route, which the dispatcher calls.
 
-A handler that asks for the request, path parameters and components is called by the dispatcher
-itself; one that asks for more through `ember.binding`, which is loaded only then.
+The dispatcher calls a handler directly if it takes only the request, path parameters and
+components. For other parameters `ember.binding` is used; it is imported only then.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ember.binding.handler_adapter import target, wrap
+from ember.binding.handler_adapter import adapt_handler, endpoint_wrapper
 from ember.concurrency.threads import ThreadPool
 from ember.responses.conversion import convert
 from ember.routing.dispatch import Endpoint
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def check(route: Route, converters: Mapping[str, Converter], components: Components) -> None:
-    """Look for mistakes in the signature of a route's handler, when it is registered.
+    """Check the signature of a route's handler, when the route is registered.
 
-    What may still come is not asked for: components, and classes that are defined later.
+    Components, and classes that are defined later in the module, may still be missing.
     Raises RouteError.
     """
     from ember.binding import check_binding
@@ -51,7 +51,7 @@ def make_endpoint(
     pool: Callable[[], ThreadPool],
     pending: Pending,
 ) -> Endpoint:
-    """The endpoint of `route`. Raises RouteError for a component that is missing."""
+    """The endpoint of `route`. Raises RouteError if a component is missing."""
     names = tuple(p.name for p in route.template.parameters)
     if plan is None or plan.asks_for(components.factories):
         binding = _bind(route, converters, components, overrides, pool, pending)
@@ -65,7 +65,9 @@ def make_endpoint(
                 raise RouteError(f'{route.owner}: "{slot.name}": {error.args[0]}') from None
         else:
             slots.append(slot)
-    return Endpoint(route, route.handler, slots, plan.keywords, names, wrap(route, pool), app)
+    return Endpoint(
+        route, route.handler, slots, plan.keywords, names, endpoint_wrapper(route, pool), app
+    )
 
 
 def _bind(
@@ -81,7 +83,7 @@ def _bind(
     async def run_in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return await pool().run(function, *args, **kwargs)
 
-    instead = target(route, pool)
+    adapter = adapt_handler(route, pool)
     return compile_binding(
         route.handler,
         _path_types(route, converters),
@@ -91,14 +93,14 @@ def _bind(
         factories=components.factories,
         overrides=overrides,
         run_in_thread=run_in_thread,
-        target=instead,
+        adapter=adapter,
         pending=pending,
         respond=lambda value: convert(value, 0, route.owner),
     )
 
 
 def _path_types(route: Route, converters: Mapping[str, Converter]) -> dict[str, Any]:
-    """What the router gives for each path parameter; Any where that is not known."""
+    """The type of each path parameter, as the router converts it; Any if it is not known."""
     types: dict[str, Any] = {}
     for parameter in route.template.parameters:
         converter = converters.get(parameter.converter)

@@ -1,9 +1,9 @@
-"""From what a handler asks for to one flat call, compiled when the application starts.
+"""Binding: the parameters of a handler are filled by a function that is generated at start.
 
-`compile_binding` reads the signature of a handler and of everything it depends on, and writes a
-function that takes the values out of a request, validates them, and calls. A request is never
-looked at by anything more general than that function. A mistake in a signature is a RouteError that
-names route, handler and parameter.
+`compile_binding` reads the signature of a handler and of its dependencies. It generates the Python
+source of one function, which reads the values from a request, validates them and calls the handler.
+No other code reads the request for the handler. A mistake in a signature is a RouteError; it names
+the route, the handler and the parameter.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ember.binding.analysis import Shelf
-    from ember.binding.faults import InvalidRequest as InvalidRequest
+    from ember.binding.analysis import Registry
+    from ember.binding.errors import InvalidRequest as InvalidRequest
     from ember.binding.hints import UnresolvedAnnotation as UnresolvedAnnotation
     from ember.binding.overrides import Overrides as Overrides
     from ember.binding.parameters import Parameter as Parameter
@@ -33,7 +33,7 @@ __all__ = [
 # The analysis and the generator take 0.5 MiB of memory. An application whose handlers ask for no
 # more than the request, path parameters and components does without them.
 _HOMES = {
-    "InvalidRequest": "ember.binding.faults",
+    "InvalidRequest": "ember.binding.errors",
     "Overrides": "ember.binding.overrides",
     "Parameter": "ember.binding.parameters",
     "UnresolvedAnnotation": "ember.binding.hints",
@@ -51,13 +51,13 @@ def __getattr__(name: str) -> Any:
 
 
 class Binding:
-    """How one handler is called.
+    """The generated function that calls one handler.
 
-    - `call(request, values)` calls it; `values` are those of the path parameters, in the path's
-      order. With `needs_await` it is a coroutine function; otherwise it gives what the handler
-      gives.
-    - `parameters`: what the request brings, for whoever documents it.
-    - `source`: the generated Python.
+    - `call(request, values)` calls the handler. `values` are the values of the path parameters, in
+      the order of the path. It is a coroutine function if `needs_await` is True; otherwise it
+      returns what the handler returns.
+    - `parameters`: the values that the request brings; OpenAPI documents them.
+    - `source`: the generated Python source.
 
     Raises InvalidRequest (422), BadRequest (400), UnsupportedMediaType (415).
     """
@@ -77,9 +77,9 @@ class Binding:
         self.source = source
         self.needs_await = needs_await
         self.parameters = parameters
-        #: every function that is called for the handler
+        #: The functions of all dependencies, direct and indirect.
         self.dependencies = dependencies
-        #: whether the handler, or one of them, sees the request
+        #: Whether the handler, or one of its dependencies, gets the request.
         self.wants_request = wants_request
 
 
@@ -89,39 +89,40 @@ def compile_binding(
     *,
     methods: Iterable[str] = ("GET",),
     where: str = "",
-    components: Shelf | None = None,
+    components: Registry | None = None,
     factories: Mapping[type, Callable[..., Any]] | None = None,
     overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
     run_in_thread: Callable[..., Any] | None = None,
-    target: Callable[..., Any] | None = None,
-    target_awaits: bool = True,
+    adapter: Callable[..., Any] | None = None,
+    adapter_awaits: bool = True,
     pending: Pending | None = None,
     respond: Callable[[Any], Response] | None = None,
 ) -> Binding:
-    """The plan for `handler`.
+    """Generate the binding of `handler`.
 
-    - `path_params`: names in the order of the path, or with the type that the router gives for each
-      (default str).
+    - `path_params`: the names of the path parameters, in the order of the path; or a mapping from
+      name to the type that the router converts to (default str).
     - `where`: how messages name the route and its handler.
-    - `components`: shared objects by type; `factories`: what makes one for each request.
-    - `overrides`: dependencies to replace, as tests do.
-    - `run_in_thread(function, *args, **kwargs)`: awaitable; plain functions among the dependencies
-      go through it. Without it they run on the loop.
-    - `target(request, ...)`: what is called in the place of `handler`, with the request and its
-      arguments; `target_awaits`: whether that gives an awaitable.
-    - `pending`: is told of work that follows the answer.
-    - `respond`: makes the response of what the handler returned, where dependencies are left after
-      it; without it that is left to the caller.
+    - `components`: shared objects by type. `factories`: functions that make a component for each
+      request, by type.
+    - `overrides`: replacements of dependencies, for tests.
+    - `run_in_thread(function, *args, **kwargs)`: returns an awaitable. It runs the dependencies
+      that are plain functions. Without it they run on the loop.
+    - `adapter(request, ...)`: is called instead of `handler`, with the request and the arguments of
+      the handler. `adapter_awaits`: whether it returns an awaitable.
+    - `pending`: counts the work that runs after the response.
+    - `respond`: makes the response from what the handler returned, if dependencies have to be
+      closed after it. Without it the caller makes the response.
 
-    Raises RouteError for a signature that cannot be filled; UnresolvedAnnotation, a kind of it, for
-    a name in an annotation that does not exist yet.
+    Raises RouteError if a parameter cannot be filled, and its subclass UnresolvedAnnotation if an
+    annotation uses a name that does not exist yet.
     """
     from ember.binding.analysis import Analysis
     from ember.binding.hints import function_kind
     from ember.binding.parameters import ASYNC_GENERATOR, INLINE, THREAD
     from ember.binding.source import Source
 
-    shared: Shelf = {} if components is None else components
+    shared: Registry = {} if components is None else components
     path = path_params if isinstance(path_params, Mapping) else dict.fromkeys(path_params, str)
     analysis = Analysis(
         where or getattr(handler, "__qualname__", repr(handler)),
@@ -134,10 +135,10 @@ def compile_binding(
     )
     arguments = analysis.arguments(handler)
     kind = function_kind(handler, False)
-    if target is not None:
-        kind = THREAD if target_awaits else INLINE
+    if adapter is not None:
+        kind = THREAD if adapter_awaits else INLINE
     source = Source(
-        target or handler,
+        adapter or handler,
         arguments,
         kind=kind,
         path=path,
@@ -146,7 +147,7 @@ def compile_binding(
         pending=pending,
         respond=respond,
         streams=function_kind(handler, False) == ASYNC_GENERATOR,
-        given_request=target is not None,
+        passes_request=adapter is not None,
     )
     call, text = source.compile()
     return Binding(
@@ -165,13 +166,14 @@ def check_binding(
     *,
     methods: Iterable[str],
     where: str,
-    components: Shelf,
+    components: Registry,
     factories: Mapping[type, Callable[..., Any]],
 ) -> None:
-    """Look for mistakes that are certain before the application starts; arguments as above.
+    """Report the mistakes that can be found before the application starts.
 
-    Also remembers what the annotations mean where the handler is defined inside a function that
-    still runs. Raises RouteError.
+    The arguments are those of `compile_binding`. If the handler is defined inside a function, the
+    names in its annotations are also looked up and remembered, while that function still runs.
+    Raises RouteError.
     """
     from contextlib import suppress
 
@@ -188,6 +190,6 @@ def check_binding(
         False,
         final=False,
     )
-    # A class that is defined further down is looked up again at start.
+    # A class that is defined later in the module is looked up again at start.
     with suppress(UnresolvedAnnotation):
         analysis.arguments(handler)

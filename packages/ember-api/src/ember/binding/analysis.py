@@ -1,4 +1,4 @@
-"""From a function's signature to the sources of its arguments. Runs once per route, at start."""
+"""Finds where each argument of a handler comes from. Runs once for each route, at start."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ember.binding.markers import MISSING, Dependency, Marker
 from ember.binding.parameters import (
     ASYNC,
     ASYNC_GENERATOR,
+    FACTORY,
     FUNCTION,
     INLINE,
-    OWNED,
     REQUEST,
     REQUIRED,
     Argument,
     Call,
+    ComponentArgument,
     Constant,
-    Given,
     Parameter,
-    Shared,
+    RequestArgument,
     Source,
 )
 from ember.concurrency.background import BackgroundTasks
@@ -45,18 +45,18 @@ from ember.schema.annotations import (
 _HAS_NO_BODY = frozenset(("GET", "HEAD"))
 
 
-class Shelf(Protocol):
-    """The shared objects by their type: a dict, or `ember.application.components.Components`."""
+class Registry(Protocol):
+    """The components by type: a dict, or `ember.application.components.Components`."""
 
     def __contains__(self, type: type, /) -> bool: ...
     def __getitem__(self, type: type, /) -> Any: ...
 
 
 class Analysis:
-    """One route's handler and everything that it depends on, resolved.
+    """The analysis of one route: its handler and all dependencies.
 
-    `where` starts every message: `route "GET /x" (app.show)`. `path`: the type that the router
-    gives for each path parameter, by name. Raises RouteError for a parameter that nothing fills.
+    `where` starts every message: `route "GET /x" (app.show)`. `path`: the type of each path
+    parameter by name, as the router converts it. Raises RouteError if a parameter cannot be filled.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Analysis:
         self._factories = factories
         self._overrides = overrides
         self._threads = threads
-        #: everything is known that will be: what is no component now never will be one
+        #: All components are known: a class that is not a component now is an error.
         self._final = final
-        #: by function and scope
+        #: The dependencies by function and scope.
         self._calls: dict[tuple[Callable[..., Any], str], Call] = {}
-        #: the dependencies that are being resolved, outermost first
+        #: The dependencies that are being analysed, the outermost first; finds circles.
         self._open: list[Callable[..., Any]] = []
 
     def arguments(self, function: Callable[..., Any], name: str | None = None) -> list[Argument]:
-        """What fills the parameters of `function`; `name` is that of a dependency."""
+        """The arguments of `function` with their sources. `name` is given for a dependency."""
         owner = f'{self.where}: dependency "{name}"' if name else self.where
         try:
             signature = inspect.signature(function)
@@ -106,8 +106,8 @@ class Analysis:
             result.append(Argument(parameter.name, source, by_name))
         return result
 
-    def component(self, shared: Shelf) -> Callable[[type], Any]:
-        """The look-up of a shared object; RouteError for one that nobody has added."""
+    def component(self, shared: Registry) -> Callable[[type], Any]:
+        """A function that looks up a component by type. It raises RouteError if there is none."""
 
         def find(wanted: type) -> Any:
             if wanted in shared:
@@ -150,7 +150,7 @@ class Analysis:
         if default is MISSING:
             default = REQUIRED
         if marker is None and not is_json_text(parts.metadata):
-            given = self._given(parameter, parts.type)
+            given = self._from_server(parameter, parts.type)
             if given is not None:
                 return given
         if annotation is REQUIRED and name not in self._path and marker is None:
@@ -160,13 +160,15 @@ class Analysis:
             parts = bare(annotation)
         return self._parameter(name, annotation, parts, marker, default, owner)
 
-    def _given(self, parameter: inspect.Parameter, annotation: Any) -> Source | None:
-        """What needs no request data: the request itself, background tasks, components."""
+    def _from_server(self, parameter: inspect.Parameter, annotation: Any) -> Source | None:
+        """The source of a parameter that needs no data of the request; None for all others.
+
+        These are the request itself, background tasks and components."""
         name = parameter.name
         if name in self._path:
             return None
         if name == "request" and annotation in (REQUIRED, Any, object):
-            return Given("request")
+            return RequestArgument("request")
         if annotation is REQUIRED or is_upload(annotation):
             return None
         kind = kind_of(annotation)
@@ -174,17 +176,17 @@ class Analysis:
             return None
         is_class = isinstance(annotation, type) and not is_typed_dict(annotation)
         if annotation in Request.__mro__:
-            return Given("request")
+            return RequestArgument("request")
         if is_class and issubclass(annotation, BackgroundTasks):
-            return Given("background")
+            return RequestArgument("background")
         if is_class and annotation in self._factories:
-            return self._owned(annotation)
+            return self._factory(annotation)
         if is_class and self._is_component(annotation):
-            return Shared(annotation)
+            return ComponentArgument(annotation)
         if kind is Kind.CLASS and annotation is not object:
             if parameter.default is not REQUIRED:
                 return Constant(parameter.default)
-            return Shared(annotation)
+            return ComponentArgument(annotation)
         return None
 
     def _parameter(
@@ -196,7 +198,7 @@ class Analysis:
         default: Any,
         owner: str,
     ) -> Parameter:
-        # JSON in a text is one value of a query or a form, whatever it is when it was read.
+        # A value that is JSON in text is a single text in a query or a form, whatever its type.
         json = is_json_text(parts.metadata)
         kind = Kind.SCALAR if json else kind_of(parts.type)
         if marker is not None:
@@ -215,7 +217,7 @@ class Analysis:
             alias = name.replace("_", "-") if marker.convert_underscores else name
         constraints = marker.constraints if marker is not None else {}
         try:
-            # None never comes as text: the annotation without it is what text must be.
+            # Text is never None: it is validated by the annotation without None.
             seen = annotation if source == "body" else _required(parts)
             codec = codec_for(_without_markers(seen), constraints)
         except SchemaError as error:
@@ -257,7 +259,7 @@ class Analysis:
                     f'{owner}: path parameter "{name}" has a default, which could never be used; '
                     f"drop it"
                 )
-            # What a converter of the application's gives is its own business.
+            # A converter of the application may give any type.
             if kind is not Kind.SCALAR and self._path.get(name, str) in (str, int, float):
                 raise RouteError(
                     f'{owner}: path parameter "{name}" is annotated {show(annotation)}; a path '
@@ -312,12 +314,13 @@ class Analysis:
             if not isinstance(annotation, type):
                 raise RouteError(
                     f'{owner}: parameter "{name}": Depends() without a function calls the '
-                    f"annotated class, and {show(annotation)} is none; write Depends(function)"
+                    f"annotated class, and {show(annotation)} is not a class; write "
+                    f"Depends(function)"
                 )
             function = annotation
         function = self._overrides.get(function, function)
         kind = self._kind(function, marker.inline)
-        # Only what is left has a scope.
+        # Only generators and per-request components have a scope: they run code at the end.
         scope = (marker.scope or REQUEST) if kind >= ASYNC_GENERATOR else REQUEST
         known = self._calls.get((function, scope))
         if known is not None and marker.use_cache:
@@ -340,28 +343,28 @@ class Analysis:
         return call
 
     def _check_scopes(self, call: Call, arguments: list[Argument], owner: str) -> None:
-        """What is left after the answer cannot use what is left before."""
+        """Raise RouteError if a dependency of scope "request" needs one of scope "function"."""
         for argument in arguments:
             source = argument.source
             if not isinstance(source, Call):
                 continue
             if source.scope == FUNCTION:
                 raise RouteError(
-                    f'{owner}: dependency "{call.name}" is left after the answer and needs '
-                    f'"{source.name}", whose scope="function" ends before it; give both the same '
-                    f"scope="
+                    f'{owner}: dependency "{call.name}" has scope="request" and needs '
+                    f'"{source.name}", which has scope="function" and ends before it; give both '
+                    f"the same scope="
                 )
             self._check_scopes(call, source.arguments, owner)
 
-    def _owned(self, annotation: type) -> Call:
-        """The per-request component of a type: its factory is a dependency."""
+    def _factory(self, annotation: type) -> Call:
+        """The call that makes the per-request component of a type."""
         factory = self._factories[annotation]
         factory = self._overrides.get(factory, factory)
         known = self._calls.get((factory, REQUEST))
         if known is not None:
             return known
         kind = self._kind(factory, True)
-        kind = OWNED if kind in (ASYNC, INLINE) else kind
+        kind = FACTORY if kind in (ASYNC, INLINE) else kind
         call = Call(factory, call_name(factory), kind, REQUEST)
         self._open.append(factory)
         call.arguments = self.arguments(factory, call.name)
@@ -374,7 +377,7 @@ class Analysis:
 
 
 def _without_markers(annotation: Any) -> Any:
-    """The annotation as the validating library may see it."""
+    """The annotation without Ember's markers, for the library that validates."""
     if get_origin(annotation) is not Annotated:
         return annotation
     rest = [m for m in annotation.__metadata__ if not isinstance(m, (Marker, Dependency))]

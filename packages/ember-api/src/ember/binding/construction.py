@@ -1,10 +1,10 @@
-"""`Depends()` on a data class: what its own checks refuse is a fault of the request."""
+"""`Depends()` on a data class: an error of its own validators is an error of the request (422)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ember.binding.faults import InvalidRequest
+from ember.binding.errors import InvalidRequest
 from ember.binding.parameters import Argument, Parameter
 
 
@@ -17,7 +17,7 @@ class Construction:
         parameters = [(a.name, a.source) for a in arguments if isinstance(a.source, Parameter)]
         self._places = {name: source.loc for name, source in parameters}
         self._places |= {source.alias: source.loc for _, source in parameters}
-        # A fault of the whole is where all of its values come from, if that is one place.
+        # The location of an error of the whole object is its source, if all values have the same.
         sources = {source.loc[0] for _, source in parameters}
         self._whole = list(sources) if len(sources) == 1 else []
         self.__name__ = self.__qualname__ = cls.__qualname__
@@ -26,16 +26,16 @@ class Construction:
         try:
             return self._cls(*args, **kwargs)
         except ValueError as error:
-            raise InvalidRequest(self._faults(error)) from error
+            raise InvalidRequest(self._field_errors(error)) from error
 
-    def _faults(self, error: ValueError) -> list[dict[str, Any]]:
+    def _field_errors(self, error: ValueError) -> list[dict[str, Any]]:
         errors = getattr(error, "errors", None)
         if errors is None:
             return [{"loc": self._whole, "msg": str(error), "type": "value_error"}]
         found = errors(include_url=False, include_context=False, include_input=False)
         return [
-            {"loc": self._place(fault["loc"]), "msg": fault["msg"], "type": fault["type"]}
-            for fault in found
+            {"loc": self._place(item["loc"]), "msg": item["msg"], "type": item["type"]}
+            for item in found
         ]
 
     def _place(self, loc: tuple[Any, ...]) -> list[Any]:

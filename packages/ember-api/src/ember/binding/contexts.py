@@ -1,4 +1,4 @@
-"""Context variables across threads: what a plain dependency sets there, the handler sees."""
+"""Context variables across threads: the handler sees what a dependency sets in a thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import Any
 
-from ember.concurrency.given_up import hold
+from ember.concurrency.abandoned import wait_for_thread
 from ember.request import Request
 
 RunInThread = Callable[..., Awaitable[Any]]
@@ -18,17 +18,17 @@ _NOTHING: Any = object()
 async def in_thread(
     request: Request, run: RunInThread, function: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
-    """`run(function, ...)`; what it sets of context variables is set here afterwards. When it is
-    given up, what follows the answer to `request` waits for its end.
+    """Run `function` in a thread, and set the context variables here that it has set there.
 
-    The context itself cannot be lent to the thread: it is entered again when the caller is
-    cancelled, and none may be entered twice.
+    If this is cancelled, the thread goes on: the work after the response to `request` waits for it.
+    The thread gets a copy of the context, because a context cannot be entered twice, and this one
+    is entered again when the caller is cancelled.
     """
     context = copy_context()
     try:
         return await run(context.run, function, *args, **kwargs)
     except CancelledError as error:
-        hold(request, error)
+        wait_for_thread(request, error)
         raise
     finally:
         adopt(context)
@@ -37,8 +37,10 @@ async def in_thread(
 async def in_same_context(
     context: Context, run: RunInThread, function: Callable[..., Any], *args: Any
 ) -> Any:
-    """`in_thread` in the `context` that an earlier part of the same generator ran in, so that it
-    can reset its tokens; what was set here since then is set there first."""
+    """Like `in_thread`, in the `context` in which the first part of the same generator ran.
+
+    So the generator can reset its context variables. Variables that were set here since then are
+    set in `context` first."""
     context.run(adopt, copy_context())
     try:
         return await run(context.run, function, *args)
@@ -47,7 +49,7 @@ async def in_same_context(
 
 
 def adopt(context: Context) -> None:
-    """Set what `context` has and the current one has not."""
+    """Set the variables of `context` in the current context, where they differ."""
     for variable, value in context.items():
         if variable.get(_NOTHING) is not value:
             variable.set(value)

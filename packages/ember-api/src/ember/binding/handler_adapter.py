@@ -1,9 +1,9 @@
-"""What a route does around its handler: a thread, a status code.
+"""Adapters around handlers: they run a `def` handler in a thread, and set a status code.
 
-Deadlines and body limits are the connection's; a route only names them (`request.limits`).
+The connection enforces time and body limits; a route only declares them (`request.limits`).
 
-A plain `async def` handler has none of it and is called by the dispatcher itself. Each layer here
-is put around the one before, once, at registration, so that a route pays only for what it declares.
+An `async def` handler without `status_code=` needs no adapter: the dispatcher calls it directly.
+The adapters are made once, when the route is compiled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ember.concurrency.given_up import hold
+from ember.concurrency.abandoned import wait_for_thread
 from ember.concurrency.threads import ThreadPool
 from ember.request import Request
 from ember.response import Response
@@ -25,17 +25,17 @@ from ember.routing.signature import is_async
 _Call = Callable[..., Awaitable[Any]]
 
 
-def wrap(route: Route, pool: Callable[[], ThreadPool]) -> Wrapper | None:
-    """What `route` wants around its handler; None when that is nothing."""
-    call = target(route, pool)
+def endpoint_wrapper(route: Route, pool: Callable[[], ThreadPool]) -> Wrapper | None:
+    """The wrapper around the handler of `route`, for an `Endpoint`; None if it needs none."""
+    call = adapt_handler(route, pool)
     if call is None:
         return None
     return lambda request, args, kwargs: call(request, *args, **kwargs)
 
 
-def target(route: Route, pool: Callable[[], ThreadPool]) -> _Call | None:
-    """What is called in the place of the handler, with the request and its arguments; None for the
-    handler."""
+def adapt_handler(route: Route, pool: Callable[[], ThreadPool]) -> _Call | None:
+    """The function to call instead of the handler, with the request and the arguments of the
+    handler; None if the handler can be called directly."""
     handler = route.handler
     threaded = not route.inline and not is_async(handler)
     if not threaded and route.status_code is None:
@@ -59,9 +59,9 @@ def _in_thread(handler: Callable[..., Any], pool: Callable[[], ThreadPool]) -> _
         try:
             value = await pool().run_or_refuse(handler, *args, **kwargs)
         except CancelledError as error:
-            hold(request, error)
+            wait_for_thread(request, error)
             raise
-        # A `def` around an `async def` gives a coroutine; it belongs to the loop, not to a thread.
+        # A `def` around an `async def` returns a coroutine, which has to run on the loop.
         return await value if inspect.isawaitable(value) else value
 
     return call

@@ -1,4 +1,4 @@
-"""What a function asks for, parameter by parameter: the tree that a route is compiled from."""
+"""The arguments of a handler and their sources: a tree, from which the binding is generated."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember.binding.markers import Marker
 
-#: A parameter without default.
+#: The default of a parameter that has none.
 REQUIRED: Any = inspect.Parameter.empty
 
 
 class Parameter:
-    """One value that the request brings; what validates it is also what documents it.
+    """One value that the request brings. The same codec validates and documents it.
 
-    - `name`: in the function; `alias`: on the wire.
+    - `name`: the name of the parameter; `alias`: the name in the request.
     - `source`: "path", "query", "header", "cookie", "body", "form" or "file".
     - `annotation`, `optional` (whether None is a value), `required`, `default`, `constraints`.
-    - `many`: whether repeated names are collected; `fields`: whether each field of a data class is
-      a name of its own.
+    - `many`: whether all values of the name are collected in a list. `fields`: whether the value is
+      a data class and each field has a name of its own in the request.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Parameter:
         self.source = source
         self.alias = alias
         self.annotation = annotation
-        #: the annotation without None and metadata
+        #: The annotation without None and metadata.
         self.type = type
         self.codec = codec
         self.default = default
@@ -87,7 +87,7 @@ class Parameter:
 
     @property
     def loc(self) -> list[Any]:
-        """Where a fault says that it is."""
+        """The location that errors of this parameter have."""
         if self.source in ("form", "file"):
             return ["body", self.alias]
         if self.fields or self.source == "body":
@@ -97,7 +97,7 @@ class Parameter:
     def schema(
         self, ref_template: str = "#/components/schemas/{name}"
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Its JSON Schema, and the named ones that it refers to."""
+        """Its JSON Schema, and the named schemas that it refers to."""
         if self.source == "file":
             # As OpenAPI 3.1 describes a part of a multipart form.
             file = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -108,8 +108,8 @@ class Parameter:
         return f"<{self.source} parameter {self.alias!r} of {self.owner}>"
 
 
-class Given:
-    """What the server itself brings: "request" or "background"."""
+class RequestArgument:
+    """An argument that the framework gives: `what` is "request" or "background"."""
 
     __slots__ = ("what",)
 
@@ -117,8 +117,8 @@ class Given:
         self.what = what
 
 
-class Shared:
-    """The component of a type."""
+class ComponentArgument:
+    """An argument that is the component of a type."""
 
     __slots__ = ("type",)
 
@@ -127,7 +127,7 @@ class Shared:
 
 
 class Constant:
-    """A parameter that nothing fills, so that its default stays."""
+    """An argument that is always the default of the parameter."""
 
     __slots__ = ("value",)
 
@@ -135,15 +135,15 @@ class Constant:
         self.value = value
 
 
-#: How a function is called: what comes back, and where it runs.
-ASYNC, INLINE, THREAD, ASYNC_GENERATOR, GENERATOR, THREAD_GENERATOR, OWNED = range(7)
+#: The kinds of functions: what they return, and where they run.
+ASYNC, INLINE, THREAD, ASYNC_GENERATOR, GENERATOR, THREAD_GENERATOR, FACTORY = range(7)
 
 
 class Call:
-    """A dependency: a function with what fills its parameters.
+    """A dependency: a function and its arguments.
 
-    `OWNED` is the factory of a per-request component: what it makes is closed after the request.
-    `scope`: "function" when it is left before the answer is sent, else "request".
+    The kind `FACTORY` makes a per-request component, which is closed after the request. `scope`:
+    "function" if the dependency ends before the response is sent, else "request".
     """
 
     __slots__ = ("arguments", "function", "kind", "name", "scope")
@@ -156,24 +156,24 @@ class Call:
         self.arguments: list[Argument] = []
 
     @property
-    def leaves(self) -> bool:
-        """Whether something is to be done after the request."""
+    def needs_cleanup(self) -> bool:
+        """Whether the dependency has to be ended or closed after the request."""
         return self.kind >= ASYNC_GENERATOR
 
     @property
     def awaits(self) -> bool:
-        """Whether calling it takes an `await`."""
+        """Whether the call needs an `await`."""
         return self.kind != INLINE
 
 
-#: When a dependency is left: before the answer is sent, or after.
+#: When a dependency ends: before the response is sent, or after.
 FUNCTION, REQUEST = "function", "request"
 
-Source = Parameter | Given | Shared | Constant | Call
+Source = Parameter | RequestArgument | ComponentArgument | Constant | Call
 
 
 class Argument:
-    """One parameter of a function and what fills it; `keyword` when it is passed by name."""
+    """One argument of a function and its source. `keyword`: it is passed by name."""
 
     __slots__ = ("keyword", "name", "source")
 
@@ -184,7 +184,7 @@ class Argument:
 
 
 def walk(arguments: list[Argument]) -> list[Parameter]:
-    """Every parameter that the request brings, dependencies first, each dependency once."""
+    """All values that the request brings: those of dependencies first, each dependency once."""
     found: list[Parameter] = []
     seen: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""Text to numbers and booleans: what queries are mostly made of, without a library in between."""
+"""Converts text to numbers and booleans, without a library: most queries need nothing else."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-# JSON's integers and a plus sign; `int` itself takes spaces, underscores and other scripts' digits.
-# The quantifiers are possessive: nothing is tried twice, so that long text costs linear time.
+# The integers of JSON, and a plus sign. `int` itself accepts spaces, underscores and digits of
+# other scripts. The quantifiers are possessive (no backtracking): long text takes linear time.
 _integer = re.compile(r"[+-]?[0-9]{1,4300}+").fullmatch
 _number = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?").fullmatch
 
-# What HTML checkboxes, people and other frameworks send.
+# The values that HTML checkboxes, people and other frameworks send.
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "True", "TRUE", "on", "yes", "t", "y"), True),
     **dict.fromkeys(("0", "false", "False", "FALSE", "off", "no", "f", "n"), False),
@@ -20,7 +20,7 @@ _BOOLEANS = {
 
 
 def parse_int(text: str) -> int:
-    """A whole number. Raises ValueError."""
+    """Parse a whole number. Raises ValueError."""
     size = len(text)
     if 0 < size < 19:
         number = 0
@@ -36,7 +36,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_float(text: str) -> float:
-    """A finite number. Raises ValueError."""
+    """Parse a finite number. Raises ValueError."""
     if _number(text) is None:
         raise ValueError("expected a number")
     value = float(text)
@@ -46,7 +46,7 @@ def parse_float(text: str) -> float:
 
 
 def parse_bool(text: str) -> bool:
-    """A boolean, as forms and people write it. Raises ValueError."""
+    """Parse a boolean, as forms and people write it. Raises ValueError."""
     value = _BOOLEANS.get(text)
     if value is None:
         value = _BOOLEANS.get(text.lower())
@@ -56,14 +56,14 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_bool_or(text: str) -> bool | str:
-    """A boolean; text that is none as it is."""
+    """Parse a boolean; return other text unchanged."""
     try:
         return parse_bool(text)
     except ValueError:
         return text
 
 
-#: The parsers by type, with pydantic's name for their fault.
+#: The parsers by type, each with pydantic's name for its error.
 PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int: (parse_int, "int_parsing"),
     float: (parse_float, "float_parsing"),

@@ -1,21 +1,21 @@
-"""Readers for what is more than one conversion: data classes from names, and bodies."""
+"""Readers for values that need more than one conversion: data classes, bodies and files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ember.binding.faults import missing, wrong
+from ember.binding.errors import missing, wrong
 from ember.binding.markers import Marker
 from ember.binding.parameters import Parameter
 from ember.binding.scalars import PARSERS, parse_bool_or
 from ember.exceptions import UnsupportedMediaType
 from ember.protocol.message.values import check_values, undisturbed
 from ember.request import Request
-from ember.schema import Codec, Fault
+from ember.schema import Codec, FieldError
 from ember.schema.annotations import bare, fields_of, is_json_text, is_sequence, is_upload
 
-Faults = list[Fault] | None
+FieldErrors = list[FieldError] | None
 
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 OPERATORS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -23,7 +23,7 @@ MSGPACK_TYPES = ("application/msgpack", "application/x-msgpack", "application/vn
 
 
 class Scalar:
-    """One value from text: the parser, and what a failure means."""
+    """One value from text: its parser, and the error of a failure."""
 
     __slots__ = ("_codec", "_slug", "bounds", "errors", "loc", "parse")
 
@@ -33,7 +33,7 @@ class Scalar:
         self._slug = ""
         self.parse: Callable[[Any], Any] = self._codec.convert
         self.errors = self._codec.errors
-        #: comparisons that the generated code makes itself, as (operator, number)
+        #: The comparisons in the generated code, as (operator, number).
         self.bounds: list[tuple[str, Any]] = []
         parser = PARSERS.get(parameter.type)
         if parser is None:
@@ -46,26 +46,26 @@ class Scalar:
             self.errors = (ValueError, *self._codec.errors)
             self.bounds = [(OPERATORS[name], bound) for name, bound in constraints.items()]
 
-    def wrong(self, faults: Faults, error: Exception, text: Any) -> list[Fault]:
-        """`faults` and what is wrong with `text`."""
+    def wrong(self, errors: FieldErrors, error: Exception, text: Any) -> list[FieldError]:
+        """`errors` with the error for `text`."""
         if self._slug and not isinstance(error, self._codec.errors):
-            fault = {"loc": self.loc, "msg": str(error), "type": self._slug}
-            return [fault] if faults is None else [*faults, fault]
-        return wrong(faults, self._codec, error, text, self.loc)
+            field_error = {"loc": self.loc, "msg": str(error), "type": self._slug}
+            return [field_error] if errors is None else [*errors, field_error]
+        return wrong(errors, self._codec, error, text, self.loc)
 
 
 class Fields:
-    """A data class whose fields are names of a query, header, cookie or form."""
+    """Reads a data class whose fields are names in the query, header fields, cookies or a form."""
 
     __slots__ = ("_codec", "_fields", "_known", "_loc", "_parameter", "_whole")
 
     def __init__(self, parameter: Parameter, whole: bool = False) -> None:
         self._parameter = parameter
-        #: Whether nobody else reads names of it, so that the model sees those it does not have.
+        #: Whether this is the only reader of the source. Then the model gets unknown names too.
         self._whole = whole
         self._codec = parameter.codec
         self._loc = parameter.loc if parameter.source != "form" else ["body"]
-        #: (name in the model, name on the wire, what it is, whether it must be there, which field)
+        #: (name in the model, name in the request, kind, required, number of the field)
         self._fields = [
             (
                 name,
@@ -79,8 +79,8 @@ class Fields:
         ]
         self._known = {wire for _, wire, _, _, _ in self._fields}
 
-    def read(self, values: Any, faults: Faults) -> tuple[Any, Faults]:
-        """(the value, faults) of a multi-map or dict of names."""
+    def read(self, values: Any, errors: FieldErrors) -> tuple[Any, FieldErrors]:
+        """Read the value from a multi-map or dict. Returns (value, errors)."""
         data: dict[str, Any] = {}
         get_all = getattr(values, "get_all", None)
         form = self._parameter.source == "form"
@@ -88,7 +88,7 @@ class Fields:
         found = -1
         for name, wire, kind, required, number in self._fields:
             if number == found:
-                passed += wire in values  # another name of a field that is there
+                passed += wire in values  # another name of a field that was found already
                 continue
             if kind in ("many", "files") and get_all is not None:
                 items = get_all(wire)
@@ -109,20 +109,20 @@ class Fields:
                 continue
             found = number
             if kind == "nullable" and isinstance(text, str) and text.lower() == "null":
-                text = ""  # text is never null: left away is
+                text = ""  # in text, null is written by leaving the name away
             if kind == "bool" and isinstance(text, str):
-                # One that is none stays as it is: the codec says what is wrong with it.
+                # Other text is unchanged: the codec reports the error.
                 text = parse_bool_or(text)
             data[name] = text
         if not data and not self._parameter.required:
-            return _default(self._parameter), faults
-        # As many as were found: nothing else is there, and so it mostly is.
+            return _default(self._parameter), errors
+        # If there are as many names as were found, none is unknown: this is the usual case.
         if self._whole and len(values) > len(data) - empty + passed:
             data.update((name, values[name]) for name in values if name not in self._known)
         try:
-            return self._codec.convert(data), faults
+            return self._codec.convert(data), errors
         except self._codec.errors as error:
-            return None, wrong(faults, self._codec, error, data, self._loc)
+            return None, wrong(errors, self._codec, error, data, self._loc)
 
 
 def _wire_name(alias: str, source: str) -> str:
@@ -145,9 +145,10 @@ def _field_kinds(annotation: Any) -> list[tuple[Any, str]]:
 
 
 def chosen(values: list[Any]) -> list[Any]:
-    """What was sent for files, without what stands for none: a browser's input of which nobody made
-    use has no name and no content (WHATWG HTML, "constructing the entry list"), and other clients
-    send an empty text."""
+    """The files that were sent, without empty entries.
+
+    A browser sends a file without name and content for an input that was not used (WHATWG HTML,
+    "constructing the entry list"); other clients send an empty text."""
     return [value for value in values if value != "" and not _is_unused(value)]
 
 
@@ -159,12 +160,12 @@ def _default(parameter: Parameter) -> Any:
     if parameter.default_factory is not None:
         return parameter.default_factory()
     default = parameter.default
-    # A default that can be changed must not carry over from one request to the next.
+    # A mutable default is copied: a change must not be seen by the next request.
     return default.copy() if type(default) in (list, dict, set) else default
 
 
 class Body:
-    """The body as one value: JSON, a form or MessagePack, as its content type says."""
+    """Reads the body as one value: JSON, a form or MessagePack, by its content type."""
 
     __slots__ = ("_codec", "_form", "_loc", "_only", "_parameter")
 
@@ -175,72 +176,72 @@ class Body:
         self._loc = parameter.loc
         self._form = Fields(_as_form(parameter), True) if fields_of(parameter.type) else None
 
-    async def read(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
-        """(the value, faults). Raises BadRequest, UnsupportedMediaType."""
+    async def read(self, request: Request, errors: FieldErrors) -> tuple[Any, FieldErrors]:
+        """Returns (value, errors). Raises BadRequest, UnsupportedMediaType."""
         kind = request.content_type
         if self._only is not None and kind and kind != self._only:
             raise UnsupportedMediaType(f'this route takes {self._only}, not "{kind}"')
         if kind in FORM_TYPES and self._form is not None:
-            return self._form.read(await request.form(), faults)
+            return self._form.read(await request.form(), errors)
         if not kind:
-            return await self._without_type(request, faults)
+            return await self._without_type(request, errors)
         form = "msgpack" if kind in MSGPACK_TYPES else "json"
         if form == "json" and not is_json(kind):
             raise _unsupported(kind, self._form is not None)
         data = await request.body()
         try:
-            return self.decode_large(request, data, form), faults
+            return self.decode_large(request, data, form), errors
         except self._codec.errors as error:
-            return self.wrong(faults, error, data, form)
+            return self.wrong(errors, error, data, form)
 
     def decode_large(self, request: Request, data: bytes, form: str = "json") -> Any:
-        """The value of a body of any size. Raises PayloadTooLarge when it has more values than the
-        route allows, and what the codec raises."""
+        """The value of a body of any size. Raises PayloadTooLarge if it has more values than the
+        route allows, and the errors of the codec."""
         check_values(data, request.limits.max_values, form)
         codec = self._codec
         return undisturbed(codec.decode_msgpack if form == "msgpack" else codec.decode, data)
 
-    async def _without_type(self, request: Request, faults: Faults) -> tuple[Any, Faults]:
-        # A body without a type is not guessed at: browsers send one across sites without asking
-        # first.
+    async def _without_type(self, request: Request, errors: FieldErrors) -> tuple[Any, FieldErrors]:
+        # The type of a body without Content-Type is not guessed: browsers send such a body to other
+        # sites without asking them first (no CORS preflight).
         if await request.body():
             raise _unsupported("", self._form is not None)
         if self._parameter.required:
-            return None, missing(faults, self._loc)
-        return _default(self._parameter), faults
+            return None, missing(errors, self._loc)
+        return _default(self._parameter), errors
 
     def wrong(
-        self, faults: Faults, error: Exception, data: bytes, form: str = "json"
-    ) -> tuple[Any, Faults]:
-        """(the default or None, faults) for a body that the codec did not take."""
+        self, errors: FieldErrors, error: Exception, data: bytes, form: str = "json"
+    ) -> tuple[Any, FieldErrors]:
+        """Returns (default or None, errors) for a body that the codec refused."""
         if not data:
             if not self._parameter.required:
-                return _default(self._parameter), faults
-            return None, missing(faults, self._loc)
-        return undisturbed(self._look_again, faults, error, data, form)
+                return _default(self._parameter), errors
+            return None, missing(errors, self._loc)
+        return undisturbed(self._look_again, errors, error, data, form)
 
     def _look_again(
-        self, faults: Faults, error: Exception, data: bytes, form: str
-    ) -> tuple[Any, Faults]:
+        self, errors: FieldErrors, error: Exception, data: bytes, form: str
+    ) -> tuple[Any, FieldErrors]:
         if form == "json":
             try:
-                return self._codec.decode_again(data, error), faults
+                return self._codec.decode_again(data, error), errors
             except self._codec.errors as still:
                 error = still
-        found = self._codec.faults(error, data, self._loc, form)
-        return None, found if faults is None else [*faults, *found]
+        found = self._codec.field_errors(error, data, self._loc, form)
+        return None, found if errors is None else [*errors, *found]
 
 
 class Members:
-    """Several body parameters: each is a member of one object."""
+    """Reads several body parameters: each is a member of one object."""
 
     __slots__ = ("_parameters",)
 
     def __init__(self, parameters: list[Parameter]) -> None:
         self._parameters = parameters
 
-    async def read(self, request: Request, faults: Faults) -> tuple[list[Any], Faults]:
-        """(the values in order, faults). Raises BadRequest, UnsupportedMediaType."""
+    async def read(self, request: Request, errors: FieldErrors) -> tuple[list[Any], FieldErrors]:
+        """Returns (values in order, errors). Raises BadRequest, UnsupportedMediaType."""
         kind = request.content_type
         data = b""
         form = "msgpack" if kind in MSGPACK_TYPES else "json"
@@ -250,9 +251,9 @@ class Members:
         if data and not kind:
             raise _unsupported("", False)
         check_values(data, request.limits.max_values, form)
-        return undisturbed(self._read, data, form, faults)
+        return undisturbed(self._read, data, form, errors)
 
-    def _read(self, data: bytes, form: str, faults: Faults) -> tuple[list[Any], Faults]:
+    def _read(self, data: bytes, form: str, errors: FieldErrors) -> tuple[list[Any], FieldErrors]:
         import msgspec
 
         members: dict[str, Any] = {}
@@ -263,63 +264,63 @@ class Members:
                 else:
                     members = msgspec.msgpack.decode(data, type=dict[str, msgspec.Raw])
             except msgspec.ValidationError:
-                fault = {"loc": ["body"], "msg": "expected an object", "type": "dict_type"}
-                return [None] * len(self._parameters), [*(faults or []), fault]
+                field_error = {"loc": ["body"], "msg": "expected an object", "type": "dict_type"}
+                return [None] * len(self._parameters), [*(errors or []), field_error]
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 from ember.schema.codec import malformed
 
                 raise malformed(form, error) from None
         values = []
         for parameter in self._parameters:
-            value, faults = self._member(parameter, members.get(parameter.alias), form, faults)
+            value, errors = self._member(parameter, members.get(parameter.alias), form, errors)
             values.append(value)
-        return values, faults
+        return values, errors
 
     def _member(
-        self, parameter: Parameter, raw: Any, form: str, faults: Faults
-    ) -> tuple[Any, Faults]:
+        self, parameter: Parameter, raw: Any, form: str, errors: FieldErrors
+    ) -> tuple[Any, FieldErrors]:
         loc = ["body", parameter.alias]
         if raw is None:
             if parameter.required:
-                return None, missing(faults, loc)
-            return _default(parameter), faults
+                return None, missing(errors, loc)
+            return _default(parameter), errors
         codec: Codec = parameter.codec
         data = bytes(raw)
         try:
-            return (codec.decode(data) if form == "json" else codec.decode_msgpack(data)), faults
+            return (codec.decode(data) if form == "json" else codec.decode_msgpack(data)), errors
         except codec.errors as error:
             if form == "json":
                 try:
-                    return codec.decode_again(data, error), faults
+                    return codec.decode_again(data, error), errors
                 except codec.errors as still:
                     error = still
-            return None, [*(faults or []), *codec.faults(error, data, loc, form)]
+            return None, [*(errors or []), *codec.field_errors(error, data, loc, form)]
 
 
 class File:
-    """A file of a form: the upload itself, or its bytes."""
+    """Reads a file of a form: the upload itself, or its bytes."""
 
     __slots__ = ("_parameter",)
 
     def __init__(self, parameter: Parameter) -> None:
         self._parameter = parameter
 
-    async def read(self, form: Any, faults: Faults) -> tuple[Any, Faults]:
-        """(the upload or uploads, faults)."""
+    async def read(self, form: Any, errors: FieldErrors) -> tuple[Any, FieldErrors]:
+        """Returns (upload or list of uploads, errors)."""
         parameter = self._parameter
         uploads = chosen(form.get_all(parameter.alias))
         if not uploads:
             if parameter.required:
-                return None, missing(faults, parameter.loc)
-            return _default(parameter), faults
+                return None, missing(errors, parameter.loc)
+            return _default(parameter), errors
         if not all(hasattr(upload, "filename") for upload in uploads):
-            fault = {"loc": parameter.loc, "msg": "expected a file", "type": "file_type"}
-            return None, [*(faults or []), fault]
+            field_error = {"loc": parameter.loc, "msg": "expected a file", "type": "file_type"}
+            return None, [*(errors or []), field_error]
         if not parameter.many:
             uploads = uploads[:1]
         if parameter.type is bytes or parameter.type == list[bytes]:
             uploads = [await upload.read() for upload in uploads]
-        return (uploads if parameter.many else uploads[0]), faults
+        return (uploads if parameter.many else uploads[0]), errors
 
 
 def is_json(kind: str) -> bool:
@@ -336,7 +337,7 @@ def _unsupported(kind: str, form: bool) -> UnsupportedMediaType:
 
 
 def _as_form(parameter: Parameter) -> Parameter:
-    """The same parameter as fields of a form."""
+    """A copy of `parameter` that reads the fields of a form."""
     copy = Parameter.__new__(Parameter)
     for name in Parameter.__slots__:
         setattr(copy, name, getattr(parameter, name))

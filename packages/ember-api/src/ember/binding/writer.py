@@ -1,4 +1,4 @@
-"""The lines that take values out of a request, and the names that they use."""
+"""Generates the lines that read and validate the values of a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ember.binding.parameters import REQUIRED, Argument, Parameter
 from ember.binding.values import Body, Fields, File, Members, Scalar
 from ember.protocol.message.values import SMALL
 
-#: What of a request holds the values of a source.
+#: The expression that has the values of a source.
 _HOLDERS = {
     "query": "request.args",
     "header": "request.headers",
@@ -18,13 +18,13 @@ _HOLDERS = {
     "file": "await request.form()",
 }
 FORM = ("form", "file")
-#: What text, or a list of text, already is.
+#: Annotations for which text, or a list of texts, is already the value.
 _PLAIN = (str, Any, list, list[str])
 
 
 class Writer:
-    """Lines of Python with the constants that they name. `path`: the type that the router gives
-    for each path parameter, in the path's order."""
+    """Lines of Python and the constants that they use. `path`: the type of each path parameter as
+    the router converts it, in the order of the path."""
 
     def __init__(self, path: Mapping[str, Any], parameters: tuple[Parameter, ...]) -> None:
         self.parameters = parameters
@@ -63,21 +63,21 @@ class Writer:
 
     # -- the whole ----------------------------------------------------------------------------
 
-    def _own(self, arguments: list[Argument], done: dict[int, str]) -> None:
-        """The values of a function itself, except the body."""
+    def _read_parameters(self, arguments: list[Argument], done: dict[int, str]) -> None:
+        """Read the values of a function's own parameters, except the body."""
         for argument in arguments:
             parameter = argument.source
             if isinstance(parameter, Parameter) and parameter.source != "body":
                 done[id(parameter)] = self._read(parameter)
 
     def _is_plain_path(self, parameter: Parameter) -> bool:
-        """Whether the router's value is what the handler gets."""
+        """Whether the handler gets the value of the router unchanged."""
         if parameter.source != "path":
             return False
         given = self._path_types[self._path_name(parameter)]
         if parameter.codec.annotation is not parameter.type:
             return False
-        # Any is given by converters of the application's own, which are believed.
+        # A converter of the application has the type Any; its values are not checked.
         return parameter.type is Any or given is Any or parameter.type is given
 
     def _reader(self, parameter: Parameter) -> Fields | File:
@@ -104,7 +104,7 @@ class Writer:
         if parameter.fields or parameter.source == "file":
             reader = self._constant(self._reader(parameter).read)
             waits = "await " if parameter.source == "file" else ""
-            self._write(f"{name}, faults = {waits}{reader}({holder}, faults)")
+            self._write(f"{name}, errors = {waits}{reader}({holder}, errors)")
             return name
         get = "get_all" if parameter.many else "get"
         text = f"t{name[1:]}"
@@ -112,14 +112,14 @@ class Writer:
         if get == "get_all":
             empty = f"not {text}"
         elif parameter.source == "form" and parameter.type is not str:
-            # A form has its empty fields too.
+            # A form sends its empty fields too.
             empty = f"{text} is None or {text} == ''"
         else:
             empty = f"{text} is None"
         self._write(f"if {empty}:")
         if parameter.required:
             self._write(
-                f"    faults = missing(faults, {self._constant(parameter.loc)})",
+                f"    errors = missing(errors, {self._constant(parameter.loc)})",
                 f"    {name} = None",
             )
         else:
@@ -129,7 +129,7 @@ class Writer:
             loc = self._constant(parameter.loc)
             self._write(
                 f"elif {given if parameter.many else f'type({text}) is not str'}:",
-                f"    faults = not_text(faults, {loc})",
+                f"    errors = not_text(errors, {loc})",
                 f"    {name} = None",
             )
         self._write("else:")
@@ -145,7 +145,7 @@ class Writer:
         assert default is not REQUIRED
         if default is None or type(default) in (bool, int):
             return repr(default)
-        # A default that can be changed must not carry over from one request to the next.
+        # A mutable default is copied: a change must not be seen by the next request.
         copied = ".copy()" if type(default) in (list, dict, set) else ""
         return f"{self._constant(default)}{copied}"
 
@@ -165,13 +165,13 @@ class Writer:
             holds = " and ".join(
                 f"{name} {operator} {self._constant(bound)}" for operator, bound in scalar.bounds
             )
-            # The codec says what is wrong with it.
+            # The codec raises the error with the right message.
             self._write(
                 f"    if not ({holds}):", f"        {self._constant(codec.convert)}({text})"
             )
         self._write(
             f"except {errors} as error:",
-            f"    faults = {self._constant(scalar.wrong)}(faults, error, {text})",
+            f"    errors = {self._constant(scalar.wrong)}(errors, error, {text})",
             f"    {name} = None",
         )
 
@@ -187,7 +187,7 @@ class Writer:
                 done[id(parameter)] = names[parameter.alias]
             read = self._constant(Members(members).read)
             targets = ", ".join(names.values())
-            self._write(f"({targets},), faults = await {read}(request, faults)")
+            self._write(f"({targets},), errors = await {read}(request, errors)")
             return
         name = self._variable()
         for parameter in body:
@@ -197,14 +197,14 @@ class Writer:
             if first.required:
                 self._write(
                     f"if not {name}:",
-                    f"    faults = missing(faults, {self._constant(first.loc)})",
+                    f"    errors = missing(errors, {self._constant(first.loc)})",
                 )
             else:
                 self._write(f"if not {name}:", f"    {name} = {self._default(first)}")
             return
         reader = Body(first)
         if first.media_type not in (None, "application/json"):
-            self._write(f"{name}, faults = await {self._constant(reader.read)}(request, faults)")
+            self._write(f"{name}, errors = await {self._constant(reader.read)}(request, errors)")
             return
         self._write(
             "if request.content_type == 'application/json':",
@@ -215,7 +215,7 @@ class Writer:
             "        else:",
             f"            {name} = {self._constant(first.codec.decode)}(data)",
             f"    except {self._constant(first.codec.errors)} as error:",
-            f"        {name}, faults = {self._constant(reader.wrong)}(faults, error, data)",
+            f"        {name}, errors = {self._constant(reader.wrong)}(errors, error, data)",
             "else:",
-            f"    {name}, faults = await {self._constant(reader.read)}(request, faults)",
+            f"    {name}, errors = await {self._constant(reader.read)}(request, errors)",
         )

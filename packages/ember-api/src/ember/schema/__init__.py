@@ -1,8 +1,8 @@
-"""The one seam over msgspec, pydantic, dataclasses, TypedDict and attrs.
+"""Validation by msgspec or pydantic, for Structs, models, dataclasses, TypedDict and attrs.
 
-`codec_for(annotation)` chooses, once at start, who validates: pydantic when the annotation holds
-one of its models or types, msgspec for everything else. Neither is imported before an annotation
-asks for it.
+`codec_for(annotation)` chooses the library, once at start: pydantic if the annotation contains one
+of its models or types, msgspec for everything else. A library is imported when the first annotation
+needs it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ember.schema.annotations import bare, constraints_of, is_model, needs_pydantic
-from ember.schema.codec import Codec, Fault, SchemaError
+from ember.schema.codec import Codec, FieldError, SchemaError
 
-__all__ = ["Codec", "Fault", "SchemaError", "codec_for"]
+__all__ = ["Codec", "FieldError", "SchemaError", "codec_for"]
 
 
 def codec_for(annotation: Any, constraints: Mapping[str, Any] | None = None) -> Codec:
-    """Who validates `annotation`. Raises SchemaError for what neither library knows.
+    """The codec of `annotation`. Raises SchemaError if no library can validate it.
 
-    The same annotation gives the same codec: they are made of compiled parts, and routes share
-    their models.
+    The same annotation gives the same codec: codecs are expensive to make, and routes share models.
     """
     key = (annotation, tuple(constraints.items()) if constraints else ())
     try:
         known = _codecs.get(key)
     except TypeError:  # a default or a Literal that cannot be hashed
         return _make(annotation, constraints or {})
-    # Equal is not enough: Literal[1] equals Literal[True], and a class redefined has its old name.
+    # Not `==`: Literal[1] equals Literal[True].
     if known is None or known[0] is not annotation:
         known = _codecs[key] = (annotation, _make(annotation, constraints or {}))
     return known[1]

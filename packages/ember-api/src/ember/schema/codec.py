@@ -1,4 +1,4 @@
-"""What stands between an annotation and the library that validates it."""
+"""The interface to the libraries that validate: `Codec`."""
 
 from __future__ import annotations
 
@@ -7,60 +7,64 @@ from typing import Any
 
 from ember.exceptions import BadRequest
 
-#: Faults in one answer.
-MAX_FAULTS = 100
-#: One thing that is wrong with a request: `loc` (where), `msg` (for people), `type` (for programs).
-Fault = dict[str, Any]
+#: The largest number of errors in one response.
+MAX_ERRORS = 100
+#: One error of a request: `loc` (where), `msg` (for people), `type` (for programs).
+FieldError = dict[str, Any]
 
 
 class SchemaError(TypeError):
-    """An annotation that nothing can validate; raised when the application starts."""
+    """An annotation that no library can validate. Raised when the application starts."""
 
 
 class Codec:
-    """How values of one annotation are decoded, converted, encoded and described.
+    """Decodes, converts, encodes and describes the values of one annotation.
 
-    `decode`, `decode_msgpack` and `convert` raise one of `errors`; `faults` explains that error.
+    `decode`, `decode_msgpack` and `convert` raise one of `errors`; `field_errors` explains that
+    error.
     """
 
-    #: the annotation, with its constraints
+    #: The annotation, with its constraints.
     annotation: Any
-    #: what the three raise for a value that is wrong
+    #: The exceptions that mean that a value is invalid.
     errors: tuple[type[Exception], ...]
-    #: JSON bytes to a value; may be a function of the library itself, so that nothing stands
-    #: between
+    #: Decodes JSON. It may be a function of the library itself, which is faster.
     decode: Callable[[bytes], Any]
-    #: a value to JSON bytes
+    #: Encodes a value as JSON.
     encode: Callable[[Any], bytes]
 
     def decode_again(self, data: bytes, error: Exception) -> Any:
-        """The value of JSON that `decode` refused with `error`, where the library is stricter than
-        JSON Schema is. Raises one of `errors`."""
+        """Decode JSON that `decode` refused with `error`, if JSON Schema allows it and only the
+        library does not. Raises one of `errors`."""
         raise error
 
     def decode_msgpack(self, data: bytes) -> Any:
-        """MessagePack bytes to a value."""
+        """Decode MessagePack. Raises one of `errors`."""
         raise NotImplementedError
 
     def convert(self, value: Any) -> Any:
-        """A value from text (a str, a list or a dict of them) or from plain Python objects."""
+        """Convert text (a str, or a list or dict of them) or plain Python objects to a value.
+
+        Raises one of `errors`."""
         raise NotImplementedError
 
-    def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
-        """Everything that is wrong, not only what `error` says.
+    def field_errors(
+        self, error: Exception, data: Any, loc: list[Any], form: str
+    ) -> list[FieldError]:
+        """All errors of `data`, not only `error`.
 
-        `data`: what was given to the function that raised; `form`: which one that was, "json",
-        "msgpack" or "text". Raises BadRequest when `data` is no JSON or MessagePack at all.
+        `data` is the argument of the function that raised `error`; `form` says which function it
+        was: "json", "msgpack" or "text". Raises BadRequest if `data` is not JSON or MessagePack.
         """
         raise NotImplementedError
 
     def json_schema(self, ref_template: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """(schema, named schemas that it refers to); `ref_template` has `{name}` in it."""
+        """Returns (schema, named schemas that it refers to). `ref_template` contains `{name}`."""
         raise NotImplementedError
 
 
 def malformed(form: str, error: Exception) -> BadRequest:
-    """A body that is not what its content type says."""
+    """The error (400) for a body that is not valid JSON or MessagePack."""
     name = "MessagePack" if form == "msgpack" else "JSON"
     reason = str(error)
     if isinstance(error, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""pydantic v2, for annotations that hold one of its models or types.
+"""pydantic v2, for annotations that contain one of its models or types.
 
-Only imported when such an annotation exists, so pydantic is there and its user has imported it.
+This module is imported when such an annotation exists: then pydantic is installed and imported.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import pydantic
 
-from ember.schema.codec import MAX_FAULTS, Codec, Fault, SchemaError, malformed
+from ember.schema.codec import MAX_ERRORS, Codec, FieldError, SchemaError, malformed
 
 
 class ModelCodec(Codec):
-    """What pydantic validates, as leniently as it does by default: JSON `"5"` is an `int`."""
+    """Validates with pydantic, in its default mode, which is lenient: JSON `"5"` is an `int`."""
 
     def __init__(self, annotation: Any, constraints: Mapping[str, Any]) -> None:
         if constraints:
@@ -52,18 +52,20 @@ class ModelCodec(Codec):
             return self._strings(value)
         return self._strings(value) if type(value) is str else self._convert(value)
 
-    def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
+    def field_errors(
+        self, error: Exception, data: Any, loc: list[Any], form: str
+    ) -> list[FieldError]:
         if isinstance(error, OverflowError):
             return [{"loc": loc, "msg": "expected a smaller number", "type": "value_error"}]
         if not isinstance(error, pydantic.ValidationError):
             raise malformed(form, error)
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        # Of the whole; that of a text in it, which is to be JSON, is a fault like others.
+        # The whole body is not JSON. Invalid JSON in a text inside it is an ordinary error.
         if form == "json" and found[0]["type"] == "json_invalid" and not found[0]["loc"]:
             raise malformed(form, ValueError(found[0]["msg"]))
         return [
-            {"loc": [*loc, *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
-            for fault in found[:MAX_FAULTS]
+            {"loc": [*loc, *item["loc"]], "msg": item["msg"], "type": item["type"]}
+            for item in found[:MAX_ERRORS]
         ]
 
     def json_schema(self, ref_template: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -71,7 +73,7 @@ class ModelCodec(Codec):
         named: dict[str, dict[str, Any]] = schema.pop("$defs", {})
         name = schema.get("title") if schema.get("type") == "object" else None
         if name is not None and name not in named:
-            # A model itself: named like the ones inside it, so that a document has it once.
+            # The annotation is a model itself: it is named, so that a document has it once.
             named[name] = schema
             schema = {"$ref": ref_template.format(name=name)}
         return schema, named
@@ -79,5 +81,5 @@ class ModelCodec(Codec):
 
 @cache
 def model_codec(model: type) -> ModelCodec:
-    """The codec of a model, one for all that refer to it."""
+    """The codec of a model. All annotations that refer to the model share it."""
     return ModelCodec(model, {})

@@ -11,8 +11,8 @@ import msgspec
 
 from ember._json import json_form
 from ember.schema.annotations import Bare, decode_hook, is_model, is_upload
-from ember.schema.codec import Codec, Fault, SchemaError, malformed
-from ember.schema.faults import collect
+from ember.schema.codec import Codec, FieldError, SchemaError, malformed
+from ember.schema.errors import collect
 from ember.schema.strict import OutOfBounds, Strict, is_multiple
 from ember.schema.times import name_times
 
@@ -127,7 +127,9 @@ class NativeCodec(Codec):
             raise OutOfBounds("expected a finite number", "finite_number")
         return self._check(result) if self._checks else result
 
-    def faults(self, error: Exception, data: Any, loc: list[Any], form: str) -> list[Fault]:
+    def field_errors(
+        self, error: Exception, data: Any, loc: list[Any], form: str
+    ) -> list[FieldError]:
         if isinstance(error, OutOfBounds):
             message, slug, path = error.args
             return [{"loc": [*loc, *path], "msg": message, "type": slug}]

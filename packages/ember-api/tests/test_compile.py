@@ -174,7 +174,7 @@ def test_path_text_becomes_what_the_annotation_says(serve: Serve) -> None:
     assert call(serve, app, "GET /2026-01-02/red") == (200, [2026, "RED"])
     status, body = call(serve, app, "GET /x/blue")
     assert status == 422
-    assert [fault["loc"] for fault in body["errors"]] == [["path", "day"], ["path", "color"]]
+    assert [found["loc"] for found in body["errors"]] == [["path", "day"], ["path", "color"]]
 
 
 def test_plain_functions_run_in_a_thread_and_coroutines_on_the_loop(serve: Serve) -> None:
@@ -266,7 +266,7 @@ def test_files_of_a_multipart_form(serve: Serve) -> None:
     body = parts(("title", "t.txt", "a file"), ("cover", None, "text"), ("data", "d", "x"))
     status, answer = call(serve, app, "POST /", body, MULTIPART)
     assert status == 422
-    assert {fault["loc"][1]: fault["type"] for fault in answer["errors"]} == {
+    assert {found["loc"][1]: found["type"] for found in answer["errors"]} == {
         "title": "string_type",
         "cover": "file_type",
         "pages": "missing",
@@ -474,12 +474,12 @@ def test_what_makes_a_component_says_what_it_makes() -> None:
     assert set(app.components.factories) == {Session}
 
 
-def test_a_handler_for_422_sees_every_fault(serve: Serve) -> None:
+def test_a_handler_for_422_sees_every_error(serve: Serve) -> None:
     app = Ember()
 
     @app.handle(422)
     async def invalid(request: Request, error: Any) -> Any:
-        return [fault["loc"][-1] for fault in error.errors]
+        return [found["loc"][-1] for found in error.errors]
 
     @app.get("/")
     async def index(a: int, b: int) -> None: ...

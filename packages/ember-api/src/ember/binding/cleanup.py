@@ -1,4 +1,4 @@
-"""What is to be left again when a request is over: generators and per-request components."""
+"""The end of dependencies after a request: generators and per-request components are closed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextvars import copy_context
 from typing import Any
 
 from ember.binding.contexts import RunInThread, in_same_context
-from ember.binding.followed import followed
+from ember.binding.tracked_stream import track
+from ember.concurrency.abandoned import wait_for_thread
 from ember.concurrency.background import BackgroundTasks, Pending
-from ember.concurrency.given_up import hold
 from ember.concurrency.threads import thread_of
 from ember.request import Request
 from ember.response import Response
@@ -20,16 +20,17 @@ from ember.response import Response
 logger = logging.getLogger("ember.binding")
 
 Respond = Callable[[Any], Response]
-Leave = Callable[[BaseException | None], Awaitable[None]]
-#: (what leaves it, whether its scope is "function", how messages name it)
-_Entry = tuple[Leave, bool, str]
+#: Ends a dependency. The argument is the error of the request, if there was one.
+Exit = Callable[[BaseException | None], Awaitable[None]]
+#: (its exit, whether its scope is "function", how messages name it)
+_Entry = tuple[Exit, bool, str]
 
 
-class Exits:
-    """The dependencies that were entered for one request, left in reverse.
+class DependencyCleanup:
+    """The dependencies that one request has entered. They end in reverse order.
 
-    Those of scope "function" when the handler has ended, before its answer is sent; the others
-    after the answer.
+    Dependencies of scope "function" end when the handler has ended, before the response is sent;
+    the others after the response.
     """
 
     __slots__ = ("_background", "_entries", "_pending", "error")
@@ -38,17 +39,19 @@ class Exits:
         self._entries: list[_Entry] = []
         self._background: BackgroundTasks | None = None
         self._pending = pending
-        #: What broke the answer while it was sent; the dependencies get it at their yield.
+        #: The error that ended the response while it was sent. It is raised at the `yield`s.
         self.error: BaseException | None = None
 
-    async def enter_async(self, generator: AsyncGenerator[Any, Any], early: bool, name: str) -> Any:
-        """What an async generator yields first."""
+    async def enter_async(
+        self, generator: AsyncGenerator[Any, Any], function_scope: bool, name: str
+    ) -> Any:
+        """Start an async generator and return what it yields."""
         try:
             value = await generator.__anext__()
         except StopAsyncIteration:
             raise RuntimeError(f'dependency "{name}" ended without a yield') from None
 
-        async def leave(error: BaseException | None) -> None:
+        async def exit_(error: BaseException | None) -> None:
             try:
                 if error is None:
                     await generator.__anext__()
@@ -59,21 +62,21 @@ class Exits:
             await generator.aclose()
             raise RuntimeError(f'dependency "{name}" yields more than once')
 
-        self._entries.append((leave, early, name))
+        self._entries.append((exit_, function_scope, name))
         return value
 
     async def enter(
         self,
         generator: Generator[Any, Any, Any],
-        early: bool,
+        function_scope: bool,
         name: str,
         run: RunInThread | None = None,
     ) -> Any:
-        """What a generator yields first; with `run`, in a thread."""
-        # All parts of a generator run in one context, or it could not reset what it has set.
+        """Start a generator and return what it yields; with `run`, in a thread."""
+        # All parts of a generator run in one context: else it cannot reset its context variables.
         context = copy_context()
 
-        async def leave(error: BaseException | None) -> None:
+        async def exit_(error: BaseException | None) -> None:
             if run is None:
                 more = _step(generator, error)
             else:
@@ -82,8 +85,8 @@ class Exits:
                 generator.close()
                 raise RuntimeError(f'dependency "{name}" yields more than once')
 
-        # Before it has begun: given up meanwhile, its thread may still come to the yield.
-        entry: _Entry = (leave, early, name)
+        # Added before the start: if this is cancelled, the thread may still reach the `yield`.
+        entry: _Entry = (exit_, function_scope, name)
         self._entries.append(entry)
         try:
             if run is None:
@@ -98,21 +101,23 @@ class Exits:
             raise
         return value
 
-    async def own(self, value: Any, name: str) -> Any:
-        """A per-request component: awaited and entered when it can be, closed when it can be."""
+    async def enter_component(self, value: Any, name: str) -> Any:
+        """Enter a per-request component: await it and enter its context manager, if it has one.
+
+        A component that is not a context manager is closed by its `aclose` or `close` method."""
         if hasattr(type(value), "__await__"):
             value = await value
         kind = type(value)
         if hasattr(kind, "__aenter__"):
             entered = await value.__aenter__()
 
-            async def leave(error: BaseException | None) -> None:
+            async def exit_(error: BaseException | None) -> None:
                 await value.__aexit__(type(error) if error else None, error, None)
 
         elif hasattr(kind, "__enter__"):
             entered = value.__enter__()
 
-            async def leave(error: BaseException | None) -> None:
+            async def exit_(error: BaseException | None) -> None:
                 value.__exit__(type(error) if error else None, error, None)
 
         else:
@@ -121,74 +126,72 @@ class Exits:
                 return value
             entered = value
 
-            async def leave(error: BaseException | None) -> None:
+            async def exit_(error: BaseException | None) -> None:
                 result = close()
                 if hasattr(type(result), "__await__"):
                     await result
 
-        self._entries.append((leave, False, name))
+        self._entries.append((exit_, False, name))
         return entered
 
     async def fail(self, request: Request, error: BaseException) -> BaseException:
-        """Leave everything because of `error`; the error to raise, which one of them may
-        replace.
+        """End all dependencies because of `error`. Returns the error to raise: a dependency may
+        replace it.
 
-        Where a thread still runs for the request, the answer does not wait for it: then everything
-        is left after the answer and after the thread.
+        If a thread of the request still runs, the dependencies end after the response and after the
+        thread.
         """
         while self._entries:
             if thread_of(error) is not None:
-                hold(request, error)
+                wait_for_thread(request, error)
                 self.error = error
                 self.finish(request, None, None)
                 break
-            leave, _, name = self._entries.pop()
+            exit_, _, name = self._entries.pop()
             try:
-                await leave(error)
-            except BaseException as raised:  # noqa: BLE001 - it is what will be raised
+                await exit_(error)
+            except BaseException as raised:  # noqa: BLE001 - the caller raises it
                 if raised is not error:
                     logger.debug('dependency "%s" replaced %r by %r', name, error, raised)
                     error = raised
         return error
 
     async def returned(self, result: Any, respond: Respond | None, streams: bool) -> Any:
-        """The handler has ended: make its response while everything is open, and leave what is of
-        scope "function". Raises what fails of it, which is then the answer.
+        """The handler has returned `result`: make the response, then end the dependencies of scope
+        "function". An error of a dependency is raised, and becomes the response.
 
-        `streams`: the handler is an async generator, whose end is that of its stream.
+        `streams`: the handler is an async generator; it ends when its stream ends.
         """
         if respond is not None:
             result = respond(result)
         stream = result.stream if isinstance(result, Response) else None
         if not streams or stream is None:
-            await self.leave_early()
+            await self.exit_function_scope()
         if stream is not None and not hasattr(stream, "file_parts"):
             result = result.copy()
-            result.stream = followed(self, stream)
+            result.stream = track(self, stream)
         return result
 
-    async def leave_early(self) -> None:
-        """Leave what is of scope "function". The first that fails ends it, and the others of all
-        scopes are left because of that."""
+    async def exit_function_scope(self) -> None:
+        """End the dependencies of scope "function". Raises the error of the first that fails."""
         entries = self._entries
-        early = [entry for entry in entries if entry[1]]
-        while early:
-            entry = early.pop()
+        function_scope = [entry for entry in entries if entry[1]]
+        while function_scope:
+            entry = function_scope.pop()
             entries.remove(entry)
             await entry[0](None)
 
     def finish(self, request: Request, result: Any, background: BackgroundTasks | None) -> Any:
-        """The rest follows the answer."""
+        """Let the other dependencies end after the response, and after the background tasks."""
         if self._entries or background:
             self._background = background
             if self._pending is not None:
                 self._pending.begin()
-            request.after_response(self._follow)
+            request.after_response(self._after_response)
         return result
 
-    async def _follow(self) -> None:
-        """What comes after the answer: the background tasks, which may still use what is left
-        then."""
+    async def _after_response(self) -> None:
+        """Run the background tasks, then end the dependencies: the tasks may still use them."""
         try:
             if self._background is not None:
                 await self._background()
@@ -197,23 +200,23 @@ class Exits:
             raise
         finally:
             try:
-                await self._leave(self.error)
+                await self._exit_all(self.error)
             finally:
                 if self._pending is not None:
                     self._pending.end()
 
-    async def _leave(self, broken: BaseException | None) -> None:
+    async def _exit_all(self, broken: BaseException | None) -> None:
         stopped: BaseException | None = None
         while self._entries:
-            leave, _, name = self._entries.pop()
+            exit_, _, name = self._entries.pop()
             try:
-                await leave(broken)
+                await exit_(broken)
             except Exception as error:
-                # The answer is out, or as good as: this is for the log. What broke a stream is
-                # there already.
+                # The response was sent already: the error is only logged. The error that ended a
+                # stream has been logged.
                 if error is not broken:
-                    logger.exception('dependency "%s" failed while it was left', name)
-            except BaseException as error:  # noqa: BLE001 - cancelled: the others are left first
+                    logger.exception('dependency "%s" failed after the response', name)
+            except BaseException as error:  # noqa: BLE001 - cancelled: the others end first
                 if error is not broken:
                     stopped = error
                     await _ended(error)
@@ -225,7 +228,7 @@ _END: Any = object()
 
 
 async def _ended(error: BaseException) -> None:
-    """Wait for the thread that `error` has given up; not when this is cancelled as well."""
+    """Wait for the thread that `error` abandoned, until it ends or this is cancelled."""
     thread = thread_of(error)
     if thread is not None:
         with suppress(asyncio.CancelledError):
@@ -233,7 +236,7 @@ async def _ended(error: BaseException) -> None:
 
 
 def _step(generator: Generator[Any, Any, Any], error: BaseException | None) -> bool:
-    """Go on after the yield; whether there is another one."""
+    """Continue the generator after its `yield`. Returns whether it yields again."""
     if error is None:
         return next(generator, _END) is not _END
     try:

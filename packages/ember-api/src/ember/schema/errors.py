@@ -1,8 +1,7 @@
-"""From the first thing that is wrong with a value to everything that is wrong with it.
+"""Collects all errors of a value that msgspec refused.
 
-msgspec stops at the first error, which is what makes it fast. Only when it has failed is the value
-looked at again, piece by piece, under a budget: a hostile body must not buy more work than a bad
-one.
+msgspec stops at the first error, which makes it fast. Only after a failure the value is validated
+again, piece by piece. The number of steps is limited: a hostile body cannot cause unlimited work.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from ember.schema.annotations import bare, decode_hook, fields_of, is_model, is_sequence
-from ember.schema.codec import MAX_FAULTS, Fault
+from ember.schema.codec import MAX_ERRORS, FieldError
 
-#: Values that are looked at again; beyond it the first error alone is reported.
+#: The largest number of values that are validated again. Above it only the first error is reported.
 MAX_STEPS = 10_000
 
 _NOUNS = {
@@ -56,28 +55,28 @@ _BOUNDS = {
 
 def collect(
     value: Any, annotation: Any, loc: list[Any], error: Exception, text: bool
-) -> list[Fault]:
-    """Every fault of `value`, which failed to be an `annotation` with `error`.
+) -> list[FieldError]:
+    """All errors of `value`, for which the validation of `annotation` raised `error`.
 
-    `text`: the value came as text, so `"5"` is a number.
+    `text`: the value came as text, so `"5"` is a valid number.
     """
     search = _Search(text)
     search.look(value, annotation, loc)
     if not search.found:
-        # Over the budget, or something that only the whole has: `__post_init__`, a union.
+        # Too many steps, or an error of the whole value: `__post_init__`, a union.
         return [explain(str(error), loc, text)]
-    return search.found[:MAX_FAULTS]
+    return search.found[:MAX_ERRORS]
 
 
 class _Search:
     def __init__(self, text: bool) -> None:
         self.text = text
-        self.found: list[Fault] = []
+        self.found: list[FieldError] = []
         self.steps = 0
 
     def look(self, value: Any, annotation: Any, loc: list[Any]) -> None:
         self.steps += 1
-        if self.steps > MAX_STEPS or len(self.found) >= MAX_FAULTS:
+        if self.steps > MAX_STEPS or len(self.found) >= MAX_ERRORS:
             return
         try:
             msgspec.convert(
@@ -90,10 +89,10 @@ class _Search:
                 return
             self._look_inside(value, bare(annotation).type, loc)
             if len(self.found) == before and self.steps <= MAX_STEPS:
-                fault = explain(str(error), loc, self.text)
-                if fault["type"] == "enum":
-                    fault["msg"] = _expected_one_of(annotation) or fault["msg"]
-                self.found.append(fault)
+                field_error = explain(str(error), loc, self.text)
+                if field_error["type"] == "enum":
+                    field_error["msg"] = _expected_one_of(annotation) or field_error["msg"]
+                self.found.append(field_error)
 
     def _ask_model(self, value: Any, model: Any, loc: list[Any]) -> None:
         from ember.schema.models import model_codec
@@ -102,7 +101,7 @@ class _Search:
         try:
             codec.convert(value)
         except codec.errors as error:
-            self.found.extend(codec.faults(error, value, loc, "text"))
+            self.found.extend(codec.field_errors(error, value, loc, "text"))
 
     def _look_inside(self, value: Any, annotation: Any, loc: list[Any]) -> None:
         if isinstance(value, dict):
@@ -139,7 +138,7 @@ class _Search:
 
 
 def _expected_one_of(annotation: Any) -> str:
-    """The values that an Enum or a Literal allows; empty for anything else."""
+    """The message for an Enum or a Literal, with the values it allows; "" for anything else."""
     inner = bare(annotation).type
     if get_origin(inner) is Literal:
         values = list(get_args(inner))
@@ -150,17 +149,17 @@ def _expected_one_of(annotation: Any) -> str:
     return f"expected one of {', '.join(str(value) for value in values)}"
 
 
-def missing(loc: list[Any]) -> Fault:
-    """Nothing is there, and nothing stands in for it."""
+def missing(loc: list[Any]) -> FieldError:
+    """The error for a required value that is missing."""
     return {"loc": loc, "msg": "this value is required", "type": "missing"}
 
 
-def _unknown(loc: list[Any]) -> Fault:
+def _unknown(loc: list[Any]) -> FieldError:
     return {"loc": loc, "msg": "this field is not known", "type": "extra_forbidden"}
 
 
-def explain(message: str, loc: list[Any], text: bool) -> Fault:
-    """A message of msgspec as a fault: where it points to, in plain words, with pydantic's
+def explain(message: str, loc: list[Any], text: bool) -> FieldError:
+    """Convert a message of msgspec to an error: its location, plain words, and pydantic's
     `type`."""
     message, at, path = message.partition(" - at `$")
     if at:
