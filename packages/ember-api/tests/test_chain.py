@@ -14,7 +14,7 @@ from ember import Ember, Events, Request, Response, RouteLimits
 from ember.middleware.chain import Hooks, compose
 from ember.protocol import MemoryConnection
 from ember.responses.conversion import convert
-from ember.routing.middleware_spec import Step
+from ember.routing.middleware_spec import MiddlewareSpec
 
 Next = Callable[[Request], Awaitable[Response]]
 HELLO = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -36,16 +36,16 @@ def answer(request: Any, error: BaseException) -> Any:
     return Response(text, 500)
 
 
-async def settled(value: Any) -> Any:
+async def resolved(value: Any) -> Any:
     return await value if hasattr(value, "__await__") else value
 
 
-async def nested(steps: list[Step], hooks: Hooks, call: Any, request: Any) -> Response:
+async def nested(specs: list[MiddlewareSpec], hooks: Hooks, call: Any, request: Any) -> Response:
     """What a chain has to do, said in the plainest way."""
 
     async def failed(error: Exception) -> Response:
         try:
-            result: Response = await settled(answer(request, error))
+            result: Response = await resolved(answer(request, error))
         except KeyError:
             return Response("Internal Server Error", 500)
         return result
@@ -54,17 +54,17 @@ async def nested(steps: list[Step], hooks: Hooks, call: Any, request: Any) -> Re
         async def run(request: Any) -> Response:
             try:
                 for before, _ in befores:
-                    value = await settled(before(request))
+                    value = await resolved(before(request))
                     if value is not None:
                         response = convert(value)
                         break
                 else:
-                    response = convert(await settled(inside(request)))
+                    response = convert(await resolved(inside(request)))
             except Exception as error:  # noqa: BLE001 - whatever the case under test raises
                 response = await failed(error)
             for after, _ in afters:
                 try:
-                    value = await settled(after(request, response))
+                    value = await resolved(after(request, response))
                     response = response if value is None else convert(value)
                 except Exception as error:  # noqa: BLE001
                     response = await failed(error)
@@ -82,18 +82,18 @@ async def nested(steps: list[Step], hooks: Hooks, call: Any, request: Any) -> Re
         return layer((), (), run)
 
     chain = layer(hooks.before, hooks.after, layer((), (), call))
-    for step in reversed(steps):
-        if step.around is not None:
-            chain = wrapped(step.around, chain)
+    for spec in reversed(specs):
+        if spec.around is not None:
+            chain = wrapped(spec.around, chain)
         else:
-            before = [(step.before, "")] if step.before is not None else []
-            after = [(step.after, "")] if step.after is not None else []
+            before = [(spec.before, "")] if spec.before is not None else []
+            after = [(spec.after, "")] if spec.after is not None else []
             chain = layer(before, after, chain)
     response: Response = await chain(request)
     return response
 
 
-def made_up(choose: random.Random, seen: list[str]) -> tuple[list[Step], Hooks, Any]:
+def made_up(choose: random.Random, seen: list[str]) -> tuple[list[MiddlewareSpec], Hooks, Any]:
     """Steps, hooks and a handler that note what happens and do what they like."""
     count = iter(range(1000))
 
@@ -138,20 +138,20 @@ def made_up(choose: random.Random, seen: list[str]) -> tuple[list[Step], Hooks, 
 
         return wrapper
 
-    steps: list[Step] = []
+    specs: list[MiddlewareSpec] = []
     for _ in range(choose.randrange(6)):
         shape = choose.choice(["around", "before", "after", "both"])
         if shape == "around":
-            steps.append(Step("owner", around=around()))
+            specs.append(MiddlewareSpec("owner", around=around()))
         else:
             before = function("before") if shape != "after" else None
             after = function("after") if shape != "before" else None
-            steps.append(Step("owner", None, before, after))
+            specs.append(MiddlewareSpec("owner", None, before, after))
     hooks = Hooks(
         tuple((function("before"), "hook") for _ in range(choose.randrange(3))),
         tuple((function("after"), "hook") for _ in range(choose.randrange(3))),
     )
-    return steps, hooks, function("handler")
+    return specs, hooks, function("handler")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -161,16 +161,16 @@ def test_a_flat_chain_does_what_nested_functions_would(seed: int) -> None:
     async def both() -> None:
         for _ in range(120):
             seen: list[str] = []
-            steps, hooks, handler = made_up(choose, seen)
-            expected = await nested(steps, hooks, handler, None)
+            specs, hooks, handler = made_up(choose, seen)
+            expected = await nested(specs, hooks, handler, None)
             noted = seen.copy()
             seen.clear()
-            chain = compose(steps, handler, "handler", answer, hooks)
+            chain = compose(specs, handler, "handler", answer, hooks)
             try:
-                got = await settled(chain.enter(None, None))  # type: ignore[arg-type]
+                got = await resolved(chain.enter(None, None))  # type: ignore[arg-type]
             except Exception as error:  # noqa: BLE001 - which the connection has answered
                 try:
-                    got = await settled(answer(None, error))
+                    got = await resolved(answer(None, error))
                 except KeyError:
                     got = Response("Internal Server Error", 500)
             got = convert(got)

@@ -466,7 +466,10 @@ def test_a_middleware_that_cannot_be_called_is_an_error_that_names_it() -> None:
     async def anything(*args: Any) -> None: ...
 
     wrong: list[tuple[Any, str]] = [
-        (Neither(), r"Neither is none; a middleware is .async def m\(request, call_next\)"),
+        (
+            Neither(),
+            r"Neither is not a middleware; a middleware is .async def m\(request, call_next\)",
+        ),
         (Timing, r"Timing is a class; add an instance of it: Timing\(...\)"),
         (Timing(), r"Timing.after\(.*\).*: expected after\(request, response\)"),
         (BadBefore(), r"BadBefore.before\(\).*: expected before\(request\)"),
@@ -474,9 +477,9 @@ def test_a_middleware_that_cannot_be_called_is_an_error_that_names_it() -> None:
         (Ambiguous(), "Ambiguous can be called and has before or after"),
         (three, r"three\(a.*c.*\).*: expected a middleware is"),
         (blocking, r"blocking\(request, call_next\) has to await call_next; make it .async def."),
-        (late, r"late\(request, response\): as .after. it belongs to an object"),
+        (late, r"late\(request, response\): make it the method .after. of an object"),
         (anything, r"anything\(\*args"),
-        (3, "middleware int is none"),
+        (3, "middleware int is not a middleware"),
     ]
     for middleware, message in wrong:
         for add in (

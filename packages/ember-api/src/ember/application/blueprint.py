@@ -21,7 +21,7 @@ from ember.request import Request
 from ember.response import Response
 from ember.routing.decorators import routes_of
 from ember.routing.hosts import Mount, check_hosts, check_prefix, check_tags, narrow
-from ember.routing.middleware_spec import recognise
+from ember.routing.middleware_spec import parse_middleware
 from ember.routing.route import Route
 from ember.routing.route_options import RouteOptions
 from ember.routing.router import RouteError, built_in_converters
@@ -73,7 +73,7 @@ class Blueprint:
         self._routes: list[Route] | None = None
         self._errors = ErrorHandlers()
         #: Around its routes, in order.
-        self.middlewares = [recognise(middleware) for middleware in middlewares]
+        self.middlewares = [parse_middleware(middleware) for middleware in middlewares]
         self.endpoint_hooks: list[tuple[Events, tuple[Callable[..., Any], str]]] = []
 
     @property
@@ -150,7 +150,7 @@ class Blueprint:
         Those of an application are also around its own answers: 404, 405 and the like. Raises
         RouteError for what is no middleware. Also a decorator.
         """
-        self.middlewares.append(recognise(middleware))
+        self.middlewares.append(parse_middleware(middleware))
         self._changed()
         return middleware
 

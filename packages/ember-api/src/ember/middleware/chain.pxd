@@ -14,7 +14,7 @@ cdef class Chain(Plan):
     cdef public tuple before_owners
     cdef public tuple afters
     cdef public tuple after_owners
-    cdef public list turns
+    cdef public list unwind_from
     cdef public str owner
     cdef public object on_error
     cdef public object wrapper
@@ -45,11 +45,11 @@ cdef class Chain(Plan):
     cdef bint waits(self, Flow flow, object value) except -1
 
     @cython.locals(phase=cython.int)
-    cdef bint settled(self, Flow flow, object value) except -1
+    cdef bint resolve(self, Flow flow, object value) except -1
 
     cdef bint failed(self, Flow flow, object error) except -1
 
-    cdef object turn(self, Flow flow)
+    cdef object unwind(self, Flow flow)
 
     @cython.locals(afters=tuple, at=cython.int)
     cdef bint go_out(self, Flow flow) except -1

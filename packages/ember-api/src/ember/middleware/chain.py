@@ -1,9 +1,10 @@
-"""Middlewares and the hooks of endpoints: one flat plan per route, made when the application
-starts.
+"""Middlewares and endpoint hooks: chains of functions around a handler, made when a route is
+compiled.
 
-What stands around a handler is a list of functions before it and a list after it. A wrapper
-(`async def m(request, call_next)`) cuts them: each chain reaches to the next wrapper or to the
-handler. Compiled with the types of `chain.pxd`; without a compiler this file runs as it stands.
+A chain has a list of functions that run before the handler and a list of functions that run after
+it. A wrapper (`async def m(request, call_next)`) splits the chain: each chain ends at the next
+wrapper or at the handler. The compiled build uses the types of `chain.pxd`; the pure build runs
+this file as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ember.request import Request
 from ember.response import Response
 from ember.responses.conversion import convert
 from ember.routing.dispatch import Endpoint
-from ember.routing.middleware_spec import Step
+from ember.routing.middleware_spec import MiddlewareSpec
 from ember.routing.route import Route
 
 if TYPE_CHECKING:
@@ -27,68 +28,70 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ember.error")
 
 Next = Callable[[Request], Awaitable[Response]]
-#: What makes the response of an error: `Ember.on_error`.
+#: Makes the response for an error: `Ember.on_error`.
 OnError = Callable[[Request, BaseException], "Response | Awaitable[Response]"]
 Owned = tuple[Callable[..., Any], str]
 
-# What a flow waits for: nothing yet, a function before, the handler or the wrapper, a function
-# after, what on_error gave.
+# The phases of a flow. It waits for: nothing yet, a function before, the handler or the wrapper, a
+# function after, the result of on_error.
 _START, _BEFORE, _INSIDE, _AFTER, _ERROR = range(5)
 
-#: A coroutine of Python's own is known by its type alone, which is faster than asking it.
+#: The type of coroutines. Comparing the type is faster than hasattr(value, "__await__").
 _coroutine: type = CoroutineType
 
 
 class Hooks(NamedTuple):
-    """The hooks around an endpoint, each with how messages name it, in the order of running."""
+    """The hooks around an endpoint in the order in which they run. Each has its name in
+    messages."""
 
     before: tuple[Owned, ...] = ()
     after: tuple[Owned, ...] = ()
 
 
 class Chain(Plan):
-    """The functions before and after one thing: a handler, or a wrapper and all that is inside.
+    """The functions before and after a handler, or before and after a wrapper.
 
-    A function before that answers, or fails, turns around where it stands: the functions after
-    that are further out still run. Whatever fails is answered by `on_error` on the spot, so that
-    what is outside of it sees a Response.
+    If a function before returns a response, or fails, the chain unwinds from there: only the
+    functions after that are further out run. An error becomes the response of `on_error` at once,
+    so that everything outside sees a response.
     """
 
     def __init__(
-        self, pieces: Sequence[tuple[bool, Owned]], owner: str, on_error: OnError, outermost: bool
+        self, segment: Sequence[tuple[bool, Owned]], owner: str, on_error: OnError, outermost: bool
     ) -> None:
-        #: In the order of running.
-        self.befores = tuple(function for is_after, (function, _) in pieces if not is_after)
-        self.before_owners = tuple(name for is_after, (_, name) in pieces if not is_after)
-        afters = [owned for is_after, owned in pieces if is_after][::-1]
+        #: In the order in which they run.
+        self.befores = tuple(function for is_after, (function, _) in segment if not is_after)
+        self.before_owners = tuple(name for is_after, (_, name) in segment if not is_after)
+        afters = [owned for is_after, owned in segment if is_after][::-1]
         self.afters = tuple(function for function, _ in afters)
         self.after_owners = tuple(name for _, name in afters)
-        #: For each function before, the first of `afters` that is further out.
-        self.turns: list[int] = []
-        turn = len(afters)
-        for is_after, _ in pieces:
+        #: For each function before: the index of the first of `afters` that is further out.
+        self.unwind_from: list[int] = []
+        further_out = len(afters)
+        for is_after, _ in segment:
             if is_after:
-                turn -= 1
+                further_out -= 1
             else:
-                self.turns.append(turn)
-        #: How messages name what is inside.
+                self.unwind_from.append(further_out)
+        #: How messages name the handler or wrapper.
         self.owner = owner
         self.on_error = on_error
-        #: A wrapper, and what calls the next chain for it.
+        #: The wrapper, and its `call_next`, which starts the next chain.
         self.wrapper: Callable[..., Any] | None = None
         self.call_next: Next | None = None
-        #: Or the handler: an endpoint, or a function of the request.
+        #: Without a wrapper, the handler: an endpoint, or a function of the request.
         self.endpoint: Endpoint | None = None
         self.call: Callable[[Request], object] | None = None
-        #: Nobody but the server sees what the handler gives or raises: it goes there as it is.
+        #: No function needs the response: what the handler returns or raises goes to the server
+        #: unchanged.
         self.bare = outermost and not self.afters
-        #: Nobody changes the response of what is inside.
+        #: No function outside can change the response, so it needs no copy.
         self.last = outermost and not self.afters
 
     def enter(self, request: Request, values: list[Any] | None) -> object:
-        """The outermost chain, called by the dispatcher: an awaitable, or what is there at once.
+        """Run the outermost chain; the dispatcher calls it. Returns a response or an awaitable.
 
-        The functions before run here and now, up to the first that has to be awaited.
+        The functions before run during this call, up to the first that has to be awaited.
         """
         if self.bare:
             for at, before in enumerate(self.befores):
@@ -103,7 +106,8 @@ class Chain(Plan):
         return flow if self.advance(flow, None, None) else flow.response
 
     def early(self, request: Request, values: list[Any] | None, at: int, value: Any) -> object:
-        """`enter`, where a function before gave something and there is none after."""
+        """The result of `enter` when a function before returned `value` and no function after
+        runs."""
         if type(value) is not _coroutine and not hasattr(value, "__await__"):
             return convert(value, 0, self.before_owners[at])
         flow = Flow.__new__(Flow)
@@ -116,14 +120,15 @@ class Chain(Plan):
         return flow
 
     def start(self, request: Request) -> Flow:
-        """`call_next` of the wrapper around: a Response when it is awaited, whatever happens."""
+        """`call_next` of the wrapper outside: awaiting it gives a response, also after an error."""
         flow = Flow.__new__(Flow)
         flow.plan = self
         flow.request = request
         return flow
 
     def inside(self, request: Request, values: list[Any] | None) -> object:
-        """Call what is inside; `values` are the path's, None where only the request has them."""
+        """Call the handler or the wrapper. `values` are those of the path parameters; None if only
+        the request has them."""
         if self.wrapper is not None:
             return self.wrapper(request, self.call_next)
         endpoint = self.endpoint
@@ -132,7 +137,7 @@ class Chain(Plan):
             return self.call(request)
         names = endpoint.names
         if names:
-            # What a middleware has put there counts.
+            # A middleware may have changed them.
             params = request.path_params
             if values is None:
                 values = list(names)
@@ -141,7 +146,7 @@ class Chain(Plan):
         return endpoint.run(request, values if values is not None else [])
 
     def advance(self, flow: Flow, value: Any, error: BaseException | None) -> bool:
-        """Go on after what was awaited; the whole of a request's way is here."""
+        """Continue after an awaitable has ended. All steps of a request are here."""
         phase = flow.phase
         if phase == _INSIDE and type(value) is Response and not self.bare:  # as wrappers mostly do
             flow.response = value if self.last else value.copy()
@@ -167,11 +172,12 @@ class Chain(Plan):
         if flow.phase == _INSIDE and self.bare:
             flow.response = value
             return False
-        return self.settled(flow, value)
+        return self.resolve(flow, value)
 
     def go_in(self, flow: Flow, at: int) -> object:
-        """Run the functions before, from number `at`, and what is inside; stops at the first that
-        gives something, and gives that."""
+        """Run the functions before, from number `at`, then the handler or wrapper.
+
+        Stops at the first function that returns something, and returns that."""
         request = flow.request
         befores = self.befores
         flow.phase = _BEFORE
@@ -185,7 +191,7 @@ class Chain(Plan):
         return self.inside(request, flow.values)
 
     def waits(self, flow: Flow, value: Any) -> bool:
-        """Whether `value` has to be awaited; the flow does so then."""
+        """Whether `value` is awaitable. If it is, the flow awaits it."""
         if type(value) is _coroutine:
             flow.inner = value
             return True
@@ -194,8 +200,9 @@ class Chain(Plan):
         flow.inner = value.__await__()
         return True
 
-    def settled(self, flow: Flow, value: Any) -> bool:
-        """Make the response of what a function before, the handler, or a function after gave."""
+    def resolve(self, flow: Flow, value: Any) -> bool:
+        """Make the response from what a function before, the handler or a function after
+        returned."""
         phase = flow.phase
         try:
             if phase == _AFTER:
@@ -212,11 +219,12 @@ class Chain(Plan):
         return self.go_out(flow)
 
     def failed(self, flow: Flow, error: BaseException) -> bool:
-        """Have an error answered; called while it is handled, so that the handler can ask for it.
+        """Make the response for an error. It is called inside `except`: error handlers can use
+        sys.exception().
 
-        Where on_error itself fails there is a bare 500, as the connection gives one.
+        If on_error itself fails, the response is a plain 500, as the connection sends it.
         """
-        self.turn(flow)
+        self.unwind(flow)
         try:
             response: Any = self.on_error(flow.request, error)
             if not isinstance(response, Response) and self.waits(flow, response):
@@ -228,19 +236,19 @@ class Chain(Plan):
         flow.response = response.copy()
         return self.go_out(flow)
 
-    def turn(self, flow: Flow) -> None:
-        """From now on `at` counts the functions after."""
+    def unwind(self, flow: Flow) -> None:
+        """Begin to run the functions after: from now on `flow.at` is an index of `afters`."""
         if flow.phase == _BEFORE:
-            flow.at = self.turns[flow.at]
+            flow.at = self.unwind_from[flow.at]
         elif flow.phase != _AFTER:
             flow.at = 0
         flow.phase = _AFTER
 
     def go_out(self, flow: Flow) -> bool:
-        """Run the functions after that are left."""
+        """Run the remaining functions after."""
         afters = self.afters
         if flow.phase != _AFTER:
-            self.turn(flow)
+            self.unwind(flow)
         while flow.at < len(afters):
             at = flow.at
             flow.at = at + 1
@@ -257,8 +265,10 @@ class Chain(Plan):
 
 
 def respond(value: Any, owner: str) -> Response:
-    """The Response for what `owner` returned. It is for one request alone, as what is outside of it
-    may change it: the application may keep its own and return it again."""
+    """The response for what `owner` returned.
+
+    It is a copy: functions outside may change it, and the application may return the same object
+    for another request."""
     response = value if type(value) is Response else convert(value, 0, owner)
     return response.copy() if response is value else response
 
@@ -290,37 +300,37 @@ class Chained(Endpoint):
 def around_endpoint(
     endpoint: Endpoint, route: Route, parts: tuple[Scope, ...], on_error: OnError, hooks: Hooks
 ) -> Endpoint:
-    """`endpoint` with everything that `parts`, the outermost first, and `route` have around it, and
-    with `hooks`; itself when that is nothing."""
-    steps = [*(step for part in parts for step in part.middlewares), *route.middlewares]
-    if not steps and not any(hooks):
+    """`endpoint` with the middlewares of `parts` (the outermost first) and of `route`, and with
+    `hooks`, around it. Returns `endpoint` itself if there are none."""
+    specs = [*(spec for part in parts for spec in part.middlewares), *route.middlewares]
+    if not specs and not any(hooks):
         return endpoint
-    return Chained(endpoint, compose(steps, endpoint, endpoint.owner, on_error, hooks))
+    return Chained(endpoint, compose(specs, endpoint, endpoint.owner, on_error, hooks))
 
 
 def compose(
-    steps: Iterable[Step],
+    specs: Iterable[MiddlewareSpec],
     inside: Endpoint | Callable[[Request], object],
     owner: str,
     on_error: OnError,
     hooks: Hooks = Hooks(),  # noqa: B008 - immutable
 ) -> Chain:
-    """The chain that runs `steps`, `hooks` and `inside`, from the outside in."""
-    stretch: list[tuple[bool, Owned]] = []
-    stretches = [stretch]
+    """The chain that runs `specs`, then `hooks`, then `inside`."""
+    segment: list[tuple[bool, Owned]] = []
+    segments = [segment]
     wrappers: list[tuple[Callable[..., Any], str]] = []
-    for step in steps:
-        if step.around is not None:
-            wrappers.append((step.around, step.owner))
-            stretch = []
-            stretches.append(stretch)
-        if step.after is not None:
-            stretch.append((True, (step.after, step.owner)))
-        if step.before is not None:
-            stretch.append((False, (step.before, step.owner)))
-    stretch += [(True, hook) for hook in reversed(hooks.after)]
-    stretch += [(False, hook) for hook in hooks.before]
-    chain = Chain(stretches.pop(), owner, on_error, outermost=not wrappers)
+    for spec in specs:
+        if spec.around is not None:
+            wrappers.append((spec.around, spec.owner))
+            segment = []
+            segments.append(segment)
+        if spec.after is not None:
+            segment.append((True, (spec.after, spec.owner)))
+        if spec.before is not None:
+            segment.append((False, (spec.before, spec.owner)))
+    segment += [(True, hook) for hook in reversed(hooks.after)]
+    segment += [(False, hook) for hook in hooks.before]
+    chain = Chain(segments.pop(), owner, on_error, outermost=not wrappers)
     if isinstance(inside, Endpoint):
         chain.endpoint = inside
     else:
@@ -328,7 +338,7 @@ def compose(
     while wrappers:
         wrapper, name = wrappers.pop()
         call_next = chain.start
-        chain = Chain(stretches.pop(), name, on_error, outermost=False)
+        chain = Chain(segments.pop(), name, on_error, outermost=False)
         chain.wrapper, chain.call_next = wrapper, call_next
     chain.last = not chain.afters
     return chain

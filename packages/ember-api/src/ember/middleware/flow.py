@@ -1,7 +1,7 @@
-"""`Flow`: one awaitable that awaits several others in turn, as its `Plan` says.
+"""`Flow`: an awaitable that awaits several others one after the other; its `Plan` chooses them.
 
-What `async def` would do with a frame of its own around each of them, without that frame. This is
-the file that runs without a compiler; with one `flow.pyx`, of the same contract, does.
+It does what nested `async def` functions do, without a frame for each of them. The pure build uses
+this file; the compiled build uses `flow.pyx`, which behaves the same.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from typing import Any, Self
 
 
 class Plan:
-    """What a Flow does next; one plan serves any number of flows."""
+    """Chooses the next step of a Flow. One plan serves any number of flows."""
 
     def advance(self, flow: Flow, value: Any, error: BaseException | None) -> bool:
-        """What `flow` waited for has ended with `value` or `error`; both are None at the start.
+        """Called when the awaitable of `flow` has ended with `value` or `error`, and at the start.
 
-        True: `flow.inner` is the iterator to wait for next. False: `flow.response` is the result.
+        Both are None at the start. Returns True if `flow.inner` is the next iterator to wait for,
+        False if `flow.response` is the result.
         """
         raise NotImplementedError
 
 
 class Flow(Coroutine[Any, Any, Any]):
-    """A coroutine without a frame. Made by a plan, which sets `plan` and what it wants to find.
+    """A coroutine without a frame. A plan makes it and sets `plan`.
 
-    `request`, `values`, `response`, `at` and `phase` are the plan's; `inner` is the iterator that
-    is awaited now. Only an Exception is the plan's to see: a cancellation, and whatever else is no
-    Exception, ends the flow at once.
+    The plan uses `request`, `values`, `response`, `at` and `phase`. `inner` is the iterator that is
+    awaited now. The plan sees an Exception; a cancellation, or another BaseException, ends the flow
+    at once.
     """
 
     plan: Plan
@@ -36,7 +37,7 @@ class Flow(Coroutine[Any, Any, Any]):
     inner: Any = None
     at: int = 0
     phase: int = 0
-    #: It has ended, or is being driven right now.
+    #: The flow has ended, or is running now.
     _over: bool = False
 
     def __await__(self) -> Self:
@@ -49,7 +50,7 @@ class Flow(Coroutine[Any, Any, Any]):
         return self.send(None)
 
     def send(self, value: Any) -> Any:
-        """Go on; what is yielded, or StopIteration with the result."""
+        """Continue. Returns what is yielded; raises StopIteration with the result."""
         self._enter()
         more = self.inner is not None or self.plan.advance(self, None, None)
         while more:
@@ -59,7 +60,7 @@ class Flow(Coroutine[Any, Any, Any]):
             except StopIteration as stop:
                 self.inner = None
                 more = self.plan.advance(self, stop.value, None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the plan answers it
+            except Exception as error:  # noqa: BLE001 - the plan handles every error
                 self.inner = None
                 more = self.plan.advance(self, None, error)
             else:
@@ -69,7 +70,7 @@ class Flow(Coroutine[Any, Any, Any]):
         raise StopIteration(self.response)
 
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
-        """Let what is awaited end with an exception, as a coroutine does."""
+        """Raise an exception in the awaitable, as a coroutine does."""
         error = normal(kind, value, traceback)
         self._enter()
         if self.inner is None:
@@ -94,7 +95,7 @@ class Flow(Coroutine[Any, Any, Any]):
         return self.send(None)
 
     def close(self) -> None:
-        """End it where it stands; what is awaited is closed, and nothing else runs."""
+        """End the flow: close the awaitable and run nothing else."""
         if self._over:
             return
         self._over = True
@@ -108,26 +109,27 @@ class Flow(Coroutine[Any, Any, Any]):
             raise RuntimeError("cannot reuse an awaitable that has ended or is running")
         self._over = True
 
-    # What asyncio shows of a coroutine.
+    # The attributes of a coroutine that asyncio shows.
 
     @property
     def cr_await(self) -> Any:
-        """What is awaited now."""
+        """The iterator that is awaited now."""
         return self.inner
 
     @property
     def cr_frame(self) -> Any:
-        """The frame of what is awaited now, where it has one."""
+        """The frame of the iterator that is awaited now; None if it has none."""
         return getattr(self.inner, "cr_frame", None)
 
     @property
     def cr_running(self) -> bool:
-        """Whether it is being driven, or has ended."""
+        """Whether the flow is running, or has ended."""
         return self._over
 
 
 def normal(kind: Any, value: Any, traceback: Any) -> BaseException:
-    """The arguments of `throw`, in the old form too, as one exception."""
+    """The exception that the arguments of `throw` mean, also in the old form with three
+    arguments."""
     error: BaseException
     if isinstance(value, BaseException):
         error = value

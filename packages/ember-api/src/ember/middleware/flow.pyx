@@ -1,8 +1,8 @@
 # cython: language_level=3, freethreading_compatible=False
-"""`Flow` and `Plan` of the compiled build; `flow.py` says what they do.
+"""`Flow` and `Plan` of the compiled build; `flow.py` explains them.
 
-What is awaited is driven by PyIter_Send, and the Flow answers it in turn (`am_send`), so that no
-StopIteration is made on the way of a result.
+A Flow awaits with PyIter_Send and implements `am_send` itself, so that a result needs no
+StopIteration.
 """
 
 cimport cython
@@ -15,7 +15,7 @@ cdef extern from *:
 
     static void ember_stop(PyObject *value) {
         PyObject *stop;
-        /* As such these would be taken apart, or taken for the exception itself. */
+        /* PyErr_SetObject would unpack a tuple, and raise an exception instance itself. */
         if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
             PyErr_SetObject(PyExc_StopIteration, value);
             return;
@@ -32,7 +32,7 @@ cdef extern from *:
         PyType_Modified((PyTypeObject *)type);
     }
     """
-    # -1, with an exception set that a C function left: Cython goes on as if it had raised it.
+    # Returns -1. A C function has set the exception: so Cython raises it.
     int ember_caught() except -1
     void ember_stop(object value) noexcept
     void ember_set_am_send(object type, void *function) noexcept
@@ -43,7 +43,7 @@ cdef extern from "Python.h":
 
 
 cdef class Plan:
-    """What a Flow does next; one plan serves any number of flows."""
+    """Chooses the next step of a Flow. One plan serves any number of flows."""
 
     cpdef bint advance(self, Flow flow, object value, object error) except -1:
         raise NotImplementedError
@@ -78,7 +78,7 @@ cdef class Flow:
         return self.finish(out)
 
     cdef bint caught(self) except -1:
-        """What is awaited has left an exception."""
+        """Handle the exception that the awaitable raised."""
         try:
             ember_caught()
         except Exception as error:
@@ -107,7 +107,7 @@ cdef class Flow:
         raise StopIteration     # in `__next__` this only returns
 
     def send(self, value):
-        """Go on; what is yielded, or StopIteration with the result."""
+        """Continue. Returns what is yielded; raises StopIteration with the result."""
         cdef PyObject *out = NULL
         cdef int status = self.resume(<PyObject *>value, &out)
         result = <object>out
@@ -117,7 +117,7 @@ cdef class Flow:
         raise StopIteration(result)
 
     def throw(self, kind, value=None, traceback=None):
-        """Let what is awaited end with an exception, as a coroutine does."""
+        """Raise an exception in the awaitable, as a coroutine does."""
         cdef bint more
         error = normal(kind, value, traceback)
         if self.over:
@@ -145,7 +145,7 @@ cdef class Flow:
         return self.send(None)
 
     def close(self):
-        """End it where it stands; what is awaited is closed, and nothing else runs."""
+        """End the flow: close the awaitable and run nothing else."""
         if self.over:
             return
         self.over = True
@@ -154,26 +154,27 @@ cdef class Flow:
         if close is not None:
             close()
 
-    # What asyncio shows of a coroutine.
+    # The attributes of a coroutine that asyncio shows.
 
     @property
     def cr_await(self):
-        """What is awaited now."""
+        """The iterator that is awaited now."""
         return self.inner
 
     @property
     def cr_frame(self):
-        """The frame of what is awaited now, where it has one."""
+        """The frame of the iterator that is awaited now; None if it has none."""
         return getattr(self.inner, "cr_frame", None)
 
     @property
     def cr_running(self):
-        """Whether it is being driven, or has ended."""
+        """Whether the flow is running, or has ended."""
         return self.over
 
 
 def normal(kind, value, traceback):
-    """The arguments of `throw`, in the old form too, as one exception."""
+    """The exception that the arguments of `throw` mean, also in the old form with three
+    arguments."""
     if isinstance(value, BaseException):
         error = value
     elif isinstance(kind, type):

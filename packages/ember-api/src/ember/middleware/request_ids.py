@@ -14,7 +14,7 @@ from ember.request import Request
 from ember.response import Response
 
 if TYPE_CHECKING:
-    from ember.routing.middleware_spec import Step
+    from ember.routing.middleware_spec import MiddlewareSpec
 
 #: The longest id, in characters.
 MAX_LENGTH = 128
@@ -100,10 +100,10 @@ class RequestIDMiddleware:
         self.after(request, response)
 
 
-def find(steps: Iterable[Step]) -> RequestIDMiddleware | None:
+def find(specs: Iterable[MiddlewareSpec]) -> RequestIDMiddleware | None:
     """The first RequestIDMiddleware among these middlewares; None if there is none."""
-    for step in steps:
-        middleware = getattr(step.before, "__self__", None)
+    for spec in specs:
+        middleware = getattr(spec.before, "__self__", None)
         if isinstance(middleware, RequestIDMiddleware):
             return middleware
     return None

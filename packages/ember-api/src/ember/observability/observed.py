@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ember.protocol.telemetry.observer import AccessLog, Recorder, Series
     from ember.request import Request
     from ember.response import Response
-    from ember.routing.middleware_spec import Step
+    from ember.routing.middleware_spec import MiddlewareSpec
     from ember.server.interfaces import RunningServer
 
 C = TypeVar("C", bound=Callable[[], Any])
@@ -37,7 +37,7 @@ class Observed:
     observer: Recorder | None = None
     trusted_proxies: tuple[str, ...]
     routes: list[Route]
-    middlewares: list[Step]
+    middlewares: list[MiddlewareSpec]
     _health: Health
     _metrics_routes: list[Route]
     _caches: Caches | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ember.limits import RouteLimits
-    from ember.routing.middleware_spec import Step
+    from ember.routing.middleware_spec import MiddlewareSpec
 
 
 class Scope(Protocol):
@@ -17,5 +17,5 @@ class Scope(Protocol):
     route_limits: RouteLimits | None
 
     @property
-    def middlewares(self) -> Sequence[Step]:
+    def middlewares(self) -> Sequence[MiddlewareSpec]:
         """Around each of its routes, in order."""

@@ -1,4 +1,4 @@
-"""The forms that a middleware may have, told apart when it is added."""
+"""The forms of a middleware: what was added becomes a `MiddlewareSpec`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ _FORMS = (
 )
 
 
-class Step(NamedTuple):
-    """A middleware, recognised: either `around`, or `before` and/or `after`."""
+class MiddlewareSpec(NamedTuple):
+    """A middleware that was parsed: it has `around`, or `before` and/or `after`.
+
+    `owner` is how messages name it."""
 
     owner: str
     around: Callable[..., Any] | None = None
@@ -23,8 +25,8 @@ class Step(NamedTuple):
     after: Callable[..., Any] | None = None
 
 
-def recognise(middleware: Any) -> Step:
-    """What kind of middleware this is. Raises RouteError, which names it, when it is none."""
+def parse_middleware(middleware: Any) -> MiddlewareSpec:
+    """The spec of `middleware`. Raises RouteError if it has none of the known forms."""
     name = getattr(middleware, "__qualname__", type(middleware).__qualname__)
     owner = f"middleware {name.replace('<locals>.', '')}"
     if isinstance(middleware, type):
@@ -37,27 +39,26 @@ def recognise(middleware: Any) -> Step:
             raise _wrong(before, f"{owner}.before", "before(request)")
         if after is not None and positional(after, f"{owner}.after") != 2:
             raise _wrong(after, f"{owner}.after", "after(request, response)")
-        return Step(owner, None, before, after)
+        return MiddlewareSpec(owner, None, before, after)
     if not callable(middleware):
-        raise RouteError(f"{owner} is none; {_FORMS}")
+        raise RouteError(f"{owner} is not a middleware; {_FORMS}")
     count = positional(middleware, owner)
     if count == 1:
-        return Step(owner, before=middleware)
+        return MiddlewareSpec(owner, before=middleware)
     if count != 2:
         raise _wrong(middleware, owner, _FORMS)
     second = [*inspect.signature(middleware).parameters][1]
     if second == "response":
         raise RouteError(
-            f"{owner}(request, response): as `after` it belongs to an object with that method; "
-            f"{_FORMS}"
+            f"{owner}(request, response): make it the method `after` of an object; {_FORMS}"
         )
     if not is_async(middleware):
         raise RouteError(f"{owner}(request, {second}) has to await {second}; make it `async def`")
-    return Step(owner, around=middleware)
+    return MiddlewareSpec(owner, around=middleware)
 
 
 def positional(function: Any, owner: str) -> int:
-    """How many arguments `function` needs; -1 when it cannot be called with positional ones."""
+    """How many positional arguments `function` needs; -1 if positional arguments are not enough."""
     if not callable(function):
         raise RouteError(f"{owner} is not callable; {_FORMS}")
     try:
@@ -66,12 +67,12 @@ def positional(function: Any, owner: str) -> int:
         raise RouteError(f"{owner}: its parameters cannot be read: {error}") from None
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     usable = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    # *args does not say how many are meant.
+    # *args does not say how many arguments are expected.
     return len(needed) if all(p.kind in usable for p in needed) else -1
 
 
 def is_async(function: Any) -> bool:
-    """Whether calling `function` gives a coroutine."""
+    """Whether a call of `function` returns a coroutine."""
     while hasattr(function, "func"):  # functools.partial
         function = function.func
     call = getattr(type(function), "__call__", None)  # noqa: B004

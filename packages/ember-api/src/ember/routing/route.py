@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ember.constants import is_number
-from ember.routing.middleware_spec import recognise
+from ember.routing.middleware_spec import parse_middleware
 from ember.routing.router import Converter, RouteError, Template
 from ember.routing.signature import handler_name
 
@@ -92,7 +92,7 @@ class Route:
 
             self.cache_counters = Counters()
         self.inline = inline
-        self.middlewares = tuple(recognise(middleware) for middleware in middlewares)
+        self.middlewares = tuple(parse_middleware(middleware) for middleware in middlewares)
         if isinstance(tags, str):
             raise RouteError(f'{self.owner}: tags={tags!r}; expected a list: tags=["{tags}"]')
         self.tags = tuple(tags)
