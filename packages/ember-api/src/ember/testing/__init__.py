@@ -1,11 +1,11 @@
-"""Testing an application in process: `app.test_client()`, and time in a test's hand."""
+"""Tests of an application in the same process: `app.test_client()`, and a clock for tests."""
 
 from __future__ import annotations
 
-from ember.testing.answers import IncompleteResponse, TestResponse
 from ember.testing.client import Disconnected, TestClient
 from ember.testing.clock import Clock, run_with_clock
 from ember.testing.events import EventStream, ReceivedEvent
+from ember.testing.responses import IncompleteResponse, TestResponse
 
 __all__ = [
     "Clock",

@@ -1,4 +1,4 @@
-"""What a test sends as a body: JSON, forms, multipart, bytes, or whatever a generator yields."""
+"""The bodies that a test client sends: JSON, forms, multipart, bytes, or an async iterable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encode_body(
     content: Content | None,
     files: Mapping[str, FileInit | list[FileInit]] | None,
 ) -> tuple[bytes | AsyncIterable[bytes] | None, str | None]:
-    """(the body, its content type); (None, None) where there is none."""
+    """Returns (body, content type); (None, None) if there is no body."""
     given = [json is not _NOTHING, content is not None, data is not None or files is not None]
     if sum(given) > 1:
         raise TypeError("give one of json=, content=, and data= (with files=)")
@@ -49,7 +49,7 @@ _NOTHING: Any = object()
 
 
 def _json(value: Any) -> bytes:
-    # What the framework takes for data a test may send: Structs, dataclasses, models.
+    # A test may send the data that the framework accepts: Structs, dataclasses, models.
     try:
         return json_module.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except TypeError:
@@ -68,7 +68,7 @@ def _pairs(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def encode_query(params: Mapping[str, Any]) -> str:
-    """A query string; None leaves a name out, booleans are `true` and `false`."""
+    """The query string of `params`. None leaves a name out; booleans are `true` and `false`."""
     return urlencode(
         [
             (name, str(value).lower() if isinstance(value, bool) else value)

@@ -1,4 +1,4 @@
-"""The test client: requests in process through the real codec, without a socket."""
+"""The test client: requests in the same process, through the real codec, without a socket."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from ember.protocol.message.responses import quote_url
-from ember.testing.answers import TestResponse
 from ember.testing.body import _NOTHING, encode_body, encode_query
+from ember.testing.client_connection import ClientConnection, send_body
 from ember.testing.cookies import CookieJar
 from ember.testing.events import EventStream
-from ember.testing.link import Link, send_body
 from ember.testing.options import RequestOptions
+from ember.testing.responses import TestResponse
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -26,24 +26,24 @@ MAX_REDIRECTS = 20
 
 
 class Disconnected(ConnectionError):
-    """The test client left as it was told to, before there was an answer."""
+    """The test client disconnected, as `send_at_most` says, before there was a response."""
 
 
 class TestClient:
     """`async with app.test_client() as client: response = await client.get("/")`.
 
-    Entering runs the start hooks and lifespans, leaving ends what is still open and runs the stop
-    hooks. Every request goes through the same parser and connection as over a socket; concurrent
-    requests have a connection each. `/metrics` counts them, and the access log has the line of a
-    request once its answer was read.
+    Entering the block runs the start hooks and lifespans. Leaving it closes open connections and
+    runs the stop hooks. Every request goes through the same parser and connection as over a socket;
+    concurrent requests have a connection each. `/metrics` counts the requests. The access log has
+    the line of a request after its response was read.
 
-    - `base_url`: scheme and host of what is given as a path alone.
-    - `headers`: sent with every request. `cookies`: kept from answers, and set by hand.
-    - `follow_redirects`: whether 3xx answers are followed (at most 20).
-    - `raise_exceptions`: an exception that a handler raises and nobody handles is raised here,
-      instead of its 500.
-    - `timeout`: seconds for an answer, or for the next event of a stream; None waits for ever.
-    - `client`: the address that the application sees.
+    - `base_url`: scheme and host for URLs that are only a path.
+    - `headers`: sent with every request. `cookies`: sent with every request; responses add to them.
+    - `follow_redirects`: whether 3xx responses are followed (at most 20).
+    - `raise_exceptions`: raise the exception of a handler here, if no error handler handles it.
+      Otherwise the response is a 500.
+    - `timeout`: seconds for a response, or for the next event of a stream; None for no limit.
+    - `client`: the client's address that the application sees.
     """
 
     __test__ = False
@@ -71,7 +71,7 @@ class TestClient:
         self.raise_exceptions = raise_exceptions
         self.timeout = timeout
         self._client = client
-        self._links: list[Link] = []
+        self._connections: list[ClientConnection] = []
         self._entered = False
 
     # -- lifespan -----------------------------------------------------------------------------
@@ -97,10 +97,10 @@ class TestClient:
         await self._leave()
 
     async def _leave(self) -> None:
-        links, self._links = self._links, []
+        connections, self._connections = self._connections, []
         try:
-            for link in links:
-                await link.leave()
+            for connection in connections:
+                await connection.leave()
         finally:
             self._entered = False
             await self.app.shutdown()
@@ -110,23 +110,23 @@ class TestClient:
     async def request(
         self, method: str, url: str, **options: Unpack[RequestOptions]
     ) -> TestResponse:
-        """Send a request and read its whole answer.
+        """Send a request and read its whole response.
 
-        Raises TimeoutError, IncompleteResponse where the server breaks off, and what the handler
-        raised (see `raise_exceptions`).
+        Raises TimeoutError, IncompleteResponse if the server closes the connection too early, and
+        the exception of the handler (see `raise_exceptions`).
         """
         async with asyncio.timeout(self._timeout(options)):
-            response, link = await self._follow(method, url, options)
+            response, connection = await self._follow(method, url, options)
             most = options.get("receive_at_most")
             if most is not None:
                 response._content = await response.read(most)
-                await link.leave()
+                await connection.leave()
                 return response
             try:
                 await response.aread()
             finally:
-                self._finished(link, response)
-        self._check(link)
+                self._finished(connection, response)
+        self._check(connection)
         return response
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
@@ -161,20 +161,20 @@ class TestClient:
     async def stream(
         self, method: str, url: str, **options: Unpack[RequestOptions]
     ) -> AsyncIterator[TestResponse]:
-        """The answer as soon as its head is there; its body is read in the block.
+        """The response as soon as its head is there. The body is read in the block.
 
-        Leaving the block before the end of the body is the client going away.
+        Leaving the block before the end of the body disconnects the client.
         """
         async with asyncio.timeout(self._timeout(options)):
-            response, link = await self._follow(method, url, options)
+            response, connection = await self._follow(method, url, options)
         try:
             yield response
         finally:
             if response._body.complete:
-                self._finished(link, response)
+                self._finished(connection, response)
             else:
-                await link.leave()
-        self._check(link)
+                await connection.leave()
+        self._check(connection)
 
     def sse(self, url: str, **options: Unpack[RequestOptions]) -> EventStream:
         """The server-sent events of `url`: `async for event in client.sse("/events")`."""
@@ -184,40 +184,41 @@ class TestClient:
             if not any(name.lower() == "accept" for name, _ in headers):
                 headers.append(("Accept", "text/event-stream"))
             options["headers"] = headers
-            response, link = await self._follow("GET", url, options)
-            self._check(link)
+            response, connection = await self._follow("GET", url, options)
+            self._check(connection)
             return response
 
         return EventStream(open, self._timeout(options))
 
-    # -- the way there and back ---------------------------------------------------------------
+    # -- one exchange -------------------------------------------------------------------------
 
     def _timeout(self, options: RequestOptions) -> float | None:
         return options.get("timeout", self.timeout)
 
     async def _follow(
         self, method: str, url: str, options: RequestOptions
-    ) -> tuple[TestResponse, Link]:
-        """The head of the answer, redirects followed where that is wanted."""
+    ) -> tuple[TestResponse, ClientConnection]:
+        """Send a request and read the head of the response, following redirects if asked to."""
         url = urljoin(self.base_url, url)
         history: list[TestResponse] = []
         follow = options.get("follow_redirects", self.follow_redirects)
         options = options.copy()
         while True:
-            response, link = await self._exchange(method, url, options)
+            response, connection = await self._exchange(method, url, options)
             response.history = list(history)
             if not follow or not response.is_redirect:
-                return response, link
+                return response, connection
             try:
                 await response.aread()
             finally:
-                self._finished(link, response)
+                self._finished(connection, response)
             history.append(response)
             if len(history) > MAX_REDIRECTS:
                 raise RuntimeError(f"{history[0].url}: more than {MAX_REDIRECTS} redirects")
             url = urljoin(url, response.headers["location"])
             options.pop("params", None)
-            # RFC 9110 section 15.4: 303 asks for a GET, and that is what browsers make of a POST.
+            # RFC 9110 section 15.4: 303 asks for a GET. Browsers do the same for a POST with 301,
+            # 302.
             if (response.status_code == 303 and method != "HEAD") or (
                 response.status_code in (301, 302) and method == "POST"
             ):
@@ -229,7 +230,7 @@ class TestClient:
 
     async def _exchange(
         self, method: str, url: str, options: RequestOptions
-    ) -> tuple[TestResponse, Link]:
+    ) -> tuple[TestResponse, ClientConnection]:
         if not self._entered:
             raise RuntimeError("use the test client as `async with app.test_client() as client:`")
         parts = urlsplit(url)
@@ -252,18 +253,18 @@ class TestClient:
             fields.append(("Cookie", cookie))
         target = f"{path}?{query}" if query else path
         lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields), "", ""]
-        link = self._link(https)
+        connection = self._connection(https)
         try:
             head = "\r\n".join(lines).encode("latin-1")
-            response = await self._converse(link, head, body, method, url, options)
+            response = await self._converse(connection, head, body, method, url, options)
         except BaseException:
-            await link.leave()
-            self._check(link)
+            await connection.leave()
+            self._check(connection)
             raise
         response.cookies = self.cookies.take(
             response.headers.get_all("set-cookie"), parts.hostname or "", path
         )
-        return response, link
+        return response, connection
 
     def _fields(
         self,
@@ -294,49 +295,51 @@ class TestClient:
 
     async def _converse(
         self,
-        link: Link,
+        connection: ClientConnection,
         head: bytes,
         body: bytes | AsyncIterable[bytes] | None,
         method: str,
         url: str,
         options: RequestOptions,
     ) -> TestResponse:
-        """Send and read at once: an answer may come before the body was sent."""
+        """Send and read at the same time: a response may come before the body was sent."""
         most = options.get("send_at_most")
-        await link.pipe.send(head)
-        sender = asyncio.create_task(send_body(link.pipe, body, most))
-        answer = asyncio.create_task(link.reader.answer(method, url))
+        await connection.transport.send(head)
+        sender = asyncio.create_task(send_body(connection.transport, body, most))
+        reading = asyncio.create_task(connection.reader.read_response(method, url))
         try:
-            await asyncio.wait((sender, answer), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                await sender  # what failed while it was sent is the test's own error
+            await asyncio.wait((sender, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await sender  # raises the error of the test's own body generator
                 if most is not None:
                     raise Disconnected(f"{method} {url}: left after {most} bytes of the body")
-            return await answer
+            return await reading
         finally:
-            for task in (sender, answer):
+            for task in (sender, reading):
                 task.cancel()
-            await asyncio.gather(sender, answer, return_exceptions=True)
+            await asyncio.gather(sender, reading, return_exceptions=True)
 
-    def _link(self, https: bool) -> Link:
-        self._links = [link for link in self._links if link.busy or link.reusable]
-        for link in self._links:
-            if link.https is https and link.reusable:
-                link.busy = True
-                return link
-        link = Link(self.app, self._client, https)
-        self._links.append(link)
-        return link
+    def _connection(self, https: bool) -> ClientConnection:
+        self._connections = [
+            connection for connection in self._connections if connection.busy or connection.reusable
+        ]
+        for connection in self._connections:
+            if connection.https is https and connection.reusable:
+                connection.busy = True
+                return connection
+        connection = ClientConnection(self.app, self._client, https)
+        self._connections.append(connection)
+        return connection
 
-    def _finished(self, link: Link, response: TestResponse) -> None:
+    def _finished(self, connection: ClientConnection, response: TestResponse) -> None:
         if response._body.complete:
-            link.busy = False
-            link.door.observed()
+            connection.busy = False
+            connection.app.flush_log()
         else:
-            link.pipe.disconnect()
+            connection.transport.disconnect()
 
-    def _check(self, link: Link) -> None:
-        failure, link.door.failure = link.door.failure, None
+    def _check(self, connection: ClientConnection) -> None:
+        failure, connection.app.failure = connection.app.failure, None
         if failure is not None and self.raise_exceptions:
             raise failure
 

@@ -1,4 +1,4 @@
-"""Time in a test's hand: a loop whose clock moves only when it is told to."""
+"""A clock for tests: an event loop whose time moves only when a test advances it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Turns of the loop that what was woken gets before the clock moves on.
+#: Iterations of the loop for tasks that were woken, before the clock moves on.
 TURNS = 20
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose `time()` stands still between two calls of `Clock.advance`.
+    """An event loop whose `time()` changes only in `Clock.advance`.
 
-    Sleeps, time-outs, heartbeats and deadlines follow it; sockets and threads work as ever.
+    Sleeps, timeouts, heartbeats and deadlines use this time. Sockets and threads work as usual.
     """
 
     def __init__(self) -> None:
@@ -23,17 +23,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__()
 
     def time(self) -> float:
-        """Seconds since the loop was made, as far as it was advanced."""
+        """Seconds that the clock was advanced since the loop was made."""
         return self._now
 
     def _next(self) -> float | None:
-        """When the next timer is due; None without one."""
+        """The time of the next timer; None if there is none."""
         timers: list[Any] = self._scheduled  # type: ignore[attr-defined]
         return min((timer.when() for timer in timers if not timer.cancelled()), default=None)
 
 
 class Clock:
-    """The clock of a test that runs under `run_with_clock`."""
+    """The clock of a test that `run_with_clock` runs."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -44,27 +44,27 @@ class Clock:
         return self._loop._now
 
     async def advance(self, seconds: float) -> None:
-        """Let so many seconds pass: every timer that falls due runs, in order, at its time."""
+        """Advance the time by `seconds`. Every timer that becomes due runs, in order."""
         if not seconds >= 0:
             raise ValueError(f"advance({seconds!r}): time goes forward")
         loop = self._loop
         target = loop._now + seconds
-        await self._settle()
+        await self._run_ready()
         while (due := loop._next()) is not None and due <= target:
             loop._now = max(loop._now, due)
-            await self._settle()
+            await self._run_ready()
         loop._now = target
-        await self._settle()
+        await self._run_ready()
 
-    async def _settle(self) -> None:
+    async def _run_ready(self) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
 
 def run_with_clock(test: Callable[[Clock], Awaitable[T]]) -> T:
-    """Run `await test(clock)` on a loop of its own, whose time passes with `clock.advance(...)`.
+    """Run `await test(clock)` on a new loop whose time changes only with `clock.advance(...)`.
 
-    What waits for a thread or a socket waits for real; what waits for time waits for `advance`.
+    Threads and sockets use the real time.
     """
     loops: list[VirtualLoop] = []
 

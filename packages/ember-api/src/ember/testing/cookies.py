@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Cookie(NamedTuple):
-    """A cookie as it is kept; `expires` in seconds since the epoch."""
+    """A stored cookie; `expires` in seconds since the epoch."""
 
     name: str
     value: str
@@ -20,7 +20,7 @@ class Cookie(NamedTuple):
     expires: float | None
 
     def fits(self, host: str, path: str, https: bool) -> bool:
-        """Whether it goes with a request (RFC 6265 section 5.4)."""
+        """Whether it is sent with a request (RFC 6265 section 5.4)."""
         if self.secure and not https:
             return False
         if host != self.domain and (self.host_only or not host.endswith(f".{self.domain}")):
@@ -31,7 +31,7 @@ class Cookie(NamedTuple):
 
 
 def parse(field: str, host: str, path: str) -> Cookie | None:
-    """The cookie of one Set-Cookie field; None where it is to be ignored (section 5.2)."""
+    """The cookie of one Set-Cookie field; None if it is ignored (section 5.2)."""
     pair, *attributes = field.split(";")
     name, equals, value = pair.partition("=")
     name = name.strip()
@@ -65,13 +65,13 @@ def parse(field: str, host: str, path: str) -> Cookie | None:
 
 
 class CookieJar(MutableMapping[str, str]):
-    """Name to value; what is set by hand goes with every request."""
+    """Cookies by name. A cookie that a test sets is sent with every request."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, str], Cookie] = {}
 
     def take(self, fields: list[str], host: str, path: str) -> dict[str, str]:
-        """Keep what Set-Cookie fields say; the cookies that they set."""
+        """Store the cookies of Set-Cookie fields. Returns them by name."""
         found = {}
         for field in fields:
             cookie = parse(field, host, path)
@@ -86,7 +86,7 @@ class CookieJar(MutableMapping[str, str]):
         return found
 
     def field(self, host: str, path: str, https: bool, extra: dict[str, str]) -> str:
-        """The Cookie field of a request, longer paths first; empty for none."""
+        """The Cookie field of a request, longer paths first; empty if there are no cookies."""
         now = time.time()
         sent = [
             c

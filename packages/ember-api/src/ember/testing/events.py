@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
-from ember.testing.answers import TestResponse
+from ember.testing.responses import TestResponse
 
 
 class ReceivedEvent(NamedTuple):
@@ -31,9 +31,9 @@ class EventParser:
         self._event = ""
         self._data: list[str] = []
         self.last_id = ""
-        #: milliseconds, once the server has said it
+        #: The reconnection time in milliseconds; None if the server has sent none.
         self.retry: int | None = None
-        #: comments seen, which is what keeps a silent connection open
+        #: The comments; servers send them to keep a connection open.
         self.comments: list[str] = []
 
     def feed(self, data: bytes) -> list[ReceivedEvent]:
@@ -67,11 +67,11 @@ class EventParser:
 
 
 class EventStream:
-    """`async for event in client.sse("/events")`; endless streams are read as far as one likes.
+    """`async for event in client.sse("/events")`. The stream may be endless.
 
-    The request is sent with the first event asked for, or with `async with`. Leaving the block, and
-    `await stream.disconnect()`, is the client going away. `comments` and `retry` are what the
-    server sent besides; `response` is the answer's head.
+    The request is sent at the first event, or at `async with`. Leaving the block, or
+    `await stream.disconnect()`, closes the connection. `comments` and `retry` are what the server
+    sent besides events; `response` is the response with its head.
     """
 
     def __init__(self, open: Callable[[], Awaitable[TestResponse]], timeout: float | None) -> None:
@@ -89,7 +89,7 @@ class EventStream:
 
     @property
     def retry(self) -> int | None:
-        """Milliseconds that the server wants the browser to wait; None when it did not say."""
+        """The reconnection time in milliseconds; None if the server has sent none."""
         return self._parser.retry
 
     async def __aenter__(self) -> EventStream:
@@ -100,7 +100,7 @@ class EventStream:
         await self.disconnect()
 
     async def disconnect(self) -> None:
-        """Leave; the handler has ended then."""
+        """Close the connection, and wait for the handler's end."""
         if self.response is not None:
             await self.response.disconnect()
 
@@ -108,13 +108,13 @@ class EventStream:
         return self
 
     async def __anext__(self) -> ReceivedEvent:
-        """The next event. Raises TimeoutError when none comes in time."""
+        """The next event. Raises TimeoutError if none comes in time."""
         import asyncio
 
         async with asyncio.timeout(self._timeout):
             chunks = await self._start()
             while not self._ready:
-                # What was not ended by an empty line when the stream ends is no event.
+                # An event that has no empty line after it at the end of the stream is ignored.
                 data = await anext(chunks, b"")
                 if not data:
                     raise StopAsyncIteration

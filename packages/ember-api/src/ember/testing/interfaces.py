@@ -1,4 +1,4 @@
-"""What a test client has to know of the application."""
+"""The parts of an application that a test client uses."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ else:
 
 
 class Lifecycle(Protocol):
-    """The start hooks that a client runs as a server does."""
+    """The start hooks that a test client runs, as a server does."""
 
     async def started(self) -> None:
-        """Run what follows the moment at which the sockets listen."""
+        """Run the hooks that run when the sockets listen."""
 
 
 class ErrorHandler(Protocol):
-    """The handler of one kind of errors; `general` is the one for everything."""
+    """An error handler. `general`: it handles unexpected errors."""
 
     @property
     def general(self) -> bool: ...
 
 
 class ErrorHandlers(Protocol):
-    """Which handler is for an error."""
+    """Finds the handler for an error."""
 
     def find(self, error: BaseException, status: int) -> ErrorHandler | None: ...
 
@@ -48,10 +48,10 @@ class TestedApp(_Served, Protocol):
         """Its hooks."""
 
     def identify(self, request: Request | None) -> tuple[str, str | None]:
-        """The id of what the connection refuses; see `ember.protocol.Application`."""
+        """The id of a request that the connection refuses; see `ember.protocol.Application`."""
 
     async def startup(self) -> None:
-        """Run what comes before the first request."""
+        """Run the start hooks, before the first request."""
 
     async def shutdown(self) -> None:
-        """Run what comes after the last request."""
+        """Run the stop hooks, after the last request."""

@@ -1,4 +1,4 @@
-"""What requests and clients accept."""
+"""The options of requests and of clients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ember.testing.body import Content, FileInit
 
 
 class RequestOptions(TypedDict, total=False):
-    """What every request accepts besides its URL."""
+    """The options of every request, besides its URL."""
 
     #: Added to the query; None leaves a name out, a list repeats it.
     params: Mapping[str, Any] | None
     headers: Mapping[str, str] | list[tuple[str, str]] | None
-    #: With this request only; `client.cookies` go with every one.
+    #: For this request only; `client.cookies` are sent with every request.
     cookies: Mapping[str, str] | None
     json: Any
     #: A mapping is sent as a form; bytes and str as they are.
@@ -24,16 +24,16 @@ class RequestOptions(TypedDict, total=False):
     #: Name to bytes or (file name, bytes[, content type]), or a list of these.
     files: Mapping[str, FileInit | list[FileInit]] | None
     follow_redirects: bool
-    #: Seconds; default that of the client.
+    #: Seconds; default: the timeout of the client.
     timeout: float | None
-    #: The client leaves after so many bytes of the body it sends: Disconnected is raised.
+    #: Disconnect after so many bytes of the request body. Disconnected is raised.
     send_at_most: int | None
-    #: The client leaves after so many bytes of the answer's body, which are its content.
+    #: Disconnect after so many bytes of the response body. They are its content.
     receive_at_most: int | None
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `app.test_client` accepts; TestClient explains each."""
+    """The options of `app.test_client`; TestClient explains them."""
 
     base_url: str
     headers: Mapping[str, str] | None

@@ -1,4 +1,4 @@
-"""pytest runs `async def` tests: `addopts = "-p ember.testing.plugin"`, as new projects say it."""
+"""A pytest plugin that runs `async def` tests. New projects use it: `-p ember.testing.plugin`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine function on a loop of its own; leave everything else to pytest."""
+    """Run a coroutine function on a new loop; leave everything else to pytest."""
     function = pyfuncitem.obj
     if not inspect.iscoroutinefunction(function):
         return None

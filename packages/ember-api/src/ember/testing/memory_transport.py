@@ -1,4 +1,4 @@
-"""A connection without a socket: the server's protocol on one end, the test on the other."""
+"""A connection without a socket, between the protocol of the server and a test."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-#: Bytes that the server may have sent and the test not read: above the first the server is told to
-#: wait, below the second to go on.
+#: Limits for the bytes that the server has sent and the test has not read. Above HIGH the server is
+#: told to pause; when they are read, to resume.
 HIGH = 65536
 LOW = 16384
 
 
 class NoTLS:
-    """What `request.tls` asks, where https is only said."""
+    """Stands in for the TLS object of `request.tls`; a test with https uses no real TLS."""
 
     def version(self) -> None: ...
 
@@ -24,8 +24,8 @@ class NoTLS:
     def getpeercert(self, binary_form: bool = False) -> None: ...
 
 
-class Pipe(asyncio.Transport):
-    """The transport that the server writes to; the test reads what it wrote with `receive`."""
+class MemoryTransport(asyncio.Transport):
+    """The transport of the server. The test reads what the server wrote with `receive`."""
 
     def __init__(self, client: tuple[str, int], https: bool) -> None:
         super().__init__()
@@ -40,24 +40,24 @@ class Pipe(asyncio.Transport):
         self._closing = False
         self._ended = False
         self._changed: set[asyncio.Future[None]] = set()
-        #: False while the server applies backpressure to what it receives
+        #: False while the server does not want to receive (back-pressure).
         self.reading = True
-        #: the server has been told that the connection is gone
+        #: `connection_lost` of the server's protocol was called.
         self.lost = False
-        #: the server ended the connection in the middle of something
+        #: The server aborted the connection.
         self.aborted = False
 
     def connect(self, protocol: asyncio.BufferedProtocol) -> None:
-        """Join the server's protocol to its transport."""
+        """Connect the protocol of the server to this transport."""
         self._protocol = protocol
         protocol.connection_made(self)
 
     # -- the test's end -----------------------------------------------------------------------
 
     async def send(self, data: bytes) -> None:
-        """Let the server receive `data`, waiting while it wants no more.
+        """Let the server receive `data`. Waits while the server has paused reading.
 
-        Raises ConnectionResetError when the server has closed the connection.
+        Raises ConnectionResetError if the server has closed the connection.
         """
         view = memoryview(data)
         while view:
@@ -72,7 +72,7 @@ class Pipe(asyncio.Transport):
             self._protocol.buffer_updated(size)
 
     async def receive(self) -> bytes:
-        """What the server sent since; empty at the end of the connection."""
+        """The next bytes from the server; empty at the end of the connection."""
         while not self._sent and not self.over:
             await self._change()
         data = bytes(self._sent)
@@ -83,7 +83,7 @@ class Pipe(asyncio.Transport):
         return data
 
     def disconnect(self) -> None:
-        """The client is gone, without a word."""
+        """Close the connection from the client's side."""
         self._sent.clear()
         self._end(None)
 
@@ -94,7 +94,7 @@ class Pipe(asyncio.Transport):
 
     @property
     def idle(self) -> bool:
-        """Whether another request can be sent on it."""
+        """Whether another request can be sent."""
         return not self.over and not self._sent
 
     async def _change(self) -> None:
@@ -157,7 +157,7 @@ class Pipe(asyncio.Transport):
     def _end(self, error: Exception | None) -> None:
         if not self._closing:
             self._closing = True
-            # As every transport does it: never from inside of a call of the protocol's.
+            # Like every transport: never during a call from the protocol.
             self._later(self._lose, error)
         self._wake()
 

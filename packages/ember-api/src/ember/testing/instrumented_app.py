@@ -1,4 +1,4 @@
-"""What stands between the server core and the application under test: it watches."""
+"""Wraps the application under test: remembers its tasks and its unexpected errors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from ember.testing.interfaces import TestedApp
 
 
-class Door:
-    """The application as one connection sees it (`ember.protocol.Application`)."""
+class InstrumentedApp:
+    """The application for one connection of a test client (an `ember.protocol.Application`)."""
 
     def __init__(self, app: TestedApp) -> None:
         self._app = app
         self.limits = app.limits
-        #: what goes through here is counted and logged as if it had come over a socket
+        #: Counts and logs requests as if they had come over a socket.
         self.observer: Recorder | None = app.observer
         self.identify = app.identify
-        #: what runs for the requests of this connection
+        #: The tasks of the requests of this connection.
         self.tasks: set[asyncio.Task[Any]] = set()
-        #: what a handler raised that it was not expected to raise
+        #: The last unexpected exception of a handler.
         self.failure: BaseException | None = None
 
     def dispatch(self, request: Request) -> object:
         value = self._app.dispatch(request)
-        return value if type(value) in (str, bytes) else _Watched(value, self.tasks)
+        return value if type(value) in (str, bytes) else _TrackedAwaitable(value, self.tasks)
 
     def into_response(self, request: Request, value: object) -> Response:
         return self._app.into_response(request, value)
@@ -39,24 +39,24 @@ class Door:
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         if not isinstance(error, (HTTPError, ClientDisconnected, asyncio.CancelledError)):
             found = self._app._errors.find(error, 500)
-            # A handler for everything answers it, which does not mean that it was foreseen.
+            # A handler for every exception also handles unexpected ones.
             if found is None or found.general:
                 self.failure = error
         return self._app.on_error(request, error)
 
-    def observed(self) -> None:
-        """What is over is in the access log from now on; a server writes it a moment later."""
+    def flush_log(self) -> None:
+        """Write the lines of finished requests to the access log; a server does it a bit later."""
         if self.observer is not None and self.observer.log is not None:
             self.observer.log.flush()
 
-    async def settled(self) -> None:
-        """Wait until everything that runs for this connection has ended."""
+    async def wait_idle(self) -> None:
+        """Wait until all tasks of this connection have ended."""
         while self.tasks:
             await asyncio.wait(tuple(self.tasks))
 
 
-class _Watched:
-    """What a handler gave, awaited by the server; remembers the task in which that happens."""
+class _TrackedAwaitable:
+    """The awaitable or value of a handler. It remembers the task in which the server awaits it."""
 
     def __init__(self, value: Any, tasks: set[asyncio.Task[Any]]) -> None:
         self._value = value
@@ -75,11 +75,11 @@ class _Watched:
         return value
 
     def close(self) -> None:
-        """The server will not await it after all."""
+        """Called if the server does not await it."""
         if not self._begun and hasattr(self._value, "close"):
             self._begun = True
             self._value.close()
 
     def __del__(self) -> None:
-        # A request that was refused before its handler began.
+        # The request was refused before its handler started.
         self.close()

@@ -1,4 +1,4 @@
-"""Responses as the test sees them, read from the wire by the parser that every client uses."""
+"""The responses of a test client. The bytes are read by the parser that every client uses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from ember.exceptions import IncompleteResponse as IncompleteResponse
 from ember.headers import MutableHeaders
 from ember.protocol.http1.responses import END, Event, ResponseHead, ResponseParser
-from ember.testing.pipe import Pipe
+from ember.testing.memory_transport import MemoryTransport
 
 
 class TestResponse:
-    """One answer.
+    """One response.
 
     - `status_code`, `reason`, `headers`, `url`, `method`
-    - `content` (bytes), `text`, `json()`: the body, once it was read
-    - `cookies`: what this answer set, name to value
-    - `history`: the redirects that led here, oldest first
+    - `content` (bytes), `text`, `json()`: the body, after it was read
+    - `cookies`: the cookies that this response sets, by name
+    - `history`: the redirects before this response, the oldest first
 
-    Of a stream: `async for chunk in response`, `await response.read(100)`, `disconnect()`.
+    For a stream: `async for chunk in response`, `await response.read(100)`, `disconnect()`.
     """
 
     __test__ = False
@@ -42,7 +42,7 @@ class TestResponse:
 
     @property
     def content(self) -> bytes:
-        """The whole body. Raises RuntimeError for a stream that was not read to its end."""
+        """The whole body. Raises RuntimeError if a stream was not read to its end."""
         if self._content is None:
             raise RuntimeError("the body was not read: await response.aread() first")
         return self._content
@@ -65,11 +65,11 @@ class TestResponse:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether it sends the client elsewhere."""
+        """Whether it is a redirect: 301, 302, 303, 307 or 308 with Location."""
         return self.status_code in (301, 302, 303, 307, 308) and "location" in self.headers
 
     def raise_for_status(self) -> TestResponse:
-        """Itself; raises AssertionError, with the body in it, for 4xx and 5xx."""
+        """Return the response; raise AssertionError, with the body, for 4xx and 5xx."""
         if self.status_code >= 400:
             body = self.text if self._content is not None else ""
             raise AssertionError(
@@ -78,21 +78,21 @@ class TestResponse:
         return self
 
     async def aread(self) -> bytes:
-        """Read the rest of the body, which is `content` from then on."""
+        """Read the rest of the body and return the whole; `content` has it from then on."""
         if self._content is None:
             self._content = b"".join([chunk async for chunk in self])
         return self._content
 
     async def read(self, size: int) -> bytes:
-        """The next `size` bytes of the body; fewer only at its end."""
+        """Read the next `size` bytes of the body; fewer only at its end."""
         return await self._body.read(size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
+        """The chunks of the body as they arrive."""
         return self._body.chunks()
 
     async def disconnect(self) -> None:
-        """Leave, as a client does whose user closes the window; the handler has ended then."""
+        """Close the connection before the end of the response, and wait for the handler's end."""
         await self._body.disconnect()
 
     def __repr__(self) -> str:
@@ -100,12 +100,12 @@ class TestResponse:
 
 
 class Body:
-    """The body of a response, taken from the wire when it is asked for."""
+    """The body of a response. It is read from the connection when it is asked for."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._ready = bytearray()
-        #: everything was taken from the wire
+        #: The whole body was read from the connection.
         self.complete = reader.at_end
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -128,48 +128,48 @@ class Body:
         if self.complete:
             return b""
         event = await self._reader.event()
-        # The end often comes with the last piece: nobody has to ask for it.
+        # The end often arrives together with the last piece.
         self.complete = event is END or self._reader.at_end
         return event if isinstance(event, bytes) else b""
 
 
 class Reader:
-    """Takes responses from a pipe. `leave` disconnects and waits for the handler's end."""
+    """Reads responses from a transport. `leave` disconnects and waits for the handler's end."""
 
-    def __init__(self, pipe: Pipe, leave: Callable[[], Awaitable[None]]) -> None:
-        self._pipe = pipe
+    def __init__(self, transport: MemoryTransport, leave: Callable[[], Awaitable[None]]) -> None:
+        self._transport = transport
         self._parser = ResponseParser()
         self._events: deque[Event] = deque()
         self.leave = leave
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left over."""
+        """Whether no unread bytes are left."""
         return not self._events and not self._parser.waiting
 
     @property
     def at_end(self) -> bool:
-        """Whether the response that is being read is over; takes note of it."""
+        """Whether the current response has ended. Consumes its end."""
         if self._events and self._events[0] is END:
             self._events.popleft()
             return True
         return False
 
     async def event(self) -> Event:
-        """The next head, piece of a body or end."""
+        """The next event: a head, a piece of a body, or the end of a response."""
         while not self._events:
-            data = await self._pipe.receive()
+            data = await self._transport.receive()
             if data:
                 self._events += self._parser.feed(data)
-            elif self._pipe.aborted:
-                raise IncompleteResponse("the server broke off the connection")
+            elif self._transport.aborted:
+                raise IncompleteResponse("the server aborted the connection")
             else:
                 self._events += self._parser.eof()
         return self._events.popleft()
 
-    async def answer(self, method: str, url: str) -> TestResponse:
-        """The head of the next response to `method`; interim ones (RFC 9110 section 15.2) are
-        passed over."""
+    async def read_response(self, method: str, url: str) -> TestResponse:
+        """Read the head of the next response to `method`, without interim responses (RFC 9110
+        section 15.2)."""
         self._parser.request_sent(method)
         while True:
             head = await self.event()
