@@ -21,6 +21,7 @@ from ember import (
 )
 from ember._build import PURE
 from ember.cache import StaticCache, TTLCache
+from ember.middleware import compression
 
 from tests.support.cached import Clock, counting, state
 from tests.support.server import ServeFixture
@@ -278,16 +279,15 @@ def test_after_hooks_see_each_hit_and_their_changes_stay_with_one_request(
 def test_a_compressed_variant_is_made_once(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ember.middleware.compression
 
     made: list[str] = []
-    whole = ember.middleware.compression._whole
+    whole = compression._whole
 
     def count(coding: str, body: bytes) -> bytes:
         made.append(coding)
         return whole(coding, body)
 
-    monkeypatch.setattr(ember.middleware.compression, "_whole", count)
+    monkeypatch.setattr(compression, "_whole", count)
     app = Ember(compression=True)
     text = "<p>again and again</p>" * 100
 

@@ -377,4 +377,4 @@ def test_what_would_end_the_process_fails_its_call_alone(
     assert server.get("/follows").body == b"kept"
     eventually(lambda: seen == ["next"])
     assert server.get("/follows").body == b"kept"
-    assert any("what was to follow the answer" in r.getMessage() for r in caplog.records)
+    assert any("a callback after the response" in r.getMessage() for r in caplog.records)

@@ -147,7 +147,7 @@ def test_a_key_of_two_routes_in_one_cache_never_mixes_them_up(
     for _ in range(3):
         assert server.get("/a").body == b"a"
         assert server.get("/b").body == b"b"
-    assert caplog.text.count("'same' is the key of an answer of another route") == 1
+    assert caplog.text.count("'same' is also the key of another route") == 1
 
 
 def test_a_key_fn_that_gives_no_str_is_an_error_that_says_so(

@@ -10,20 +10,22 @@ import pytest
 from ember.cache import BytesSerializer, JSONSerializer, RedisCache, TTLCache
 from ember.protocol.http1.render import render_head
 from ember.response import Response
-from ember.route_cache.answer import Answer
+from ember.route_cache.stored_response import StoredResponse
 from ember.route_cache.wire import STATUSES, Wire
 
 TEXT = Wire(RedisCache(serializer=JSONSerializer()))
 BINARY = Wire(RedisCache(serializer=BytesSerializer()))
 
 
-def answer() -> Answer:
+def answer() -> StoredResponse:
     fields = [("ETag", '"é"'), ("X-One", "a=b"), ("X-One", "c=d"), ("Content-Language", "de")]
     body = bytes(range(256)) + b"E1"
-    return Answer("GET /x", 203, "text/plain; charset=utf-8", fields, body, True, 1.5, 1000.25)
+    return StoredResponse(
+        "GET /x", 203, "text/plain; charset=utf-8", fields, body, True, 1.5, 1000.25
+    )
 
 
-def parts(found: Answer | None) -> list[object]:
+def parts(found: StoredResponse | None) -> list[object]:
     assert found is not None
     names = ("label", "status", "content_type", "fields", "body", "for_all", "freshness", "born")
     return [getattr(found, name) for name in names]

@@ -268,7 +268,7 @@ class Ember(Observed, Serving, Blueprint):
             endpoint, cached = caching.around(route, endpoint)
         whole = self._around(endpoint, route, (self, *blueprints_of(route)))
         if cached is not None and caching is not None and whole is endpoint:
-            cached.quick = caching.quick(cached)
+            cached.fast_path = caching.fast_path(cached)
         return whole
 
     def _around(self, endpoint: Endpoint, route: Route, parts: tuple[Blueprint, ...]) -> Endpoint:

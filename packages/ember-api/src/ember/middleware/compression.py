@@ -145,18 +145,18 @@ def _may_compress(response: Response, minimum_size: int) -> bool:
 
 
 async def _compressed(coding: str, response: Response) -> bytes:
-    """The body in `coding`; that of a kept answer (`ember.route_cache.answer`) is made once."""
-    kept = getattr(response, "kept", None)
-    if kept is not None and kept.body is response.body and coding in kept.encoded:
-        done: bytes = kept.encoded[coding]
+    """The body in `coding`. For a stored response (`ember.route_cache`) it is compressed once."""
+    stored = getattr(response, "stored", None)
+    if stored is not None and stored.body is response.body and coding in stored.encoded:
+        done: bytes = stored.encoded[coding]
         return done
     body = response.body
     if len(body) < _LARGE:
         result = _whole(coding, body)
     else:
         result = await run_short(_whole, coding, body)
-    if kept is not None and kept.body is body:
-        kept.encoded[coding] = result
+    if stored is not None and stored.body is body:
+        stored.encoded[coding] = result
     return result
 
 

@@ -1,7 +1,7 @@
-"""`cache=` on a route: whole answers, kept by a cache of `ember.cache`, given as RFC 9111 asks of a
-shared one.
+"""`cache=` on a route: whole responses, stored in a cache of `ember.cache`, by the rules of RFC
+9111 for a shared cache.
 
-`answer`: an answer as it is kept. `check`: what is said at registration. `counters`: statistics.
-`work`: the one call of the handler that others may wait for. `route`: what stands in the place of
-the endpoint. `wire`: how an answer goes into Redis and Memcached.
+`stored_response`: a response as it is stored. `check`: errors at registration. `compile`: puts
+caches around endpoints. `route`: the endpoint of a cached route. `work`: one call of the handler,
+for which other requests may wait. `wire`: the format in Redis and Memcached.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with `cache=` is said when the route is registered or compiled."""
+"""Checks `cache=` when a route is registered or compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_cache(cache: object, methods: tuple[str, ...], owner: str) -> Cache:
-    """`cache` if a route with these methods can have it. Raises RouteError."""
+    """Returns `cache`. Raises RouteError if a route with these methods cannot have it."""
     if not isinstance(cache, Cache):
         hint = ""
         if isinstance(cache, type):
@@ -27,8 +27,8 @@ def check_cache(cache: object, methods: tuple[str, ...], owner: str) -> Cache:
         )
     if "GET" not in methods and "*" not in methods:
         raise RouteError(
-            f"{owner}: cache= keeps answers to GET, which this route has not; leave it out, and an "
-            f"answer to {methods[0]} forgets what is kept for the same path"
+            f"{owner}: cache= stores responses to GET, and this route has no GET; leave cache= "
+            f"out: a {methods[0]} removes the stored responses of the same path by itself"
         )
     if inspect.iscoroutinefunction(cache.key_fn):
         raise RouteError(f"{owner}: key_fn of its cache is `async def`; write it as `def`")
@@ -40,10 +40,10 @@ def check_cache(cache: object, methods: tuple[str, ...], owner: str) -> Cache:
 
 
 def key_names(binding: Binding | None, cache: Cache, owner: str) -> tuple[str, ...]:
-    """The request fields that a handler reads by its parameters: they are part of the key.
+    """The request header fields that a handler reads by its parameters: they are part of the key.
 
-    Raises RouteError for a dependency that sees the whole request: a hit is given without asking
-    it, and it may be the one that says who gets what.
+    Raises RouteError for a dependency that gets the whole request: it is not called on a hit, and
+    it may be the one that checks permissions.
     """
     if binding is None or cache.key_fn is not None:
         return ()
@@ -51,10 +51,10 @@ def key_names(binding: Binding | None, cache: Cache, owner: str) -> tuple[str, .
         if _sees_request(function):
             name = getattr(function, "__qualname__", repr(function))
             raise RouteError(
-                f"{owner}: with cache= a hit is given without calling {name}(request); let it ask "
-                f"for what it needs (Annotated[str, Header()] is then part of the key), make it a "
-                f"middleware or a BEFORE_ENDPOINT hook, which run before a hit, or give the cache "
-                f"a key_fn that tells the requests apart"
+                f"{owner}: with cache= a hit does not call {name}(request); take single values "
+                f"instead of the request (Annotated[str, Header()] becomes part of the key), make "
+                f"it a middleware or a BEFORE_ENDPOINT hook, which run before a hit, or give the "
+                f"cache a key_fn with different keys for different requests"
             )
     names = {p.alias.lower() for p in binding.parameters if p.source == "header"}
     if any(p.source == "cookie" for p in binding.parameters):
@@ -72,7 +72,7 @@ def _sees_request(function: Any) -> bool:
 
 def _is_request(annotation: Any) -> bool:
     if isinstance(annotation, str):
-        # As it is written: `Request`, `ember.Request`, `Annotated[Request, ...]`.
+        # As text: `Request`, `ember.Request`, `Annotated[Request, ...]`.
         return re.search(r"\bRequest\b", annotation) is not None
     if isinstance(annotation, ForwardRef):
         return _is_request(annotation.__forward_arg__)

@@ -1,4 +1,4 @@
-"""The caches of an application, put around its endpoints when it is compiled."""
+"""Puts the caches of an application around its endpoints, when it is compiled."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class _Whole:
-    """What an Endpoint asks of its binding, where that is a cache."""
+    """Stands in for the binding of an Endpoint that is a cached route."""
 
     wants_request = True
 
 
 class Caching:
-    """Knows which routes share a path, so that an unsafe method of one forgets what is kept for
-    another (RFC 9111 section 4.4)."""
+    """Knows which routes share a path: an unsafe method of one route removes the stored responses
+    of the others (RFC 9111 section 4.4)."""
 
     def __init__(self, app: Any, routes: Iterable[Route]) -> None:
         self._app = app
@@ -46,7 +46,8 @@ class Caching:
                 self._changed.add(shape)
 
     def around(self, route: Route, endpoint: Endpoint) -> tuple[Endpoint, CachedRoute | None]:
-        """`endpoint` with what `route`, or another of the same path, has of caches."""
+        """`endpoint` with the cache of `route`, and with the removal of the stored responses of
+        other routes with the same path. Returns (endpoint, None) if it needs neither."""
         shape = _shape(route.path)
         cached = None
         call = endpoint.call
@@ -56,14 +57,14 @@ class Caching:
             call = cached.call
         caches = self._caches.get(shape, [])
         if caches and any(policy.invalidates(method, 200) for method in route.methods):
-            call = _forgetting(call, tuple(caches), route.owner)
+            call = _invalidating(call, tuple(caches), route.owner)
         if call == endpoint.call:
             return endpoint, None
         whole = Endpoint(route, call, [], (), endpoint.names, None, self._app, _Whole())
         return whole, cached
 
-    def quick(self, cached: CachedRoute) -> bool:
-        """Whether the connection may give hits by itself, where nothing stands around the route."""
+    def fast_path(self, cached: CachedRoute) -> bool:
+        """Whether the connection may send hits by itself, if the route has no middleware."""
         cache = cached.cache
         return (
             isinstance(cache, LocalCache)
@@ -71,7 +72,7 @@ class Caching:
             and cache.key_fn is None
             and not cached.vary
             and not self._hosts
-            and self._app.dispatch is self._app._dispatch  # nothing wants to see every request
+            and self._app.dispatch is self._app._dispatch  # nothing else sees every request
         )
 
 
@@ -79,8 +80,8 @@ def _shape(path: str) -> str:
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
-def _forgetting(call: Any, caches: tuple[Cache, ...], owner: str) -> Any:
-    """`call`, and after a success of an unsafe method nothing is kept of its path."""
+def _invalidating(call: Any, caches: tuple[Cache, ...], owner: str) -> Any:
+    """`call`, which removes the stored responses of the path after a successful unsafe method."""
 
     async def change(request: Request, values: list[Any]) -> Response:
         value = call(request, values)
@@ -92,9 +93,9 @@ def _forgetting(call: Any, caches: tuple[Cache, ...], owner: str) -> Any:
                 await cache.invalidate(tag=path_tag(request))
         return response
 
-    def forgetting(request: Request, values: list[Any]) -> object:
+    def invalidating(request: Request, values: list[Any]) -> object:
         if request.method in policy.SAFE:
             return call(request, values)
         return change(request, values)
 
-    return forgetting
+    return invalidating

@@ -1,4 +1,4 @@
-"""What stands in the place of a cached route's endpoint, inside its hooks and middlewares."""
+"""The endpoint of a cached route, inside its hooks and middlewares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ember.exceptions import GatewayTimeout, ServiceUnavailable
 from ember.request import Request
 from ember.response import Response
 from ember.responses.conversion import convert
-from ember.route_cache.answer import Answer
+from ember.route_cache.stored_response import StoredResponse
 from ember.route_cache.wire import STATUSES, Wire
 from ember.route_cache.work import ASK_AGAIN, Work
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ember.cache")
 
-#: More names than that in the Vary fields of one route are made up, and nothing will be hit again.
+#: The most names in the Vary fields of one route. With more names there would be no hits.
 _MOST_VARY = 16
 
 
-class _Kept:
-    """Stands in an entry for an answer that the connection cannot keep: not to be tried again."""
+class _NotKept:
+    """Marks an entry whose response the connection cannot store, so that it is not tried again."""
 
     alive = True
 
@@ -42,14 +42,14 @@ class _Kept:
         pass
 
 
-_NEVER = _Kept()
+_NEVER = _NotKept()
 
 
 class CachedRoute:
-    """Answers for one route from its cache, and calls its endpoint when there is nothing to give.
+    """Responds for one route from its cache, and calls its endpoint on a miss.
 
-    - `names`: request fields that the handler reads by its parameters; part of the key.
-    - `tagged`: answers are tagged with their path, for unsafe methods of the same path.
+    - `names`: request header fields that the handler reads by its parameters; part of the key.
+    - `tagged`: stored responses get a tag for their path, so that unsafe methods can remove them.
     """
 
     def __init__(
@@ -67,14 +67,15 @@ class CachedRoute:
         self.counters = counters
         counters.tally.route = route
         self.wire = Wire(cache)
-        #: request fields that are part of the key; grows with what the answers say in Vary
+        #: The request header fields in the key. The Vary fields of responses add to them.
         self.vary: tuple[str, ...] = tuple(sorted({*cache.vary_headers, *names}))
-        #: the last answer said that it may be given to requests with credentials
+        #: The last response was allowed for requests with credentials.
         self.for_all = False
-        #: hits may be left to the connection; `Ember` says so where nothing stands around the route
-        self.quick = False
+        #: Whether the connection sends hits by itself; `Ember` sets it for routes without
+        #: middleware.
+        self.fast_path = False
         self._hit = cache.hit
-        # What other processes can write to is looked at before it counts as a hit.
+        # Other processes can write to a shared cache: a value is checked before it counts as a hit.
         self._fetch = (
             partial(cache.fetch, read=self.wire.unpack)
             if isinstance(cache, SharedCache)
@@ -83,7 +84,7 @@ class CachedRoute:
         self._key_fn = cache.key_fn
         self._tags = cache.tags
         self._tagged = tagged
-        #: seconds; None: answers have to bring their own freshness
+        #: Seconds; None: only the response itself says how long it is fresh.
         self._ttl: float | None = getattr(cache, "ttl", None)
         self._static = isinstance(cache, StaticCache)
         self._vary_lost = self._collided = False
@@ -91,31 +92,31 @@ class CachedRoute:
     # -- a request ----------------------------------------------------------------------------
 
     def call(self, request: Request, values: list[Any]) -> object:
-        """The answer for `request`, or an awaitable of it."""
+        """The response for `request`, or an awaitable that gives it."""
         method = request.method
         if method != "GET" and method != "HEAD":
             self.counters.passed += 1
             return self.endpoint.call(request, values)
         if request.particular:
-            return self._particular(request, values)
+            return self._checked(request, values)
         key = self.key(request)
         entry = self._hit(key)
         if entry is not None:
-            answer = entry.value
-            if type(answer) is Answer and answer.label == self.label:
-                return self._give(request, entry, answer)
+            stored = entry.value
+            if type(stored) is StoredResponse and stored.label == self.label:
+                return self._hit_response(request, entry, stored)
         if method == "HEAD":
             return self._head(request, values, key)
         return self._plain(request, values, key)
 
     def key(self, request: Request) -> str:
-        """What the answer to `request` is kept under."""
+        """The key of the response to `request`."""
         if self._key_fn is not None:
             key = self._key_fn(request)
             if type(key) is not str:
                 raise TypeError(f"{self.owner}: key_fn gave {type(key).__name__}, expected str")
             return key
-        # The whole URI: a handler that sees the request may say its host and scheme in the answer.
+        # The whole URI: a handler may put the host and scheme of the request into its response.
         if self.vary:
             return policy.key(
                 "GET",
@@ -126,19 +127,19 @@ class CachedRoute:
                 vary=self.vary,
                 request=request.headers.items(),
             )
-        # The same without looking at fields: this is every hit that the connection leaves to us.
+        # The same key, made faster: no header fields are needed.
         key = request.route_key
         query = request.query_string
         path = key[4:] if key.startswith("GET ") else key[key.index(" ") + 1 :]
         authority = f"{request.scheme}://{request.host.lower()}"
         return f"GET {authority}{path}?{query}" if query else f"GET {authority}{path}"
 
-    def _give(self, request: Request, entry: Any, answer: Answer) -> Response:
-        """A hit in this process."""
+    def _hit_response(self, request: Request, entry: Any, stored: StoredResponse) -> Response:
+        """The response of a hit in this process. The connection may get a copy for later hits."""
         self.counters.hits += 1
         age = self.cache.store.clock() - entry.stored_at  # type: ignore[attr-defined]
-        response = answer.response("HIT", age)
-        if self.quick and (entry.copy is None or not entry.copy.alive):
+        response = stored.response("HIT", age)
+        if self.fast_path and (entry.copy is None or not entry.copy.alive):
             query = f"?{request.query_string}" if request.query_string else ""
             target = f"GET {request.raw_path.decode('latin-1')}{query}"
             kept = self.app.kept_answers.keep(
@@ -154,55 +155,55 @@ class CachedRoute:
         return response
 
     async def _plain(self, request: Request, values: list[Any], key: str) -> Response:
-        """A request that asks for nothing but the target."""
-        answer, found, work = await self._obtain(request, values, key)
+        """A request without credentials, conditions and cache directives."""
+        stored, found, work = await self._fetch_stored(request, values, key)
         self._count(found, work)
-        if answer is None:
-            return _missed(found.value)
-        return answer.response(found.state, found.age)
+        if stored is None:
+            return _mark_miss(found.value)
+        return stored.response(found.state, found.age)
 
     async def _head(self, request: Request, values: list[Any], key: str) -> Response:
-        """HEAD is answered from what is kept for GET; the handler's answer to it is not kept,
-        because nobody knows whether it made the content."""
-        answer, age = await self._look(key)
-        if answer is None:
-            return await self._alone(request, values)
+        """HEAD uses the stored response to GET. The handler's own response to HEAD is not stored:
+        it may have no content."""
+        stored, age = await self._fresh(key)
+        if stored is None:
+            return await self._call_uncached(request, values)
         self.counters.hits += 1
-        return answer.response("HIT", age)
+        return stored.response("HIT", age)
 
-    async def _particular(self, request: Request, values: list[Any]) -> Response:
+    async def _checked(self, request: Request, values: list[Any]) -> Response:
         """A request with credentials, conditions, cache directives, a range, or a body."""
         fields = request.headers.items()
         asked = index(fields)
         only = "only-if-cached" in cache_control(asked.get("cache-control", ()))
         if self._must_ask(fields, asked):
             if only:
-                raise GatewayTimeout("nothing that may be given to this request is kept")
-            return await self._alone(request, values)
+                raise GatewayTimeout("the cache has no response that this request may get")
+            return await self._call_uncached(request, values)
         key = self.key(request)
         if only or request.method == "HEAD":
-            kept, age = await self._look(key)
+            kept, age = await self._fresh(key)
             if kept is not None and self._usable(kept, age, fields):
                 self.counters.hits += 1
                 return _conditional(request.method, fields, kept, "HIT", age)
             if only:
-                raise GatewayTimeout("nothing that may be given to this request is kept")
-            return await self._alone(request, values)
-        answer, found, work = await self._obtain(request, values, key)
-        if answer is None:
+                raise GatewayTimeout("the cache has no response that this request may get")
+            return await self._call_uncached(request, values)
+        stored, found, work = await self._fetch_stored(request, values, key)
+        if stored is None:
             self._count(found, work)
-            return _missed(found.value)
-        if not work.ran and not self._usable(answer, found.age, fields):
-            return await self._alone(request, values)
+            return _mark_miss(found.value)
+        if not work.ran and not self._usable(stored, found.age, fields):
+            return await self._call_uncached(request, values)
         self._count(found, work)
-        return _conditional(request.method, fields, answer, found.state, found.age)
+        return _conditional(request.method, fields, stored, found.state, found.age)
 
     def _must_ask(self, fields: list[tuple[str, str]], asked: dict[str, list[str]]) -> bool:
-        """Whether only the handler itself can answer."""
+        """Whether the handler has to be called."""
         if asked.keys() & {"content-length", "transfer-encoding"} and (
             asked.get("content-length") != ["0"]
         ):
-            return True  # a body is no part of the key, and the handler may look at it
+            return True  # the handler may read the body, which is not part of the key
         if not self.for_all and policy.personal(fields, self.vary):
             return True
         if "no-store" in cache_control(asked.get("cache-control", ())):
@@ -211,23 +212,24 @@ class CachedRoute:
             "GET", fields, age=0.0, fresh_for=math.inf, for_all=True, keyed=self.vary
         )
 
-    def _usable(self, answer: Answer, age: float, fields: list[tuple[str, str]]) -> bool:
+    def _usable(self, stored: StoredResponse, age: float, fields: list[tuple[str, str]]) -> bool:
         return policy.may_reuse(
             "GET",
             fields,
             age=age,
-            fresh_for=answer.freshness - age,
-            for_all=answer.for_all,
+            fresh_for=stored.freshness - age,
+            for_all=stored.for_all,
             keyed=self.vary,
         )
 
     # -- the cache and the handler ------------------------------------------------------------
 
-    async def _obtain(
+    async def _fetch_stored(
         self, request: Request, values: list[Any], key: str
-    ) -> tuple[Answer | None, Found, Work]:
-        """What is kept, or what the handler gives: called once however many wait. The answer is
-        None where there is only a response, for this request alone."""
+    ) -> tuple[StoredResponse | None, Found, Work]:
+        """The stored response, or that of the handler, which is called once for all that wait.
+
+        The first item is None if the response is for this request alone and was not stored."""
         while True:
             work = Work(self, request, values)
             try:
@@ -236,7 +238,9 @@ class CachedRoute:
                 )
             except WorkCancelled:
                 self._count(None, work)
-                raise ServiceUnavailable("the work for this answer was cancelled") from None
+                raise ServiceUnavailable(
+                    "the request that this one waited for was cancelled"
+                ) from None
             except Exception:
                 self._count(None, work)
                 raise
@@ -245,35 +249,35 @@ class CachedRoute:
                 continue
             if isinstance(found.value, Response):
                 return None, found, work
-            answer = self.wire.unpack(found.value)
-            if answer is not None and answer.label == self.label:
-                return answer, found, work
-            if answer is not None:
-                self._collision(key, answer)
+            stored = self.wire.unpack(found.value)
+            if stored is not None and stored.label == self.label:
+                return stored, found, work
+            if stored is not None:
+                self._collision(key, stored)
             response = await self._respond(request, values)
             return None, Found(response, "MISS", 0.0), work
 
-    async def _look(self, key: str) -> tuple[Answer | None, float]:
-        """What is kept and fresh, with its age."""
+    async def _fresh(self, key: str) -> tuple[StoredResponse | None, float]:
+        """The stored response if it is fresh, with its age in seconds."""
         entry = self._hit(key)
         if entry is not None:
-            answer: Answer | None = entry.value
+            stored: StoredResponse | None = entry.value
             age = self.cache.store.clock() - entry.stored_at  # type: ignore[attr-defined]
         else:
-            answer = self.wire.unpack(await self.cache.get(key)) if self.wire.packs else None
-            age = 0.0 if answer is None else max(0.0, time.time() - answer.born)
-        if answer is None or answer.label != self.label:
+            stored = self.wire.unpack(await self.cache.get(key)) if self.wire.packs else None
+            age = 0.0 if stored is None else max(0.0, time.time() - stored.born)
+        if stored is None or stored.label != self.label:
             return None, 0.0
-        return answer, age
+        return stored, age
 
-    async def _alone(self, request: Request, values: list[Any]) -> Response:
-        """The handler's answer to this request alone."""
+    async def _call_uncached(self, request: Request, values: list[Any]) -> Response:
+        """The handler's response to this request alone, which is not stored."""
         self.counters.passed += 1
         response = await self._respond(request, values)
         if not self.for_all and request.method == "GET":
-            # Perhaps the next one with credentials may be answered from here.
+            # Updates `for_all`: the next request with credentials may use the cache.
             self.decide(request, response)
-        return _missed(response)
+        return _mark_miss(response)
 
     async def _respond(self, request: Request, values: list[Any]) -> Response:
         value = self.endpoint.call(request, values)
@@ -282,7 +286,7 @@ class CachedRoute:
         return value if isinstance(value, Response) else convert(value, 0, self.owner)
 
     def decide(self, request: Request, response: Response) -> policy.Decision | None:
-        """Whether and for how long `response` is kept; None: it is not."""
+        """Whether and for how long `response` is stored; None: it is not stored."""
         if response.stream is not None or (self._static and response.status_code != 200):
             return None
         if self.wire.packs and response.status_code not in STATUSES:
@@ -305,19 +309,19 @@ class CachedRoute:
         return decision
 
     def _learn(self, names: Iterable[str]) -> None:
-        """What the answers vary on is part of every key from now on."""
+        """Add the names of a Vary field to all keys from now on."""
         known = sorted({*self.vary, *names})
         if len(known) > _MOST_VARY:
             if not self._vary_lost:
                 self._vary_lost = True
                 log.warning(
-                    "%s: its answers vary on more than %d fields and are not kept",
+                    "%s: its responses vary on more than %d fields and are not stored",
                     self.owner,
                     _MOST_VARY,
                 )
             return
         self.vary = tuple(known)
-        self.quick = False
+        self.fast_path = False
         self.app.kept_answers.clear(self.counters.tally)
 
     def _tags_of(self, request: Request) -> Iterable[str]:
@@ -325,15 +329,15 @@ class CachedRoute:
         given = tags(request) if callable(tags) else tags
         return (*given, path_tag(request)) if self._tagged else given
 
-    def _collision(self, key: str, answer: Answer) -> None:
+    def _collision(self, key: str, stored: StoredResponse) -> None:
         if not self._collided:
             self._collided = True
             log.warning(
-                "%s: %r is the key of an answer of another route (%s) in the same cache; "
-                "let key_fn tell them apart, or give each a cache of its own",
+                "%s: %r is also the key of another route (%s) in the same cache; "
+                "let key_fn return different keys, or give each route a cache of its own",
                 self.owner,
                 key,
-                answer.label,
+                stored.label,
             )
 
     def _count(self, found: Found | None, work: Work) -> None:
@@ -349,23 +353,25 @@ class CachedRoute:
 
 
 def path_tag(request: Request) -> str:
-    """The tag of everything that is kept for a path, whatever its query."""
+    """The tag of all stored responses of a path, with any query."""
     return f"uri:{request.raw_path.decode('latin-1')}"
 
 
-def _missed(response: Response) -> Response:
-    """An answer that is not kept. A copy: the application may return the same object again."""
+def _mark_miss(response: Response) -> Response:
+    """A copy of a response that is not stored, with `X-Cache: MISS`. A copy, because the
+    application may return the same object again."""
     response = response.copy()
     response.headers["X-Cache"] = "MISS"
     return response
 
 
 def _conditional(
-    method: str, fields: list[tuple[str, str]], answer: Answer, state: str, age: float
+    method: str, fields: list[tuple[str, str]], stored: StoredResponse, state: str, age: float
 ) -> Response:
-    """RFC 9111 section 4.3.2. A Range is left aside, as RFC 9110 section 14.2 lets a server do."""
-    if answer.status == 200 and policy.not_modified(
-        method, fields, etag=answer.etag, last_modified=answer.last_modified
+    """A 304 or the stored response (RFC 9111 section 4.3.2). Range is ignored, which RFC 9110
+    section 14.2 allows."""
+    if stored.status == 200 and policy.not_modified(
+        method, fields, etag=stored.etag, last_modified=stored.last_modified
     ):
-        return answer.not_modified(state, age)
-    return answer.response(state, age)
+        return stored.not_modified(state, age)
+    return stored.response(state, age)

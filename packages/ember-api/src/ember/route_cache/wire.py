@@ -1,4 +1,4 @@
-"""How an answer goes into a store outside this process, and comes back."""
+"""The format of a stored response in a store outside this process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from ember.cache import Cache
 from ember.cache.shared import SharedCache
 from ember.protocol.message.headers import check_name, check_value
-from ember.route_cache.answer import NOT_KEPT, Answer
+from ember.route_cache.stored_response import NOT_KEPT, StoredResponse
 
 _VERSION = b"E1"
-#: Seconds since the epoch; no clock of a machine that is set right says more (year 5138).
+#: The largest time, in seconds since the epoch (year 5138).
 _LARGEST = 1e11
-#: What `policy.decide` lets in of RFC 9110 section 15.3 and the registry; one that nobody has heard
-#: of may be a damaged one, and is not kept outside this process.
+#: The statuses of RFC 9110 section 15.3, and of the registry, that `policy.decide` allows. Another
+#: status may come from a damaged value; it is not stored outside this process.
 STATUSES = frozenset((200, 201, 202, 203, 204, 205, 207, 208, 226))
 _NEVER_KEPT = NOT_KEPT | {"set-cookie"}
 
 
 class Wire:
-    """`pack` and `unpack` for one cache. In this process an answer is kept as it is; for a remote
-    store it is bytes, or str where the cache's serializer only takes text."""
+    """`pack` and `unpack` for one cache. In a local cache a response is stored as an object. For a
+    remote store it becomes bytes, or str if the serializer of the cache only accepts text."""
 
     __slots__ = ("_text", "packs")
 
@@ -35,38 +35,38 @@ class Wire:
                 f"neither bytes nor str; use BytesSerializer() or MsgpackSerializer()"
             )
 
-    def pack(self, answer: Answer) -> Any:
-        """What is handed to the cache."""
+    def pack(self, stored: StoredResponse) -> Any:
+        """The value for the cache."""
         if not self.packs:
-            return answer
+            return stored
         head = json.dumps(
             [
-                answer.label,
-                answer.status,
-                answer.content_type,
-                answer.fields,
-                answer.for_all,
-                answer.freshness,
-                answer.born,
+                stored.label,
+                stored.status,
+                stored.content_type,
+                stored.fields,
+                stored.for_all,
+                stored.freshness,
+                stored.born,
             ],
             separators=(",", ":"),
         ).encode()
-        data = b"%s%08x%s%s" % (_VERSION, len(head), head, answer.body)
+        data = b"%s%08x%s%s" % (_VERSION, len(head), head, stored.body)
         return data.decode("latin-1") if self._text else data
 
-    def unpack(self, value: Any) -> Answer | None:
-        """The answer that `pack` was given; None for what is none, such as another version's, or
-        what somebody else has put into the store: nothing of that reaches a client."""
-        if isinstance(value, Answer):
+    def unpack(self, value: Any) -> StoredResponse | None:
+        """The stored response that `pack` was given. None for any other value, for example from
+        another version or another program: it must never reach a client."""
+        if isinstance(value, StoredResponse):
             return value
         try:
             return _read(value)
-        except Exception:  # noqa: BLE001 - however it is not one, it is not one
+        except Exception:  # noqa: BLE001 - any error means that the value is not valid
             return None
 
 
-def _read(value: Any) -> Answer:
-    """Raises ValueError, or whatever it stumbles over, for what `pack` has not made."""
+def _read(value: Any) -> StoredResponse:
+    """Read what `pack` made. Raises ValueError or another exception for any other value."""
     if isinstance(value, str):
         value = value.encode("latin-1")
     if not isinstance(value, bytes) or not value.startswith(_VERSION):
@@ -81,11 +81,11 @@ def _read(value: Any) -> Answer:
     if body and status in (204, 205):
         raise ValueError("a status without content")
     if type(label) is not str or type(for_all) is not bool:
-        raise ValueError("not the parts of an answer")
+        raise ValueError("not a label or not a flag")
     if kind is not None and (not kind or check_value("Content-Type", kind) != kind):
         raise ValueError("not a media type")
     for number in (freshness, born):
-        # Not a number is outside too.
+        # NaN fails this comparison too.
         if type(number) not in (int, float) or not 0 <= number <= _LARGEST:
             raise ValueError("not a time")
     pairs = []
@@ -93,11 +93,11 @@ def _read(value: Any) -> Answer:
         if check_name(name).lower() in _NEVER_KEPT or check_value(name, text) != text:
             raise ValueError("a field that is not kept")
         pairs.append((name, text))
-    return Answer(label, status, kind, pairs, body, for_all, freshness, born)
+    return StoredResponse(label, status, kind, pairs, body, for_all, freshness, born)
 
 
 def _takes(cache: SharedCache, value: object) -> bool:
     try:
         return bool(cache.serializer.loads(cache.serializer.dumps(value)) == value)
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not take it
+    except Exception:  # noqa: BLE001 - any error means that it does not accept the value
         return False

@@ -1,4 +1,4 @@
-"""One call of the handler, on behalf of everybody who waits for the same answer."""
+"""One call of the handler, for all requests that wait for the same response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ember.exceptions import ServiceUnavailable
 from ember.request import Request
 from ember.response import Response
 from ember.responses.conversion import convert
-from ember.route_cache.answer import Answer
+from ember.route_cache.stored_response import StoredResponse
 
 if TYPE_CHECKING:
     from ember.cache.policy import Decision
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ember.cache")
 
-#: What a call gives whose key is not that of the route any more: its caller asks again.
+#: The result of a call whose key has changed meanwhile (Vary): the caller tries again.
 ASK_AGAIN = object()
 
-#: Handlers at work, which nothing else may refer to.
+#: The tasks of running handlers. They need a reference, or they could be garbage-collected.
 _running: set[asyncio.Task[None]] = set()
 
 
 class _Route(Protocol):
-    """What the work needs of the cached route."""
+    """The parts of a cached route that the work uses."""
 
     app: Any
     endpoint: Endpoint
@@ -43,12 +43,12 @@ class _Route(Protocol):
     wire: Wire
 
     def decide(self, request: Request, response: Response) -> Decision | None:
-        """What may be kept of `response`, and for how long; None: nothing."""
+        """Whether and for how long `response` is stored; None: it is not stored."""
 
 
 class Work:
-    """What one request would do if it is the one to call the handler: `run` and `admit` are handed
-    to `cache.fetch`."""
+    """The call of the handler for one request: `run` and `admit` are passed to `cache.fetch`, which
+    calls them unless another request is calling the handler."""
 
     __slots__ = ("_lifetime", "_request", "_route", "_values", "_vary", "ran", "response")
 
@@ -58,13 +58,14 @@ class Work:
         self._values = values
         self._vary = route.vary
         self._lifetime: Lifetime | None = None
-        #: this request's handler was called
+        #: The handler was called for this request.
         self.ran = False
-        #: what it gave, where that was not kept
+        #: The response of the handler, if it was not stored.
         self.response: Response | None = None
 
     async def run(self) -> Any:
-        """Call the handler; what is to be kept, or the response, or ASK_AGAIN."""
+        """Call the handler. Returns the value to store, or a response that is not stored, or
+        ASK_AGAIN."""
         route = self._route
         if self._vary is not route.vary:
             return ASK_AGAIN
@@ -79,7 +80,7 @@ class Work:
         if decision is None:
             route.counters.refused += 1
             return response
-        # What the answer does not say, the cache does; must-revalidate forbids both.
+        # The response comes first, then the settings of the cache; must-revalidate forbids both.
         self._lifetime = Lifetime(
             decision.lifetime,
             _window(decision.stale_while_revalidate, decision.strict),
@@ -87,11 +88,11 @@ class Work:
             decision.age,
         )
         route.counters.stored += 1
-        return route.wire.pack(Answer.of(response, decision, route.label, self._vary))
+        return route.wire.pack(StoredResponse.of(response, decision, route.label, self._vary))
 
     def admit(self, value: Any) -> Lifetime | None:
-        """For how long what `run` gave is kept; None: not at all, and it is for this request
-        alone."""
+        """For how long the result of `run` is stored; None: it is not stored, and it is for this
+        request alone."""
         return self._lifetime
 
 
@@ -100,10 +101,11 @@ def _window(said: float, strict: bool) -> float | None:
 
 
 async def in_task(route: _Route, request: Request, values: list[Any]) -> Response:
-    """The handler's response, made in a task of its own, in which also runs what was registered
-    with `request.after_response`: after the response is there, and without anybody waiting for it.
+    """The response of the handler, which runs in a task of its own.
 
-    Cancelling this cancels the task. The route's time limit counts from here.
+    The callbacks of `request.after_response` run in that task too, after the response was made;
+    nobody waits for them. Cancelling this cancels the task. The time limit of the route starts
+    here.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Response] = loop.create_future()
@@ -124,7 +126,7 @@ async def in_task(route: _Route, request: Request, values: list[Any]) -> Respons
             else:
                 response = await _within(seconds, handle)
         except BaseException as error:
-            # Whatever it is, it is for those who wait: SystemExit would end the loop here.
+            # Every error goes to the requests that wait: SystemExit would end the loop here.
             if from_signal(error) or isinstance(error, asyncio.CancelledError):
                 raise
             if not outcome.done():
@@ -134,7 +136,7 @@ async def in_task(route: _Route, request: Request, values: list[Any]) -> Respons
                 outcome.set_result(response)
         finally:
             outcome.cancel()
-            del outcome  # it refers to the error, whose traceback leads here
+            del outcome  # breaks a reference cycle: outcome, error, traceback, this frame
             await _after(request)
 
     task = loop.create_task(work(outcome), name=f"ember.cache {route.owner}")
@@ -168,10 +170,10 @@ async def _after(request: Request) -> None:
         except BaseException as error:
             if from_signal(error) or _cancels() > before:
                 raise
-            log.exception("what was to follow the answer to %r failed", request)
+            log.exception("a callback after the response to %r failed", request)
 
 
 def _cancels() -> int:
-    """How often this task was told to end."""
+    """How often this task was cancelled."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()

@@ -11,24 +11,23 @@ from ember.protocol import Tally
 class RouteCacheStats:
     """Counters since the route was declared; `route.cache_stats` gives them.
 
-    What is evicted is counted where it happens: `route.cache.stats()`, for all routes that share
-    the cache.
+    Evictions are counted by the cache, for all its routes: `route.cache.stats()`.
     """
 
     hits: int = 0
-    """Answered with a fresh answer."""
+    """Requests that got a fresh stored response."""
     stale: int = 0
-    """Answered with a stale one, inside its window."""
+    """Requests that got a stale stored response, inside its window."""
     misses: int = 0
-    """Requests that had to wait for the handler, called for them or for another one."""
+    """Requests that waited for a call of the handler, made for them or for another request."""
     waits: int = 0
-    """Those of `misses` that waited for a call that another one's request began."""
+    """Those of `misses` that waited for a call made for another request."""
     stored: int = 0
-    """Answers that were handed to the cache."""
+    """Responses that were stored."""
     refused: int = 0
-    """Answers of the handler that may not be kept, or not be shared."""
+    """Responses of the handler that may not be stored or not be shared."""
     passed: int = 0
-    """Requests that went by the cache: `no-cache`, credentials, a body, an unsafe method ..."""
+    """Requests that did not use the cache: `no-cache`, credentials, a body, an unsafe method ..."""
     errors: int = 0
     """Calls of the handler that raised."""
     evicted: int = 0
@@ -36,7 +35,7 @@ class RouteCacheStats:
 
 
 class Counters:
-    """The running counts behind RouteCacheStats; plain attributes, as cheap as counting can be."""
+    """The counters behind RouteCacheStats. Plain attributes: counting is cheap."""
 
     __slots__ = (
         "errors",
@@ -53,7 +52,7 @@ class Counters:
     def __init__(self) -> None:
         self.hits = self.stale = self.misses = self.waits = 0
         self.stored = self.refused = self.passed = self.errors = 0
-        #: of answers that the connection gave by itself
+        #: Counts the hits that the connection sent by itself.
         self.tally = Tally()
 
     def snapshot(self, evicted: int) -> RouteCacheStats:

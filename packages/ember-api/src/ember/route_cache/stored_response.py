@@ -1,4 +1,4 @@
-"""An answer as it is kept, and the answers that are made of it."""
+"""A response as it is stored, and the responses that are made from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ember.cache import policy
 from ember.headers import MutableHeaders
 from ember.response import Response
 
-#: Fields that belong to one connection or one moment, and are not kept.
+#: Header fields of one connection or one moment. They are not stored.
 NOT_KEPT = frozenset(
     {
         "age",
@@ -28,8 +28,8 @@ NOT_KEPT = frozenset(
 )
 
 
-class Answer:
-    """One stored answer. Never changed once it is made, but for `encoded`."""
+class StoredResponse:
+    """One stored response. Only `encoded` changes after it was made."""
 
     __slots__ = (
         "_hit",
@@ -58,21 +58,22 @@ class Answer:
         freshness: float,
         born: float,
     ) -> None:
-        #: the route that it is of, for caches whose keys the application makes
+        #: The route that it belongs to. It finds wrong keys of an application's `key_fn`.
         self.label = label
         self.status = status
         self.content_type = content_type
         self.fields = fields
         self.body = body
-        #: it may be given to requests with credentials (RFC 9111 section 3.5)
+        #: It may be sent to requests with credentials (RFC 9111 section 3.5).
         self.for_all = for_all
-        #: the age up to which it is fresh, seconds
+        #: The age up to which it is fresh, in seconds.
         self.freshness = freshness
-        #: when its age was zero, seconds since the epoch
+        #: When its age was zero, in seconds since the epoch.
         self.born = born
         self.etag = next((v for n, v in fields if n.lower() == "etag"), None)
         self.last_modified = next((v for n, v in fields if n.lower() == "last-modified"), None)
-        #: its body in other codings, made when first asked for (`ember.middleware.compression`)
+        #: The compressed bodies by content coding, made when needed
+        #: (`ember.middleware.compression`).
         self.encoded: dict[str, bytes] = {}
         self._hit: MutableHeaders | None = None
         self._second = 0
@@ -80,16 +81,16 @@ class Answer:
     @classmethod
     def of(
         cls, response: Response, decision: policy.Decision, label: str, vary: Iterable[str]
-    ) -> Answer:
-        """What is kept of `response`; `vary`: request fields that its key was made of."""
+    ) -> StoredResponse:
+        """The stored form of `response`. `vary`: the request header fields in its key."""
         headers = response.headers
         fields = [(n, v) for n, v in headers.items() if n.lower() not in NOT_KEPT]
         if "etag" not in headers and response.status_code == 200:
             fields.append(("ETag", policy.entity_tag(response.body)))
-        told = policy.vary_names(headers.get_all("vary")) or ()
-        missing = [name for name in vary if name not in told]
+        named = policy.vary_names(headers.get_all("vary")) or ()
+        missing = [name for name in vary if name not in named]
         if missing:
-            # The caches between here and the client have to tell them apart too.
+            # Caches between server and client have to use the same fields.
             fields.append(("Vary", ", ".join(missing)))
         return cls(
             label,
@@ -103,10 +104,10 @@ class Answer:
         )
 
     def response(self, state: str, age: float) -> Response:
-        """A new response, for this request alone to change. `age`: seconds; an answer that was just
-        made tells it only where its handler gave it one."""
+        """A new response, which one request may change. `age`: seconds. A response that was just
+        made has an Age field only if the handler gave it one."""
         if state == "HIT":
-            # Most hits have the fields of the one before.
+            # Most hits have the same fields as the hit before.
             second = int(age)
             if self._hit is None or self._second != second:
                 self._hit, self._second = self._fields("HIT", age), second
@@ -114,25 +115,25 @@ class Answer:
         else:
             fields = self._fields(state, age)
         response = Response.sharing(self.body, self.status, self.content_type, fields)
-        # With this the compression finds the bodies that it has made before.
-        setattr(response, "kept", self)  # noqa: B010 - of this package, not of the class
+        # The compression middleware finds the compressed bodies here.
+        setattr(response, "stored", self)  # noqa: B010 - the class does not declare it
         return response
 
     def not_modified(self, state: str, age: float) -> Response:
-        """304 with the fields that RFC 9110 section 15.4.5 asks for."""
+        """A 304 with the fields that RFC 9110 section 15.4.5 requires."""
         response = Response(b"", 304, policy.not_modified_fields(self.fields))
-        for name, value in _told(state, age):
+        for name, value in _cache_fields(state, age):
             response.headers.add(name, value)
         return response
 
     def _fields(self, state: str, age: float) -> MutableHeaders:
-        return MutableHeaders([*self.fields, *_told(state, age)])
+        return MutableHeaders([*self.fields, *_cache_fields(state, age)])
 
 
-def _told(state: str, age: float) -> list[tuple[str, str]]:
-    """The fields that say where an answer comes from; Age is the last, as `KeptAnswers` has it."""
+def _cache_fields(state: str, age: float) -> list[tuple[str, str]]:
+    """The fields X-Cache and Age. Age is the last field, as `KeptAnswers` expects."""
     fields = [("X-Cache", state)]
     if state != "MISS" or age >= 1.0:
-        # RFC 9111 section 4.2.3: what the handler's own Age, or an old Date, said counts on.
+        # RFC 9111 section 4.2.3: the handler's own Age, or an old Date, is included.
         fields.append(("Age", policy.age_value(age)))
     return fields
