@@ -158,9 +158,9 @@ class SharedFuzzer:
             said = []
             for piece in pieces:
                 theirs.sendall(piece)
-                said += worker.hear()
+                said += worker.receive()
             theirs.close()
-            said += worker.hear()
+            said += worker.receive()
             if not worker.hung_up:
                 raise Finding("the end of a worker's line was not seen")
             worker.ended(self._random.randrange(1 << 16))

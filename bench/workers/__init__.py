@@ -21,7 +21,7 @@ from bench.process import Server, ServerFailed
 from bench.workers.clients import Clients
 
 _CASE = BY_NAME["hello"]
-#: As the board writes it (ember.workers.State).
+#: As the scoreboard has it (ember.server.workers.State).
 _READY = 2
 BUILDS = {
     "ember io_uring": ("compiled", {"EMBER_LOOP": "io_uring"}),

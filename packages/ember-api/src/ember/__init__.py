@@ -93,9 +93,9 @@ if TYPE_CHECKING:
     from ember.server.run import StartError as StartError
 
 if "EMBER_WORKER" in os.environ:  # a worker: what it imports next may hang
-    from ember.server.workers.place import Place as _Place
+    from ember.server.workers.context import WorkerContext as _WorkerContext
 
-    _Place.watch_import()
+    _WorkerContext.watch_import()
 
 __version__ = "0.1.0"
 

@@ -279,7 +279,6 @@ def test_after_hooks_see_each_hit_and_their_changes_stay_with_one_request(
 def test_a_compressed_variant_is_made_once(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     made: list[str] = []
     whole = compression._whole
 

@@ -11,7 +11,7 @@ from ember import Blueprint, Ember, HTTPError, NotFound, Request, RouteError
 from ember.cache import TTLCache
 from ember.observability.metrics import render
 from ember.protocol.telemetry.series import CONNECTIONS, IN_FLIGHT, Series
-from ember.server.workers import Board, State
+from ember.server.workers import Scoreboard, State
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -180,11 +180,11 @@ def test_labels_are_escaped() -> None:
 
 
 def test_the_sums_go_over_all_workers_those_that_are_gone_included() -> None:
-    board = Board(4)
+    board = Scoreboard(4)
     for slot in board.slots[:5]:
         slot.begin(1)
         slot.state = State.READY
-        series = Series(board.area(slot.index))
+        series = Series(board.metrics_region(slot.index))
         series.words[series.requests("/x", "GET", 200)] += 10
         series.words[series.durations("/x", "GET") + 2] += 10
         at = series.cache("/x", "hit")
@@ -192,7 +192,7 @@ def test_the_sums_go_over_all_workers_those_that_are_gone_included() -> None:
         series.words[at] += 1
         series.words[IN_FLIGHT] = series.words[CONNECTIONS] = 7  # as one that is killed leaves them
     board.slots[2].end()
-    areas = [board.area(slot.index) for slot in board.slots]
+    areas = [board.metrics_region(slot.index) for slot in board.slots]
     samples = parse(render(areas, board))
     assert value(samples, REQUESTS, route="/x") == 50
     assert value(samples, "ember_http_request_duration_seconds_count", route="/x") == 50

@@ -8,8 +8,8 @@ import socket
 import pytest
 from ember import Ember
 from ember.server.options import Options
-from ember.server.workers.board import Board
-from ember.server.workers.place import Order, Place
+from ember.server.workers.context import Order, WorkerContext
+from ember.server.workers.scoreboard import Scoreboard
 from ember.server.workers.worker import AppServer
 
 
@@ -26,13 +26,13 @@ def test_whoever_is_told_to_drop_what_it_has_hurries(
     async def main() -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            place = Place(Board(1), 0, [], ours)
-            worker = AppServer(Ember(), Options(), place)
+            context = WorkerContext(Scoreboard(1), 0, [], ours)
+            worker = AppServer(Ember(), Options(), context)
             worker._stop, worker._hurry = asyncio.Event(), asyncio.Event()
             said = [order.value for order in orders]
             for data in [b"".join(said)] if together else said:
                 theirs.send(data)
-                worker._on_message(place)
+                worker._on_message(context)
             worker._guard.release()  # or the process that tests would have to end in time
             assert worker._stop.is_set()
             assert worker._hurry.is_set() is hurries

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ember.limits import ServerLimits
 from ember.server.options import StartError
-from ember.server.workers.board import Board, State
-from ember.server.workers.place import Order
+from ember.server.workers.context import Order
 from ember.server.workers.process import WorkerProcess
+from ember.server.workers.scoreboard import Scoreboard, State
 from ember.server.workers.sockets import Sockets
 from ember.server.workers.supervisor import Supervisor
 
@@ -35,7 +35,7 @@ class Played(WorkerProcess):
 
     status: int | None
 
-    def hear(self) -> list[tuple[str, str]]:
+    def receive(self) -> list[tuple[str, str]]:
         starting = self.status is None and not self.hangs and self.ready is None
         if starting and self.system.time >= self.due:
             if self.fails:
@@ -52,7 +52,7 @@ class Played(WorkerProcess):
         ):
             self.status = number
 
-    def tell(self, order: Order) -> None:
+    def send_order(self, order: Order) -> None:
         if self.status is None and not self.hangs:
             self.status = 0
 
@@ -86,7 +86,7 @@ class PlayedSystem:
             came += [what] if isinstance(what, int) else (what() or [])
         return came
 
-    def fork(self, place: Any, begin: Any, slot: Any, generation: int) -> Played:
+    def fork(self, context: Any, begin: Any, slot: Any, generation: int) -> Played:
         self.pids += 1
         worker = Played(self, self.pids, slot, generation)
         self.workers.append(worker)
@@ -104,10 +104,10 @@ class PlayedSystem:
 def supervise(system: PlayedSystem, workers: int = 3) -> None:
     limits = ServerLimits(shutdown_timeout=2, start_timeout=20)
     Supervisor(
-        Board(workers),
+        Scoreboard(workers),
         Sockets([]),
         limits,
-        lambda place: 0,
+        lambda context: 0,
         system=system,  # type: ignore[arg-type]
     ).run()
     assert not system.alive()

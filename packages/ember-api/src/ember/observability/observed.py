@@ -142,7 +142,7 @@ class Observed:
             self.observer.settle()
         if self.server is not None:
             board = self.server.board
-            return page([board.area(slot.index) for slot in board.slots], board)
+            return page([board.metrics_region(slot.index) for slot in board.slots], board)
         series: Series | None = None if self.observer is None else self.observer.series
         return page([] if series is None else [series.area], None)
 
@@ -208,7 +208,7 @@ class Observed:
             if observer.series is not None:
                 from ember.protocol.telemetry.observer import Series
 
-                observer.count_in(Series(self.server.board.area(slot)))
+                observer.count_in(Series(self.server.board.metrics_region(slot)))
                 self._caches = None
                 self._publish_again()
         if observer.log is not None:

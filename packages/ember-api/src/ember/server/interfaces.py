@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ember.concurrency.threads import ThreadPool
     from ember.protocol import Application
     from ember.routing.route import Route
-    from ember.server.workers.board import Board
+    from ember.server.workers.scoreboard import Scoreboard
 
     class _Served(Application, Protocol):
         pass
@@ -27,7 +27,7 @@ class Lifecycle(Protocol):
 class RunningServer(Protocol):
     """What serves an application now: one process, or the supervisor of several."""
 
-    board: Board
+    board: Scoreboard
     #: Which slot of the board is this process's.
     slot: int
     #: "io_uring", "epoll", "uvloop" or "asyncio"; empty before it is known.

@@ -12,8 +12,8 @@ from ember.server.options import Options as Options
 from ember.server.options import Recorder as Recorder
 from ember.server.options import StartError as StartError
 from ember.server.options import recorder as recorder
+from ember.server.workers.context import VARIABLE
 from ember.server.workers.loops import new_loop as new_loop
-from ember.server.workers.place import VARIABLE
 from ember.server.workers.worker import AppServer as AppServer
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def run(app: ServedApp, options: Options, *, block: bool = True) -> None:
         recorder.calls.append((app, options))
         return
     if block and VARIABLE in os.environ:
-        from ember.server.workers.place import Place
+        from ember.server.workers.context import WorkerContext
         from ember.server.workers.spawn import work
 
-        place = Place.from_environment()
-        if place is not None:
-            raise SystemExit(work(app, options, place))
+        context = WorkerContext.from_environment()
+        if context is not None:
+            raise SystemExit(work(app, options, context))
     try:
         _serve(app, options, block)
     except StartError as error:
@@ -44,11 +44,11 @@ def run(app: ServedApp, options: Options, *, block: bool = True) -> None:
 def report(error: StartError) -> None:
     """Tell the supervisor, if there is one, why this process does not serve."""
     if VARIABLE in os.environ:
-        from ember.server.workers.place import Place
+        from ember.server.workers.context import WorkerContext
 
-        place = Place.from_environment()
-        if place is not None:
-            place.say("failed", str(error))
+        context = WorkerContext.from_environment()
+        if context is not None:
+            context.report("failed", str(error))
 
 
 def _serve(app: ServedApp, options: Options, block: bool) -> None:

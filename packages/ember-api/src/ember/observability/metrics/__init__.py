@@ -19,7 +19,7 @@ from ember.protocol.telemetry.series import BOUNDS, CACHE, DURATIONS, REQUESTS, 
 from ember.response import Response
 
 if TYPE_CHECKING:
-    from ember.server.workers import Board, Slot
+    from ember.server.workers import Scoreboard, Slot
 
 __all__ = ["page", "render"]
 
@@ -31,14 +31,14 @@ _LABELS = {
 _COUNTED = dict[tuple[str, ...], list[int]]
 
 
-def page(areas: Iterable[memoryview], board: Board | None) -> Response:
+def page(areas: Iterable[memoryview], board: Scoreboard | None) -> Response:
     """The answer to a scrape."""
     return Response(
         render(areas, board), headers={"Cache-Control": "no-store"}, content_type=CONTENT_TYPE
     )
 
 
-def render(areas: Iterable[memoryview], board: Board | None) -> bytes:
+def render(areas: Iterable[memoryview], board: Scoreboard | None) -> bytes:
     """The text of the page: `areas` added up, the workers of `board` if there is one, and the
     application's own metrics where it uses prometheus_client."""
     out = Page()
@@ -50,7 +50,7 @@ def render(areas: Iterable[memoryview], board: Board | None) -> bytes:
     return out.encode() + _own(out.names)
 
 
-def _requests(out: Page, areas: list[memoryview], board: Board | None) -> None:
+def _requests(out: Page, areas: list[memoryview], board: Scoreboard | None) -> None:
     headers = [read_header(area) for area in areas] or [(0, 0, 0, 0)]
     accepted, dropped = (sum(header[i] for header in headers) for i in (2, 3))
     if board is not None:
@@ -121,7 +121,7 @@ def _labelled(counted: dict[int, _COUNTED], kind: int) -> list[tuple[dict[str, s
     ]
 
 
-def _workers(out: Page, board: Board) -> None:
+def _workers(out: Page, board: Scoreboard) -> None:
     live = list(board.live())
     processes = [look(slot.pid) for slot in live]
     add = out.add
@@ -151,7 +151,7 @@ def _workers(out: Page, board: Board) -> None:
             "ember_worker_requests_total",
             "counter",
             "Its requests, its predecessors' included.",
-            [_finished(board.area(s.index)) for s in live],
+            [_finished(board.metrics_region(s.index)) for s in live],
         ),
         (
             "ember_worker_uptime_seconds",

@@ -1,8 +1,8 @@
-"""Several processes that serve one application: the board they share, and who watches them."""
+"""Several processes that serve one application: the workers, their scoreboard, the supervisor."""
 
-from ember.server.workers.board import AREA_SIZE as AREA_SIZE
-from ember.server.workers.board import Board as Board
-from ember.server.workers.board import Slot as Slot
-from ember.server.workers.board import State as State
+from ember.server.workers.scoreboard import METRICS_REGION_SIZE as METRICS_REGION_SIZE
+from ember.server.workers.scoreboard import Scoreboard as Scoreboard
+from ember.server.workers.scoreboard import Slot as Slot
+from ember.server.workers.scoreboard import State as State
 
-__all__ = ["AREA_SIZE", "Board", "Slot", "State"]
+__all__ = ["METRICS_REGION_SIZE", "Scoreboard", "Slot", "State"]

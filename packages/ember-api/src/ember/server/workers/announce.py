@@ -1,4 +1,4 @@
-"""What a server says when it serves."""
+"""The messages of a server that is ready: to people, and to the supervisor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ember.server.options import Options
-    from ember.server.workers.place import Place
+    from ember.server.workers.context import WorkerContext
 
 
 def announce(
     addresses: Sequence[tuple[str, int] | str], options: Options, loop: str, workers: int = 1
 ) -> None:
-    """Where it serves, how, and how to end it: one line on stderr, because what the program prints
-    is its own."""
+    """Print one line with the addresses, the loop and how to stop. It goes to stderr: stdout
+    belongs to the program."""
     from ember.server.terminal import Style
 
     style = Style(sys.stderr)
@@ -33,15 +33,15 @@ def announce(
     print(f"{name} serves {at}{style.dim('  ' + how)}", file=sys.stderr, flush=True)
 
 
-def tell_ready(place: Place, loop: str) -> None:
-    """Tell the supervisor that this worker serves, and which file of the program has changed."""
-    if place.since:
+def report_ready(context: WorkerContext, loop: str) -> None:
+    """Tell the supervisor that this worker serves, and if a file of the program has changed."""
+    if context.since:
         from ember.server.workers.program import changed_since
 
-        changed = changed_since(place.since)
+        changed = changed_since(context.since)
         if changed is not None:
-            place.say("changed", changed)
-    place.say("ready", loop)
+            context.report("changed", changed)
+    context.report("ready", loop)
 
 
 def _host(host: str) -> str:

@@ -1,4 +1,4 @@
-"""How many workers this machine, or the part of it that is ours, keeps busy."""
+"""The default number of workers: from the CPUs, the affinity and the CPU quota of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Count(NamedTuple):
-    """A number of workers and, for people, why."""
+    """A number of workers, and the reason for it, as text."""
 
     workers: int
     reason: str
@@ -17,9 +17,9 @@ class Count(NamedTuple):
 def default_workers(root: str = "/") -> Count:
     """As many workers as CPUs, at least one.
 
-    The CPUs of the machine that this process may run on (affinity); less where the CPU quota of its
-    control group, or of one above it, allows less: the quota rounded to the nearest, because more
-    workers than that are throttled all at once. `root` is where `proc` and `sys` are.
+    Only CPUs of the affinity mask count. A smaller CPU quota of the control group, or of a group
+    above it, is rounded and used instead: more workers would all be throttled at the same time.
+    `root` is the directory that has `proc` and `sys`.
     """
     cpus, reason = _cpus()
     quota = cpu_quota(root)
@@ -57,9 +57,9 @@ def cpu_quota(root: str = "/") -> float | None:
 
 
 def _walk(mounts: list[Path], path: str, read: object) -> list[float]:
-    """What `read` finds in the group and in each above it, up to the mount.
+    """The quotas that `read` finds in the group and in the groups above it, up to the mount.
 
-    In a container the path may be the host's, of which only the mount itself is seen here.
+    In a container the path may be that of the host; then only the mount itself exists here.
     """
     found = []
     for mount in mounts:

@@ -1,4 +1,4 @@
-"""How long an end may take, and what ends a process that does not."""
+"""Deadlines for the end of a process, and the guard that enforces them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ember.server")
 
-#: Seconds that stop hooks have at least, when requests have used up `shutdown_timeout`.
+#: The seconds that stop hooks always have, also if requests have used up `shutdown_timeout`.
 LEAST_FOR_HOOKS = 2.0
-#: Seconds that everything has to end after a second signal.
+#: Seconds in which the process has to end after a second signal.
 HURRY = 0.5
-#: Seconds from the order to stop to the end of a process that does not serve yet: its start hooks
-#: are cancelled, and what they have opened is closed.
+#: Seconds in which a process that does not serve yet has to end: its start hooks are cancelled, and
+#: what they have opened is closed.
 START_END = LEAST_FOR_HOOKS + HURRY
 
 
 def stop_time(limits: ServerLimits) -> float:
-    """Seconds from the order to stop to the end of a process, at most."""
+    """Seconds from the order to stop to the latest end of a process."""
     return limits.drain_delay + limits.shutdown_timeout + LEAST_FOR_HOOKS
 
 
 class _Deadline(NamedTuple):
-    """When this process is ended, what is said then, and its exit status."""
+    """When this process is killed, the reason for the log, and its exit status."""
 
     at: float
     reason: str = "the process did not end in time, and is ended"
@@ -44,36 +44,35 @@ class _Deadline(NamedTuple):
 
 
 class Guard:
-    """Ends this process when it was told to end and has not after some seconds, or when its start
-    takes too long.
+    """Ends this process if it does not stop in time, or if its start takes too long.
 
-    By a thread, which is started when it is needed: the loop may be what does not end. It says what
-    still runs and leaves with status 0, since to end is what was asked for; `atexit` functions are
-    not called. While C code holds the interpreter, no thread can do anything.
+    A thread does it, because the event loop may be blocked. The thread starts when a deadline is
+    set. It logs the running tasks and threads and exits: with status 0 if the process was told to
+    stop. `atexit` functions are not called. The thread cannot run while C code holds the GIL.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Put to in a signal handler, which may interrupt a put: it is made for that.
+        # SimpleQueue.put is reentrant: a signal handler may interrupt another put.
         self._times: SimpleQueue[_Deadline | None] = SimpleQueue()
         self._deadline: _Deadline | None = None
         self._running = False
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the tasks of `loop` too."""
+        """Log the tasks of `loop` too."""
         self._loop = loop
 
     def started_within(self, seconds: float, reason: str) -> None:
-        """The process has to call `started` in `seconds`, or ends with status 1 and `reason`."""
+        """The process has to call `started` within `seconds`. If not, it exits with status 1."""
         self._set(_Deadline(time.monotonic() + seconds, reason, 1))
 
     def started(self) -> None:
-        """It serves. What it was told about its end stays."""
+        """The process serves: forget the deadline of the start, but not that of a stop."""
         if self._deadline is not None and self._deadline.status:
             self.release()
 
     def within(self, seconds: float) -> None:
-        """The process has to have ended in `seconds`; an earlier time stays."""
+        """The process has to end within `seconds`. An earlier deadline stays."""
         at, before = time.monotonic() + seconds, self._deadline
         if before is None or at < before.at or before.status:
             self._set(_Deadline(at if before is None else min(at, before.at)))
@@ -90,21 +89,21 @@ class Guard:
                 logger.warning("no thread can be started to see that the process ends in time")
 
     def release(self) -> None:
-        """The server has ended in time, in a thread of a program that goes on."""
+        """The server has ended in time, and its program continues: forget the deadline."""
         if self._deadline is not None:
             self._deadline = None
             self._times.put(None)
 
     def leave_to_program(self) -> None:
-        """The server has ended, and its program goes on: only what joins threads at its very end
-        has to keep the time."""
+        """The server has ended, and its program continues. The deadline counts again when the
+        interpreter exits and waits for threads."""
         deadline = self._deadline
         if deadline is None:
             return
         self.release()
         register: Any = getattr(threading, "_register_atexit", None)
         if register is not None and not deadline.status:
-            # Before concurrent.futures and threading wait for threads that may never end.
+            # This runs before concurrent.futures and threading wait for threads, perhaps for ever.
             register(lambda: self.within(max(HURRY, deadline.at - time.monotonic())))
 
     def _wait(self) -> None:
@@ -129,8 +128,8 @@ class Guard:
 
 
 async def in_time(until: float | None, what: str, waiting: Awaitable[object]) -> bool:
-    """Await in this task; at `until`, on the loop's clock, say what still runs and cancel it.
-    Whether it ended in time. None: for ever."""
+    """Await `waiting` in this task. At `until`, on the loop's clock, log what still runs and cancel
+    it. Returns whether it ended in time. `until=None`: no limit."""
     task, loop, over = asyncio.current_task(), asyncio.get_running_loop(), False
     assert task is not None
 

@@ -1,8 +1,7 @@
-"""Children that the application forks, by `os.fork` or `multiprocessing`: the signals of the server
-are not theirs.
+"""Resets signal handling in children that the application forks (`os.fork`, `multiprocessing`).
 
-A fork inherits the handlers of its parent and the descriptor that wakes the parent's loop, so that
-a signal for the child would be acted on by the server. The child gets what a new program has.
+A forked child inherits the signal handlers and the wake-up descriptor of the event loop: a signal
+for the child would stop the server. So the child gets the default handlers.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ import os
 import signal
 from collections.abc import Iterable
 
-#: The signals that this process handles for its server.
+#: The signals that the server in this process handles.
 _owned: set[int] = set()
 
 
 def own(numbers: Iterable[int]) -> None:
-    """This process handles these for its server from now on."""
+    """The server in this process handles these signals from now on."""
     _owned.update(numbers)
 
 
 def disown() -> None:
-    """The server is over: what becomes of signals is the program's business again."""
+    """The server has ended: it handles no signals any more."""
     _owned.clear()
 
 
@@ -35,7 +34,7 @@ def _in_child() -> None:
             signal.signal(number, signal.default_int_handler)
             continue
         if number == signal.SIGUSR2:
-            faulthandler.unregister(number)  # the stack would go to the supervisor
+            faulthandler.unregister(number)  # it would write the stack to the supervisor
         signal.signal(number, signal.SIG_DFL)
     _owned.clear()
 

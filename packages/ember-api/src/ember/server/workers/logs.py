@@ -1,4 +1,4 @@
-"""Log files that were moved away are opened anew (SIGUSR1)."""
+"""Reopens log files that were moved away, for log rotation (SIGUSR1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _others: list[Callable[[], object]] = []
 
 
 def on_reopen(function: Callable[[], object]) -> None:
-    """Call `function` too when log files are to be opened anew; it must not block."""
+    """Call `function` when log files are reopened. It must not block."""
     _others.append(function)
 
 
 def reopen_logs() -> None:
-    """Open the file of every `logging.FileHandler` anew, where it is no longer the one that its
-    name stands for. An error is logged, and that handler goes on with the file that it has."""
+    """Reopen the file of every `logging.FileHandler` whose file was moved or removed.
+
+    An error is logged, and the handler keeps its open file."""
     for handler in _file_handlers():
         try:
             _reopen(handler)
@@ -36,7 +37,7 @@ def _reopen(handler: logging.FileHandler) -> None:
     try:
         old = handler.stream
         if old is None:
-            return  # it has not been opened, or was closed
+            return  # it was not opened yet, or was closed
         try:
             named = os.stat(handler.baseFilename)
         except FileNotFoundError:

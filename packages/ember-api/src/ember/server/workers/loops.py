@@ -1,4 +1,4 @@
-"""Which event loop serves."""
+"""Makes the event loop of a server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import os
 def new_loop(
     name: str, buffers: tuple[int, int] | None = None
 ) -> tuple[asyncio.AbstractEventLoop, str]:
-    """A loop by name, "auto" for what EMBER_LOOP says or the best that works, and its name.
+    """Returns (loop, its name). "auto" is the loop of EMBER_LOOP, or the best one that works.
 
-    `buffers`: how many receive buffers a ring has, and of how many bytes each; None: the default.
-    RuntimeError says why a loop cannot be had.
+    `buffers`: the number of receive buffers of an io_uring loop, and their size in bytes; None: the
+    default. Raises RuntimeError, with the reason, if the loop is not available.
     """
     loop, found = _new_loop(name)
     if buffers is not None and found == "io_uring":

@@ -1,5 +1,6 @@
-"""Workers that take too long: to start, to turn their loop, to end. Each is asked for its stack,
-which goes to the log, and then killed."""
+"""Kills workers that take too long: to start, to stop, or in one step of their event loop.
+
+Before a worker is killed, it is asked for its stack, which goes to the log."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import signal
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from ember.server.workers.board import State
+from ember.server.workers.scoreboard import State
 from ember.server.workers.stuck import busy_route, main_stack
 
 if TYPE_CHECKING:
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ember.workers")
 
-#: Seconds between two looks at the workers.
-LOOK = 0.5
-#: The same where there is nothing to look for.
-IDLE = 5.0
-#: Seconds that a worker has to write its stack.
-LAST_WORDS = 1.0
+#: Seconds between two checks of the workers.
+CHECK_INTERVAL = 0.5
+#: Seconds between two checks if no worker has a deadline.
+IDLE_INTERVAL = 5.0
+#: Seconds in which a worker has to write its stack.
+STACK_DUMP_TIMEOUT = 1.0
 
 
 class Overdue:
-    """Looks at workers, and ends those whose time is over."""
+    """Checks workers, and kills those that are over their deadline."""
 
     def __init__(self, limits: ServerLimits, routes: Iterable[Route]) -> None:
         self._stuck_after = limits.worker_timeout
@@ -35,19 +36,20 @@ class Overdue:
         self._routes = routes
 
     def until(self, workers: Collection[WorkerProcess], now: float) -> float:
-        """Seconds until one of `workers` may have to be looked at."""
-        asked = [w.asked + LAST_WORDS for w in workers if w.asked is not None]
-        ends = [w.end_by for w in workers if w.end_by is not None and w.asked is None]
+        """Seconds until the next check of `workers`."""
+        asked = [w.stack_asked + STACK_DUMP_TIMEOUT for w in workers if w.stack_asked is not None]
+        ends = [w.end_by for w in workers if w.end_by is not None and w.stack_asked is None]
         looks = self._stuck_after is not None or any(w.ready is None for w in workers)
-        soonest = min([*asked, *ends, now + (LOOK if looks else IDLE)])
+        soonest = min([*asked, *ends, now + (CHECK_INTERVAL if looks else IDLE_INTERVAL)])
         return max(0.0, soonest - now)
 
     def look(self, workers: Iterable[WorkerProcess], now: float, passed: float) -> None:
-        """`passed` seconds after the last look, during which this process itself has run."""
+        """Check the workers. `passed`: the seconds since the last check in which this process
+        ran."""
         for worker in workers:
-            if worker.asked is not None:
-                # One that has nobody to write a stack for it has none to wait for.
-                if now - worker.asked >= LAST_WORDS:
+            if worker.stack_asked is not None:
+                # A stopped process cannot write a stack: so the wait has a limit.
+                if now - worker.stack_asked >= STACK_DUMP_TIMEOUT:
                     self._kill(worker)
                 continue
             if worker.end_by is not None and now >= worker.end_by:
@@ -55,7 +57,7 @@ class Overdue:
             elif worker.ready is None and worker.end_by is None:
                 self._starting(worker, now)
             if (
-                worker.asked is None
+                worker.stack_asked is None
                 and self._stuck_after is not None
                 and worker.slot.pid == worker.pid
                 and worker.slot.state is not State.STARTING
@@ -74,21 +76,21 @@ class Overdue:
             worker.slow_after *= 2
             logger.warning("%s has been starting for %.0f s", worker, took)
 
-    def _ask(self, worker: WorkerProcess, now: float, charge: str) -> None:
-        worker.charge = charge
-        worker.asked = now
+    def _ask(self, worker: WorkerProcess, now: float, kill_reason: str) -> None:
+        worker.kill_reason = kill_reason
+        worker.stack_asked = now
         worker.stack.clear()
         worker.send(signal.SIGUSR2)
 
     def _kill(self, worker: WorkerProcess) -> None:
-        if worker.asked == float("inf"):
+        if worker.stack_asked == float("inf"):
             return
         stack = main_stack(worker.stack)
         lines = stack or ["(it wrote no stack: it is stopped, or waits for the kernel)"]
-        below = "\n%s" * len(lines)  # what an argument holds is written as one line
-        if worker.charge:
-            logger.error("%s is killed: %s" + below, worker, worker.charge, *lines)
-            worker.failure = worker.charge
+        below = "\n%s" * len(lines)  # the log formatter writes each argument as one line
+        if worker.kill_reason:
+            logger.error("%s is killed: %s" + below, worker, worker.kill_reason, *lines)
+            worker.failure = worker.kill_reason
         else:
             route = busy_route(stack, self._routes)
             logger.error(
@@ -100,5 +102,5 @@ class Overdue:
             )
             worker.failure = f"it was stuck{' in ' + route if route else ''}, and killed"
         worker.killed = True
-        worker.asked = float("inf")
+        worker.stack_asked = float("inf")
         worker.send(signal.SIGKILL)

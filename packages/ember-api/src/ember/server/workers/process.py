@@ -1,4 +1,4 @@
-"""A worker as its supervisor sees it."""
+"""A worker process, as its supervisor sees it."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ import signal
 import socket
 import time
 
-from ember.server.workers.board import Slot
-from ember.server.workers.place import Order
+from ember.server.workers.context import Order
+from ember.server.workers.scoreboard import Slot
 
-#: Seconds of a start after which it is said to be slow; again after twice as long.
+#: Seconds after which a start is logged as slow; logged again after twice as long.
 SLOW_START = 10.0
-#: Characters of what a worker may write to its line without ending it, and lines that are kept.
+#: The longest line on the control socket, and the most lines of a stack that are kept.
 _LONGEST, _LINES = 65536, 400
 
 
 class WorkerProcess:
-    """A child: what it has said, how long its loop has been silent, how it ended."""
+    """A child process: what it has reported, how long its loop did not run, how it ended."""
 
     def __init__(
-        self, pid: int, line: socket.socket, slot: Slot, generation: int, *, born: float
+        self, pid: int, control_socket: socket.socket, slot: Slot, generation: int, *, born: float
     ) -> None:
         self.pid = pid
-        self.line = line
+        self.control_socket = control_socket
         self.slot = slot
-        #: which reload it belongs to
+        #: The number of the reload that it belongs to.
         self.generation = generation
-        #: nanoseconds of the epoch, and seconds of the monotonic clock
+        #: When it was started: nanoseconds since the epoch, and seconds of the monotonic clock.
         self.spawned = time.time_ns()
         self.born = born
-        #: seconds after which its start is said to be slow
+        #: Seconds after which its start is logged as slow.
         self.slow_after = SLOW_START
-        #: when it said that it serves, and on which loop
+        #: When it reported that it serves, and on which loop.
         self.ready: float | None = None
         self.loop = ""
-        #: it was told to end; a successor serves in its place
+        #: It was told to end, because another worker replaces it.
         self.retiring = False
-        #: why it wants to be replaced, or could not start
-        self.wish = ""
+        #: Why it has to be replaced, and why it could not start.
+        self.recycle_reason = ""
         self.failure = ""
-        #: what faulthandler wrote
+        #: The stack that faulthandler wrote.
         self.stack: list[str] = []
-        #: seconds that its loop has not turned, and when its stack was asked for
+        #: Seconds without a heartbeat, and when its stack was asked for.
         self.silence = 0.0
-        self.asked: float | None = None
-        #: what it is killed for; "": it is stuck
-        self.charge = ""
-        #: when it has to have ended, and what is said when it has not
+        self.stack_asked: float | None = None
+        #: Why it is killed; "": its loop is stuck.
+        self.kill_reason = ""
+        #: Its deadline to end, and the reason to log if it does not.
         self.end_by: float | None = None
         self.end_reason = ""
-        #: the supervisor has killed it
+        #: The supervisor has killed it.
         self.killed = False
-        #: its end of the line is closed
+        #: It has closed its end of the control socket.
         self.hung_up = False
         self._beat = 0
         self._rest = b""
@@ -61,12 +61,12 @@ class WorkerProcess:
     def __str__(self) -> str:
         return f"worker {self.slot.index} (pid {self.pid})"
 
-    def hear(self) -> list[tuple[str, str]]:
-        """What it has said since; the words and their text."""
+    def receive(self) -> list[tuple[str, str]]:
+        """The new reports, as (word, text)."""
         said = []
         while True:
             try:
-                data = self.line.recv(65536)
+                data = self.control_socket.recv(65536)
             except BlockingIOError:
                 break
             except OSError:
@@ -86,7 +86,7 @@ class WorkerProcess:
         return said
 
     def note_beat(self, seconds: float) -> None:
-        """`seconds` have passed: has its loop turned?"""
+        """Update `silence`: `seconds` have passed since the last call."""
         beat = self.slot.heartbeat
         if beat != self._beat:
             self._beat = beat
@@ -95,24 +95,24 @@ class WorkerProcess:
             self.silence += seconds
 
     def end_within(self, now: float, seconds: float, reason: str) -> None:
-        """It has to end in `seconds`; an earlier time stays. `reason` is what is said when it has
-        not."""
+        """It has to end within `seconds`. An earlier deadline stays. `reason` is logged if it does
+        not end in time."""
         if self.end_by is None or now + seconds < self.end_by:
             self.end_by, self.end_reason = now + seconds, reason
 
     def send(self, number: int) -> None:
-        """A signal; nothing when it is gone."""
+        """Send a signal; do nothing if it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    def tell(self, order: Order) -> None:
-        """Give it an order. By the line and not by a signal: whoever ends a service often signals
-        all its processes, and twice means at once."""
+    def send_order(self, order: Order) -> None:
+        """Send an order by the control socket. Not by a signal: an operator may signal all
+        processes too, and a second signal means to end at once."""
         with contextlib.suppress(OSError):
-            self.line.send(order.value)
+            self.control_socket.send(order.value)
 
     def ended(self, status: int) -> str:
-        """How it ended, for people; `status` is what waitpid gave."""
+        """How it ended, as text. `status` is that of waitpid."""
         if self.failure:
             return self.failure
         if os.WIFSIGNALED(status):

@@ -1,4 +1,4 @@
-"""Whether the program that this process runs is the one that it was to run."""
+"""Finds out whether the files of this program have changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def changed_since(moment: int) -> str | None:
-    """A file that this program was read from and that was changed after `moment`, nanoseconds of
-    the epoch; None where there is none.
+    """A file of an imported module that was changed after `moment`, nanoseconds since the epoch;
+    None if there is none.
 
-    The time of the change, not that of the content, which copies take over from the original.
+    It compares ctime, not mtime: a copy may keep the mtime of the original.
     """
     for module in tuple(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -18,7 +18,7 @@ def changed_since(moment: int) -> str | None:
             try:
                 changed = os.stat(file).st_ctime_ns
             except OSError:
-                continue  # out of an archive, or gone again
+                continue  # in an archive, or removed
             if changed > moment:
                 return file
     return None

@@ -1,4 +1,4 @@
-"""Where a server listens: addresses, unix sockets, and sockets that were handed to it."""
+"""The listening sockets of a server: TCP, unix, or inherited ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ember.server.options import StartError
 if TYPE_CHECKING:
     from ember.server.options import Options
 
-#: The first descriptor that systemd hands over (sd_listen_fds(3)).
+#: The first descriptor of systemd's socket activation (sd_listen_fds(3)).
 _FIRST = 3
 
 
 class Sockets:
-    """The bound sockets of a server, and the file of a unix socket that is ours to remove."""
+    """The bound sockets of a server, and the file of its unix socket, which it removes at the
+    end."""
 
     def __init__(self, sockets: list[socket.socket], path: str | None = None) -> None:
         self.sockets = sockets
@@ -31,22 +32,22 @@ class Sockets:
         return [name[:2] if isinstance(name, tuple) else name for name in names]
 
     def close(self) -> None:
-        """Close them in this process; others that have them go on."""
+        """Close the sockets in this process. Other processes keep theirs."""
         for sock in self.sockets:
             sock.close()
 
     def unlink(self) -> None:
-        """Remove the file of the unix socket, unless another server has taken its place."""
+        """Remove the file of the unix socket, unless another server has replaced it."""
         file, self._file = self._file, None
         if file is not None and os.path.exists(file[0]) and os.stat(file[0]).st_ino == file[1]:
             os.unlink(file[0])
 
 
 def open_sockets(options: Options) -> Sockets:
-    """Bind what `options` ask for, or take what was handed over. Raises StartError.
+    """Bind the sockets of `options`, or take inherited ones. They do not listen yet.
 
-    `fd` goes first, then `uds`, then sockets of systemd (LISTEN_FDS for this process), then `host`
-    and `port`. Nobody is listened to yet.
+    The order is `fd`, `uds`, sockets of systemd (LISTEN_FDS for this process), `host` and `port`.
+    Raises StartError.
     """
     if options.fd is not None:
         return Sockets([_adopt(options.fd, "fd=")])
@@ -60,8 +61,8 @@ def open_sockets(options: Options) -> Sockets:
 
 
 def _from_systemd() -> list[socket.socket]:
-    """The sockets of socket activation; the variables are taken away, so that no child believes
-    they are its own."""
+    """The sockets of systemd's socket activation. The environment variables are removed, so that a
+    child process does not use them."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = os.environ.pop("LISTEN_FDS", "")
@@ -78,13 +79,13 @@ def _adopt(fd: int, origin: str) -> socket.socket:
     except OSError as error:
         raise StartError(f"{origin}{fd} is not a socket: {error.strerror}") from None
     if sock.type != socket.SOCK_STREAM:
-        raise StartError(f"{origin}{fd} is no stream socket")
+        raise StartError(f"{origin}{fd} is not a stream socket")
     os.set_inheritable(fd, False)
     return sock
 
 
 def why(error: OSError, options: Options) -> str:
-    """Why a server does not listen, and what to do."""
+    """The message for a server that cannot listen, with what to do."""
     reason = error.strerror or str(error)
     if isinstance(error, socket.gaierror):
         return f"{options.host} is not an address: {reason}"

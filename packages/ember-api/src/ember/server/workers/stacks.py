@@ -1,4 +1,4 @@
-"""Where the tasks and threads of this process are, for the log of an end that does not come."""
+"""The stacks of tasks and threads, for the log, if a process does not end in time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Collection, Sequence
 from typing import Any
 
-#: Frames of one task, and of one thread.
+#: The most frames of one task, and of one thread.
 MOST_FRAMES, MOST_THREAD_FRAMES = 50, 6
-#: What coroutines, generators and asynchronous generators call their frame, and what they await.
+#: The attributes of coroutines, generators and async generators for their frame and awaitable.
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 _AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
 
@@ -25,8 +25,8 @@ def log_running(
     loop: asyncio.AbstractEventLoop | None = None,
     threads: Collection[int] | None = None,
 ) -> None:
-    """Log `message % args` as an error, and below it what `running` gives, a line each: whatever
-    the arguments of a record hold is written as one line."""
+    """Log `message % args` as an error, followed by the lines of `running`. Each line is an
+    argument of its own: the log formatter writes each argument as one line."""
     lines = running(loop, threads)
     logger.error(message + "\n%s" * len(lines), *args, *lines)
 
@@ -34,13 +34,13 @@ def log_running(
 def running(
     loop: asyncio.AbstractEventLoop | None, threads: Collection[int] | None = None
 ) -> Sequence[str]:
-    """Lines that name the tasks of `loop` and the threads of this process (or those of `threads`
-    alone, by their idents), each with its stack."""
+    """Lines with the stacks of the tasks of `loop` and of the threads of this process. `threads`:
+    the idents of the only threads to show."""
     lines: list[str] = []
     if loop is not None:
         try:
             tasks = list(asyncio.all_tasks(loop))
-        except RuntimeError:  # they changed meanwhile, again and again
+        except RuntimeError:  # the tasks kept changing meanwhile
             tasks = []
         for task in tasks:
             lines += [f"task {task.get_name()}:", *(_chain(task.get_coro()) or [f"  {task!r}"])]
@@ -54,7 +54,7 @@ def running(
 
 
 def _chain(waiting: Any) -> list[str]:
-    """Where a coroutine waits, outermost first."""
+    """The frames of a coroutine that waits, the outermost first."""
     lines: list[str] = []
     seen: set[int] = set()
     while waiting is not None and id(waiting) not in seen and len(lines) < MOST_FRAMES:
@@ -65,8 +65,8 @@ def _chain(waiting: Any) -> list[str]:
             number = "?" if frame.f_lineno is None else frame.f_lineno
             lines.append(f'  File "{code.co_filename}", line {number} in {code.co_name}')
         elif not any(hasattr(waiting, name) for name in _FRAMES):
-            # One step of an asynchronous generator, or the iterator of a coroutine: what it drives
-            # is nowhere but among what it refers to.
+            # One step of an async generator, or the iterator of a coroutine: the object that it
+            # runs is only among its references.
             waiting = next((found for found in gc.get_referents(waiting) if _drives(found)), None)
             continue
         waiting = _first(waiting, _AWAITED) or _stepped(frame)
@@ -74,7 +74,7 @@ def _chain(waiting: Any) -> list[str]:
 
 
 def _stepped(frame: Any) -> Any:
-    """What is stepped by hand in this frame, as the generators of event streams are."""
+    """The generator that an `Interruptible` in this frame runs, as event streams do; else None."""
     module = sys.modules.get("ember.concurrency.interruptible")
     owner = frame.f_locals.get("self") if frame is not None else None
     return owner.step if module is not None and isinstance(owner, module.Interruptible) else None

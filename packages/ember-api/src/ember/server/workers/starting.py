@@ -1,5 +1,4 @@
-"""The start hooks of a server: how long they may take, what their failure says, and how a signal
-ends them."""
+"""Runs the start hooks of a server: with a time limit, clear errors, and cancelled by a signal."""
 
 from __future__ import annotations
 
@@ -15,28 +14,29 @@ logger = logging.getLogger("ember.server")
 
 
 class Start:
-    """The start of one server, which has `limit` seconds from now (None: for ever); in the task
-    that makes this. `stop` is set when it was told to stop."""
+    """The start of one server, in the task that makes this object. It has `limit` seconds from now;
+    None: no limit. `stop` is set when the server was told to stop."""
 
     def __init__(self, limit: float | None, stop: asyncio.Event) -> None:
         self._limit = limit
         self._stop = stop
         self._until = None if limit is None else asyncio.get_running_loop().time() + limit
         self._task = asyncio.current_task()
-        #: hooks are being run
+        #: Whether hooks are running now.
         self.running = False
 
     @property
     def late(self) -> str:
-        """What is said of a start that takes too long."""
+        """The message for a start that takes too long."""
         limit = 0.0 if self._limit is None else self._limit
         return f"the start hooks took longer than start_timeout={limit:g} s"
 
     async def run(self, hooks: Awaitable[None]) -> bool:
-        """Run start hooks; False when they were told to stop meanwhile. In this very task, which
-        leaves what they enter. Raises StartError, also when the time is over."""
+        """Run start hooks in this task. Returns False if the server was told to stop meanwhile.
+
+        Raises StartError if a hook fails, or if the time is over."""
         if self._stop.is_set():
-            close = getattr(hooks, "close", None)  # a coroutine that is not begun
+            close = getattr(hooks, "close", None)  # a coroutine that was not started
             if close is not None:
                 close()
             return False
@@ -55,13 +55,13 @@ class Start:
         return True
 
     def cancel(self) -> None:
-        """End the hooks that are being run."""
+        """Cancel the hooks that are running."""
         if self.running and self._task is not None:
             self._task.cancel()
 
 
 async def _explained(hooks: Awaitable[None]) -> None:
-    """A StartError of theirs is their own one line, others are explained."""
+    """Await hooks. A StartError is raised as it is; other errors become a StartError."""
     try:
         await hooks
     except StartError:

@@ -1,4 +1,4 @@
-"""Which handler a stuck worker is in, from the stack that faulthandler wrote."""
+"""Finds the handler that a stuck worker runs, in the stack that faulthandler wrote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAIN = ("Current thread", "Thread")
 
 
 def main_stack(stack: Sequence[str]) -> list[str]:
-    """The part of the thread that the signal found, which is the one with the loop."""
+    """The part of the stack for the main thread, which runs the event loop."""
     for start, line in enumerate(stack):
         if line.startswith("Current thread"):
             end = start + 1
@@ -26,7 +26,7 @@ def main_stack(stack: Sequence[str]) -> list[str]:
 
 
 def busy_route(stack: Iterable[str], routes: Iterable[Route]) -> str:
-    """`GET /users/{id}: list_users, main.py:12`, or nothing when no handler is in the stack."""
+    """Text like `GET /users/{id}: list_users, main.py:12`; "" if no handler is in the stack."""
     handlers = [(route, code) for route in routes if (code := _code(route.handler)) is not None]
     for line in stack:
         found = _FRAME.match(line)

@@ -1,4 +1,4 @@
-"""Several workers as one server: what `app.run(workers=4)` starts."""
+"""A server with several workers: `app.run(workers=4)` starts it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from ember.server.certificates import certificates
 from ember.server.options import StartError
 from ember.server.workers.announce import announce
-from ember.server.workers.board import Board
-from ember.server.workers.place import Place
+from ember.server.workers.context import WorkerContext
+from ember.server.workers.scoreboard import Scoreboard
 from ember.server.workers.sockets import open_sockets
-from ember.server.workers.spawn import run_anew, work
+from ember.server.workers.spawn import reexec, work
 from ember.server.workers.supervisor import Supervisor
 from ember.server.workers.system import System
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class SupervisedServer:
-    """`workers` processes that serve one application, and their supervisor: this process with
-    `run`, one of its own with `start`. Raises StartError for an address that cannot be had."""
+    """`workers` processes that serve one application, and their supervisor. With `run` this process
+    is the supervisor; `start` forks one. Raises StartError if it cannot bind an address."""
 
     def __init__(self, app: ServedApp, options: Options, workers: int) -> None:
         if app.server is not None:
             raise StartError("this application is being served already; stop it first")
-        # What cannot work is found before anything is forked.
+        # Errors are found before anything is forked.
         if options.debug:
             app.debug = True
         try:
@@ -41,8 +41,8 @@ class SupervisedServer:
             raise StartError(f"TLS: {error}") from None
         self.app = app
         self.options = options
-        self.board = Board(workers)
-        #: No slot is this process's.
+        self.board = Scoreboard(workers)
+        #: The supervisor has no slot.
         self.slot = -1
         self.started = self.draining = False
         self.loop_name = ""
@@ -50,7 +50,7 @@ class SupervisedServer:
         #: (host, port) of every TCP socket, the path of a unix socket
         self.addresses = self._sockets.addresses
         self._pid = 0
-        self._line: socket.socket | None = None
+        self._control_socket: socket.socket | None = None
         self._lock = threading.Lock()
 
     @property
@@ -64,16 +64,16 @@ class SupervisedServer:
         return self.board.requests
 
     def run(self) -> None:
-        """Supervise in this process, until SIGINT or SIGTERM. Raises StartError."""
+        """Be the supervisor, until SIGINT or SIGTERM. Raises StartError."""
         from ember.server.workers.terminals import remember_terminal
 
         remember_terminal()
-        # The program as it was started: a reload runs it again, up to its app.run().
+        # The command line of this program: a reload runs it again, up to its app.run().
         command = [sys.executable, *sys.orig_argv[1:]]
         folder = os.getcwd()
 
-        def anew(place: Place) -> int:
-            return run_anew(place, command, folder)
+        def begin_reexec(context: WorkerContext) -> int:
+            return reexec(context, command, folder)
 
         again = sys.executable and self.board.fd is not None
         self._supervise(
@@ -82,7 +82,7 @@ class SupervisedServer:
                 self._sockets,
                 self.app.limits,
                 self._work,
-                begin_anew=anew if again else None,
+                begin_reexec=begin_reexec if again else None,
                 replace=self.options.necromancer,
                 routes=self.app.routes,
                 on_ready=self._ready,
@@ -92,8 +92,8 @@ class SupervisedServer:
     def _supervise(self, supervisor: Supervisor) -> None:
         supervisor.run()
 
-    def _work(self, place: Place) -> int:
-        return work(self.app, self.options, place)
+    def _work(self, context: WorkerContext) -> int:
+        return work(self.app, self.options, context)
 
     def _ready(self, loop: str) -> None:
         if self.options.startup_message:
@@ -104,8 +104,8 @@ class SupervisedServer:
     def start(self) -> None:
         """Fork a supervisor; returns when all workers serve. Raises StartError.
 
-        It ends with this process. Its SIGHUP replaces the workers, but not their code: running the
-        program anew would not only serve.
+        It ends with this process. SIGHUP replaces the workers, but does not load new code: the
+        program does more than to serve, and cannot be run again.
         """
         ours, theirs = socket.socketpair()
         pid = os.fork()
@@ -114,7 +114,7 @@ class SupervisedServer:
             self._detached(theirs)
         theirs.close()
         self._sockets.close()
-        self._pid, self._line = pid, ours
+        self._pid, self._control_socket = pid, ours
         said = ours.makefile("r").readline()
         if not said.startswith("ready"):
             self._join()
@@ -123,13 +123,13 @@ class SupervisedServer:
         self.started = True
         self.app.server = self
 
-    def _detached(self, line: socket.socket) -> None:
+    def _detached(self, control_socket: socket.socket) -> None:
         status = 1
         try:
 
             def ready(loop: str) -> None:
                 self._ready(loop)
-                line.sendall(f"ready {loop}\n".encode())
+                control_socket.sendall(f"ready {loop}\n".encode())
 
             Supervisor(
                 self.board,
@@ -139,17 +139,17 @@ class SupervisedServer:
                 replace=self.options.necromancer,
                 routes=self.app.routes,
                 on_ready=ready,
-                system=System(line),
+                system=System(control_socket),
             ).run()
             status = 0
         except StartError as error:
             with contextlib.suppress(OSError):
-                line.sendall(f"{' '.join(str(error).split())}\n".encode())
+                control_socket.sendall(f"{' '.join(str(error).split())}\n".encode())
         finally:
             os._exit(status)
 
     def stop(self) -> None:
-        """Drain and end; returns when it is over."""
+        """Finish the requests in flight and end; returns when the server has ended."""
         self.draining = True
         if self._pid:
             with contextlib.suppress(ProcessLookupError):
@@ -157,7 +157,7 @@ class SupervisedServer:
             self.wait()
 
     def wait(self) -> None:
-        """Until the server has ended."""
+        """Wait until the server has ended."""
         self._join()
         self.app.server = None
 
@@ -166,6 +166,6 @@ class SupervisedServer:
             if self._pid:
                 os.waitpid(self._pid, 0)
                 self._pid = 0
-            if self._line is not None:
-                self._line.close()
-                self._line = None
+            if self._control_socket is not None:
+                self._control_socket.close()
+                self._control_socket = None

@@ -1,6 +1,6 @@
-"""The process that stays: it starts the workers, watches them, replaces them, ends them.
+"""The supervisor: it starts, watches, replaces and ends the workers.
 
-It holds the listening sockets and serves nothing itself: no event loop, no thread.
+It holds the listening sockets and serves no requests: it has no event loop and no threads.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ember.server.options import StartError
-from ember.server.workers.board import Board
+from ember.server.workers.context import Order, WorkerContext
 from ember.server.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, stop_time
-from ember.server.workers.overdue import LOOK, Overdue
-from ember.server.workers.place import Order, Place
+from ember.server.workers.overdue import CHECK_INTERVAL, Overdue
+from ember.server.workers.scoreboard import Scoreboard
 from ember.server.workers.system import KILLED, Begin, System
 
 if TYPE_CHECKING:
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ember.workers")
 
-#: Seconds that a worker has beyond its own deadline to end, before it is killed.
+#: Seconds after a worker's own deadline to end, before it is killed.
 MARGIN = 1.5
-#: Seconds that a candidate has to end that a newer reload has made outdated.
+#: Seconds in which a new worker has to end if a newer reload replaces it before it serves.
 DROP = 1.0
-#: A worker that served for less seconds has failed, and the next one may be let wait.
+#: A worker that served for fewer seconds has failed; the next one may have to wait (BACK_OFF).
 HEALTHY = 10.0
-#: Seconds until the next try, after so many failures in a row: the first are replaced at once.
+#: Seconds until the next try, by the number of failures in a row.
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 
 class Supervisor:
     """Keeps `board.workers` workers serving on `sockets`.
 
-    - `begin`: what a worker does first, in a fork of this process.
-    - `begin_anew`: the same for workers that a reload starts; None: as before.
+    - `begin`: the function that a worker runs, in a fork of this process.
+    - `begin_reexec`: the same for workers of a reload; None: `begin`.
     - `replace`: whether dead workers are replaced.
-    - `on_ready`: called with the name of the loop when all serve for the first time.
-    - `system`: what it asks of the operating system; another one for tests.
+    - `on_ready`: called once with the name of the loop, when all workers serve.
+    - `system`: the operating system; tests give another one.
     """
 
     def __init__(
         self,
-        board: Board,
+        board: Scoreboard,
         sockets: Sockets,
         limits: ServerLimits,
         begin: Begin,
         *,
-        begin_anew: Begin | None = None,
+        begin_reexec: Begin | None = None,
         replace: bool = True,
         routes: Iterable[Route] = (),
         on_ready: Callable[[str], object] = lambda loop: None,
@@ -62,7 +62,7 @@ class Supervisor:
         self._board = board
         self._sockets = sockets
         self._begin = begin
-        self._begin_anew = begin_anew or begin
+        self._begin_reexec = begin_reexec or begin
         self._replace = replace
         self._on_ready = on_ready
         self._system = system or System()
@@ -72,15 +72,15 @@ class Supervisor:
         self._workers: dict[int, WorkerProcess] = {}
         self._signals: list[int] = []
         self._stops = 0
-        #: the newest reload, and the newest that has a worker that serves
+        #: The newest reload, and the newest that has a worker that serves.
         self._wanted = self._proven = 0
-        #: when each began, nanoseconds of the epoch
+        #: When each reload began, nanoseconds since the epoch.
         self._begun: dict[int, int] = {}
-        #: the worker that starts in the place of another
+        #: The worker that is starting to replace another one.
         self._candidate: WorkerProcess | None = None
         self._replaced: WorkerProcess | None = None
         self._failures = 0
-        #: when the last one failed: who was started before failed beside it, not after it
+        #: When the last worker failed. Workers that were started before that do not count again.
         self._failed = float("-inf")
         self._next_try = float("-inf")
         self._looked = self._system.now()
@@ -88,16 +88,16 @@ class Supervisor:
     # -- the life of the server ---------------------------------------------------------------
 
     def run(self) -> None:
-        """Until told to stop, or nobody serves any more. Raises StartError when the first workers
-        cannot start, or when none is left and none is replaced."""
+        """Run until told to stop, or until no worker is left. Raises StartError if the first
+        workers cannot start, or if no worker is left and none is replaced."""
         self._system.open()
         try:
             self._live()
         finally:
-            for worker in tuple(self._workers.values()):  # only after an error of our own
+            for worker in tuple(self._workers.values()):  # only after an error in this class
                 worker.send(signal.SIGKILL)
                 while self._system.reap(worker) is None:
-                    self._system.wait(LOOK)
+                    self._system.wait(CHECK_INTERVAL)
                 self._forget(worker)
             self._sockets.close()
             self._sockets.unlink()
@@ -107,7 +107,7 @@ class Supervisor:
         try:
             self._start()
         except StartError:
-            # Those that serve already are told to stop, as by a signal.
+            # The workers that serve already stop, as after a signal.
             self._stop()
             while self._workers:
                 self._turn()
@@ -118,8 +118,7 @@ class Supervisor:
             raise StartError("no worker is left, and necromancer=False replaces none")
 
     def _start(self) -> None:
-        """The first worker, and when that serves the others: what keeps all of them from starting
-        is said once."""
+        """Start the first worker, then the others: so a common error is reported once."""
         self._spawn_first()
         while not self._stops:
             serving = [worker for worker in self._workers.values() if worker.ready is not None]
@@ -136,12 +135,12 @@ class Supervisor:
             raise StartError("a worker cannot be started; see the log")
 
     def _turn(self, *, starting: bool = False) -> None:
-        """Wait for something, and see to everything."""
-        self._signals += self._system.wait(self._patience())
+        """Wait for an event, and handle everything that has happened."""
+        self._signals += self._system.wait(self._timeout())
         for worker in tuple(self._workers.values()):
             self._listen(worker)
         ended = self._reap()
-        # Whoever signals the group has signalled this process too before a worker could end by it.
+        # A signal to the process group reaches this process before a worker has ended by it.
         self._signals += self._system.signals()
         while self._signals:
             self._on_signal(self._signals.pop(0))
@@ -152,34 +151,34 @@ class Supervisor:
             self._restock()
             self._renew()
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         now = self._system.now()
-        patience = self._overdue.until(self._workers.values(), now)
+        timeout = self._overdue.until(self._workers.values(), now)
         if self._replace and not self._stops and self._missing():
-            patience = min(patience, max(0.0, self._next_try - now))
-        return patience
+            timeout = min(timeout, max(0.0, self._next_try - now))
+        return timeout
 
     # -- workers ------------------------------------------------------------------------------
 
     def _spawn(self, generation: int) -> WorkerProcess | None:
-        """Start a worker in a free slot; None when there is none, or no memory for it."""
+        """Start a worker in a free slot; None if no slot is free, or if the fork fails."""
         taken = {worker.slot.index for worker in self._workers.values()}
         slot = next((slot for slot in self._board.slots if slot.index not in taken), None)
         if slot is None:
-            self._next_try = self._system.now() + LOOK  # those that retire have them all
+            self._next_try = self._system.now() + CHECK_INTERVAL  # retiring workers have them
             return None
 
         since = 0
-        if self._wanted == self._proven and self._begin_anew is not self._begin:
-            # Who begins after its reload is over must not run what was put there since, alone.
+        if self._wanted == self._proven and self._begin_reexec is not self._begin:
+            # A replacement after a reload must not be the only worker with still newer code.
             since = self._begun.get(generation, 0)
 
-        def place(line: socket.socket) -> Place:
-            return Place(self._board, slot.index, self._sockets.sockets, line, since)
+        def context(control: socket.socket) -> WorkerContext:
+            return WorkerContext(self._board, slot.index, self._sockets.sockets, control, since)
 
-        begin = self._begin_anew if generation else self._begin
+        begin = self._begin_reexec if generation else self._begin
         try:
-            worker = self._system.fork(place, begin, slot, generation)
+            worker = self._system.fork(context, begin, slot, generation)
         except OSError as error:
             self._failures += 1
             self._wait()
@@ -189,7 +188,7 @@ class Supervisor:
         return worker
 
     def _listen(self, worker: WorkerProcess) -> None:
-        said = worker.hear()
+        said = worker.receive()
         if worker.hung_up:
             self._system.ignore(worker)
         for word, text in said:
@@ -202,12 +201,12 @@ class Supervisor:
             elif word == "failed":
                 worker.failure = text
             elif word == "recycle":
-                worker.wish = text
+                worker.recycle_reason = text
             elif word == "stop":
                 self._signals.append(signal.SIGTERM)
 
     def _moved_on(self, worker: WorkerProcess, file: str) -> None:
-        """It runs a newer program than the others: theirs cannot be had any more."""
+        """The worker runs newer code than the others: the files were changed after the reload."""
         if worker.generation != self._wanted:
             return
         self._reload(worker.spawned)
@@ -225,24 +224,24 @@ class Supervisor:
 
     def _serves(self, worker: WorkerProcess) -> None:
         if self._stops:
-            # It was told so by a signal, perhaps before it could listen.
-            worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+            # The signal may have come before it could handle signals.
+            worker.send_order(Order.STOP if self._stops == 1 else Order.ABORT)
             return
         if worker.retiring:
-            return  # a candidate that was dropped, in the moment in which it was ready
+            return  # it was dropped just when it was ready
         self._proven = max(self._proven, worker.generation)
         if worker is self._candidate:
             old, self._candidate, self._replaced = self._replaced, None, None
             if old is not None and old.pid in self._workers:
                 logger.info("%s serves in the place of %s", worker, old)
                 old.retiring = True
-                old.tell(Order.RETIRE)
+                old.send_order(Order.RETIRE)
                 old.end_within(
                     self._system.now(), self._retire_time, "it did not end within shutdown_timeout"
                 )
 
     def _reap(self) -> list[tuple[WorkerProcess, int]]:
-        """Those that have ended, each with what waitpid says."""
+        """The workers that have ended, each with its wait status."""
         ended = []
         for worker in tuple(self._workers.values()):
             status = self._system.reap(worker)
@@ -291,7 +290,8 @@ class Supervisor:
             )
 
     def _count_failure(self, worker: WorkerProcess, status: int) -> None:
-        """How many failed in a row. Workers that served and are killed together count as one."""
+        """Count failures in a row. Workers that are killed at the same time count as one
+        failure."""
         now = self._system.now()
         if worker.ready is not None and now - worker.ready >= HEALTHY:
             self._failures = 0
@@ -312,11 +312,11 @@ class Supervisor:
 
     def _missing(self) -> int:
         serving = sum(not worker.retiring for worker in self._workers.values())
-        # A candidate is one more than there are to be, while who it is to replace lives.
+        # A candidate counts in addition, while the worker that it replaces still serves.
         return self._board.workers - serving + (self._replaced is not None)
 
     def _restock(self) -> None:
-        """Replace the dead."""
+        """Replace dead workers."""
         if not self._replace or self._system.now() < self._next_try:
             return
         for _ in range(self._missing()):
@@ -324,17 +324,17 @@ class Supervisor:
                 return
 
     def _renew(self) -> None:
-        """Replace the next one that is outdated, or asked for it; one at a time."""
+        """Replace the next worker that is outdated or has a recycle reason; one at a time."""
         if self._candidate is not None or self._missing() > 0:
             return
         if self._system.now() < self._next_try:
             return
         for worker in self._workers.values():
             outdated = worker.generation < self._wanted
-            if worker.ready is None or worker.retiring or not (outdated or worker.wish):
+            if worker.ready is None or worker.retiring or not (outdated or worker.recycle_reason):
                 continue
-            if worker.wish:
-                logger.warning("%s is replaced: %s", worker, worker.wish)
+            if worker.recycle_reason:
+                logger.warning("%s is replaced: %s", worker, worker.recycle_reason)
             self._candidate = self._spawn(self._wanted)
             self._replaced = worker if self._candidate is not None else None
             return
@@ -362,7 +362,7 @@ class Supervisor:
                     worker.send(signal.SIGUSR1)
 
     def _drop(self) -> None:
-        """The candidate is outdated before it serves; it may hang."""
+        """Drop the candidate: a newer reload has come before it serves. It may hang."""
         worker, self._candidate, self._replaced = self._candidate, None, None
         if worker is not None:
             logger.info("%s is given up: a newer reload has come", worker)
@@ -371,7 +371,7 @@ class Supervisor:
             worker.end_within(self._system.now(), DROP, "a newer reload has come")
 
     def _stop(self) -> None:
-        """Once: drain. Twice: drop what is in flight. Three times: kill."""
+        """The first time: drain. The second: drop requests in flight. The third: kill."""
         self._stops += 1
         self._sockets.close()
         now = self._system.now()
@@ -381,9 +381,9 @@ class Supervisor:
                 worker.send(signal.SIGKILL)
                 continue
             if worker.ready is None:
-                worker.send(signal.SIGTERM)  # perhaps it does not listen yet
+                worker.send(signal.SIGTERM)  # it may not read orders yet
             else:
-                worker.tell(Order.STOP if self._stops == 1 else Order.ABORT)
+                worker.send_order(Order.STOP if self._stops == 1 else Order.ABORT)
             if self._stops == 1 and worker.ready is None:
                 worker.end_within(now, START_END + MARGIN / 2, "it did not end while it started")
             elif self._stops == 1:
@@ -391,10 +391,10 @@ class Supervisor:
             else:
                 worker.end_within(now, HURRY + MARGIN / 2, "it did not end at the second signal")
 
-    # -- who takes too long -------------------------------------------------------------------
+    # -- workers that take too long -----------------------------------------------------------
 
     def _look(self) -> None:
         now = self._system.now()
-        # Had this process been stopped too, the silence would not be theirs.
-        passed, self._looked = min(now - self._looked, 2 * LOOK), now
+        # Time in which this process itself did not run does not count.
+        passed, self._looked = min(now - self._looked, 2 * CHECK_INTERVAL), now
         self._overdue.look(tuple(self._workers.values()), now, passed)

@@ -1,6 +1,6 @@
-"""What a supervisor asks of the operating system: processes, signals, time, and waiting.
+"""The operating system for a supervisor: processes, signals, time, and waiting.
 
-The supervisor decides; everything that it cannot be tested with is here.
+Tests replace this class, so that they can run a supervisor without processes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import socket
 import time
 from collections.abc import Callable
 
-from ember.server.workers.board import Slot
-from ember.server.workers.place import Place
+from ember.server.workers.context import WorkerContext
 from ember.server.workers.process import WorkerProcess
+from ember.server.workers.scoreboard import Slot
 from ember.server.workers.spawn import HANDLED, fork
 
-Begin = Callable[[Place], int]
+Begin = Callable[[WorkerContext], int]
 
-#: How a worker ends that another process has killed.
+#: The signals by which another process kills a worker.
 KILLED = (signal.SIGKILL, signal.SIGTERM)
 
 
 class System:
-    """The real one. `lifeline`: when its other end is closed, that is a SIGTERM."""
+    """The real operating system. `lifeline`: closing its other end counts as a SIGTERM."""
 
     def __init__(self, lifeline: socket.socket | None = None) -> None:
         self._lifeline = lifeline
@@ -33,10 +33,10 @@ class System:
         self._wake: tuple[int, int] = (-1, -1)
         self._before: dict[int, object] = {}
         self._wakeup = -1
-        self._lines: dict[int, socket.socket] = {}
+        self._control_sockets: dict[int, socket.socket] = {}
 
     def open(self) -> None:
-        """From now on signals are noted; main thread only."""
+        """Install the signal handlers; main thread only."""
         self._wake = os.pipe()
         for fd in self._wake:
             os.set_blocking(fd, False)
@@ -49,7 +49,7 @@ class System:
                 self._before[number] = signal.signal(number, _noted)
 
     def close(self) -> None:
-        """The handlers of before."""
+        """Restore the signal handlers."""
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
@@ -61,11 +61,11 @@ class System:
         return time.monotonic()
 
     def epoch(self) -> int:
-        """Nanoseconds of the epoch, as files have them."""
+        """Nanoseconds since the epoch, like the times of files."""
         return time.time_ns()
 
     def wait(self, seconds: float) -> list[int]:
-        """Until something happens, `seconds` at most; the signals that came."""
+        """Wait until something happens, at most `seconds`. Returns the signals that came."""
         came = []
         for fd, _ in self._poll.poll(max(0.0, seconds) * 1000):
             if self._lifeline is not None and fd == self._lifeline.fileno():
@@ -74,48 +74,52 @@ class System:
         return self.signals() + came
 
     def signals(self) -> list[int]:
-        """The signals that have come by now, without waiting."""
+        """The signals that came since the last call, without waiting."""
         with contextlib.suppress(BlockingIOError):
             return list(os.read(self._wake[0], 4096))
         return []
 
     def fork(
-        self, place: Callable[[socket.socket], Place], begin: Begin, slot: Slot, generation: int
+        self,
+        context: Callable[[socket.socket], WorkerContext],
+        begin: Begin,
+        slot: Slot,
+        generation: int,
     ) -> WorkerProcess:
-        """A worker that does `begin(place)`. Raises OSError."""
+        """Start a worker that runs `begin(context)`. Raises OSError."""
 
-        def child(place: Place) -> int:
+        def child(context: WorkerContext) -> int:
             for fd in self._wake:
                 os.close(fd)
-            return begin(place)
+            return begin(context)
 
-        theirs = [*self._lines.values()]
+        theirs = [*self._control_sockets.values()]
         if self._lifeline is not None:
             theirs.append(self._lifeline)
-        pid, line = fork(place, child, theirs)
-        self._poll.register(line, select.POLLIN)
-        self._lines[pid] = line
-        return WorkerProcess(pid, line, slot, generation, born=self.now())
+        pid, control_socket = fork(context, child, theirs)
+        self._poll.register(control_socket, select.POLLIN)
+        self._control_sockets[pid] = control_socket
+        return WorkerProcess(pid, control_socket, slot, generation, born=self.now())
 
     def reap(self, worker: WorkerProcess) -> int | None:
-        """What waitpid says of a worker that has ended; None while it lives."""
+        """The wait status of a worker that has ended; None while it runs."""
         try:
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
-        except ChildProcessError:  # whoever waits for any child has got it
+        except ChildProcessError:  # other code in this process has waited for it
             return 0
         return status if pid else None
 
     def ignore(self, worker: WorkerProcess) -> None:
-        """Its end of the line is closed: that is no news any more."""
+        """Do not wait for its control socket any more: it was closed."""
         with contextlib.suppress(KeyError, ValueError):
-            self._poll.unregister(worker.line)
+            self._poll.unregister(worker.control_socket)
 
     def forget(self, worker: WorkerProcess) -> None:
-        """It has been reaped."""
+        """Release what belongs to a worker that was reaped."""
         self.ignore(worker)
-        self._lines.pop(worker.pid, None)
-        worker.line.close()
+        self._control_sockets.pop(worker.pid, None)
+        worker.control_socket.close()
 
 
 def _noted(*_: object) -> None:
-    """The wake-up pipe has the number."""
+    """A handler that does nothing: the number of the signal is in the wake-up pipe."""

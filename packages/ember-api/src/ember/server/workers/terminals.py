@@ -1,4 +1,4 @@
-"""Whether a SIGHUP is an operator's, or that of a terminal that was closed."""
+"""Finds out whether a SIGHUP came from an operator, or from a terminal that was closed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _had: list[bool] = []
 
 
 def remember_terminal() -> None:
-    """Called when the server starts."""
+    """Remember whether there is a controlling terminal. Called when the server starts."""
     _had[:] = [_has_terminal()]
 
 
 def terminal_is_gone() -> bool:
-    """There was a controlling terminal, and there is none any more."""
+    """Whether there was a controlling terminal at the start, and there is none now."""
     return _had == [True] and not _has_terminal()

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from ember.concurrency.executor import PoolExecutor
 from ember.concurrency.threads import THREAD_NAME, ThreadPool
 from ember.server.options import StartError
-from ember.server.workers.announce import announce, tell_ready
-from ember.server.workers.board import Board, State
+from ember.server.workers.announce import announce, report_ready
+from ember.server.workers.context import Balance, Order
 from ember.server.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, Guard, in_time, stop_time
 from ember.server.workers.forks import disown, own
-from ember.server.workers.heart import Heart
+from ember.server.workers.heartbeat import Heartbeat
 from ember.server.workers.loops import new_loop
-from ember.server.workers.place import Order
+from ember.server.workers.scoreboard import Scoreboard, State
 from ember.server.workers.sockets import Sockets, open_sockets, why
 from ember.server.workers.stacks import log_running
 from ember.server.workers.starting import Start
@@ -31,23 +31,25 @@ if TYPE_CHECKING:
     from ember.protocol.server.tls import ServerTLS
     from ember.server.interfaces import ServedApp
     from ember.server.options import Options
-    from ember.server.workers.place import Place
+    from ember.server.workers.context import WorkerContext
 
 logger = logging.getLogger("ember.server")
 
-#: Seconds that an idle connection of a worker that is replaced has for one more request; at most
-#: half of `shutdown_timeout`.
+#: Seconds for one more request on an idle connection of a worker that is replaced; at most half of
+#: `shutdown_timeout`.
 RETIREMENT = 2.0
 
 
 class AppServer:
     """One application, served by this process."""
 
-    def __init__(self, app: ServedApp, options: Options, place: Place | None = None) -> None:
+    def __init__(
+        self, app: ServedApp, options: Options, context: WorkerContext | None = None
+    ) -> None:
         options.check()
         self.app = app
         self.options = options
-        self._place = place
+        self._context = context
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -58,17 +60,17 @@ class AppServer:
         self._thread: threading.Thread | None = None
         self._told = 0
         self._guard = Guard()
-        #: the hooks of its start, and when it has to have stopped
+        #: The running start hooks, and the time by which the server has to stop.
         self._start: Start | None = None
         self._stopping = False
         self._signalled = 0
         self._stop_by = 0.0
         #: Which event loop serves: io_uring, epoll, uvloop or asyncio.
         self.loop_name = ""
-        #: What the workers of this server say of themselves, and which slot is this process's.
-        self.board = Board(1) if place is None else place.board
-        self.slot = 0 if place is None else place.slot
-        #: Its start hooks have finished; it is about to stop: it answers, but should get no more.
+        #: The scoreboard of all workers, and the slot of this process.
+        self.board = Scoreboard(1) if context is None else context.board
+        self.slot = 0 if context is None else context.slot
+        #: The start hooks have finished; the server is stopping and should get no new requests.
         self.started = self.draining = False
 
     @property
@@ -83,7 +85,7 @@ class AppServer:
 
     @property
     def limits(self) -> ServerLimits:
-        """Those of its application."""
+        """The limits of the application."""
         return self.app.limits
 
     @property
@@ -145,17 +147,17 @@ class AppServer:
             raise failure[0]
 
     def stop(self) -> None:
-        """Drain and end; from another thread, wait until it is over. A worker asks its supervisor,
-        which ends them all."""
+        """Drain and end; from another thread, also wait for the end. A worker asks its supervisor,
+        which stops all workers."""
         loop, event = self._loop, self._stop
         if loop is None or event is None:
             return
-        if self._place is not None:
-            self._place.say("stop")
+        if self._context is not None:
+            self._context.report("stop")
             return
         loop.call_soon_threadsafe(event.set)
         current = threading.current_thread()
-        # Whoever is part of what ends cannot wait for its end: the loop, and a handler in a thread.
+        # The loop, and handlers in threads, cannot wait for their own end.
         if current is not self._thread and not current.name.startswith(THREAD_NAME):
             ended = self._ended.wait(stop_time(self.app.limits) + HURRY)
             if not ended:
@@ -178,7 +180,7 @@ class AppServer:
         tls = self._tls()
         slot = self.board.slots[self.slot]
         slot.begin(os.getpid())
-        heart = Heart(slot, self, self._place)
+        heartbeat = Heartbeat(slot, self, self._context)
         self._install_signals()
         try:
             start = self._begin_start(self._stop)
@@ -206,46 +208,46 @@ class AppServer:
                 await in_time(until, "the application's end", app.shutdown(self._stop_by))
                 self._name_threads(pool)
         finally:
-            heart.stop()
+            heartbeat.stop()
 
     def _begin_start(self, stop: asyncio.Event) -> Start:
-        """From now on it has `start_timeout`. A hook that blocks the loop is ended by the
-        supervisor; without one the whole process is, where it is nothing but a server."""
+        """Start the clock of `start_timeout`. If a hook blocks the loop, the supervisor kills the
+        worker; without a supervisor, a guard ends the process, if the server is its main thread."""
         limit = self.app.limits.start_timeout
         self._start = start = Start(limit, stop)
         main = threading.current_thread() is threading.main_thread()
-        if limit is not None and self._place is None and main:
+        if limit is not None and self._context is None and main:
             self._guard.started_within(limit + HURRY * 2, start.late)
         return start
 
     async def _drain(self, server: Server) -> None:
-        """Finish what is in flight, `shutdown_timeout` seconds at most."""
+        """Finish the requests in flight, in at most `shutdown_timeout` seconds."""
         self.draining = True
         self.board.slots[self.slot].state = State.DRAINING
-        patience = limit = self.app.limits.shutdown_timeout
+        limit = self.app.limits.shutdown_timeout
         loop = asyncio.get_running_loop()
         self._stop_by = loop.time() + limit
         if self._leaving:
-            # The others take what comes from now on: nothing that is on its way here may be lost.
+            # Other workers accept new connections. Requests that are on their way here are served.
             server.stop_accepting()
             server.retire()
             self._stop_streams()
-            patience = min(RETIREMENT, limit / 2)
-            await self._unless_hurried(server.drained(patience))
-            limit -= patience
+            retirement = min(RETIREMENT, limit / 2)
+            await self._unless_hurried(server.drained(retirement))
+            limit -= retirement
         elif self.app.limits.drain_delay and self._told:
-            # Whoever sends requests here learns from /readyz that it should not.
+            # Load balancers learn from /readyz to send no more requests.
             server.retire()
             await self._unless_hurried(asyncio.sleep(self.app.limits.drain_delay))
             self._stop_by = loop.time() + limit
         self._stop_streams()
         if self._sockets is not None:
             self._sockets.unlink()
-        # Aborted at the limit, a request may still not end.
+        # A request may not end although it was cancelled at the limit.
         await in_time(self._stop_by + HURRY / 2, "the end of all requests", server.close(limit))
 
     def _name_threads(self, pool: ThreadPool | None) -> None:
-        """Say which calls are given up in the middle, when the process ends."""
+        """Log the calls in threads that the end of the process will interrupt."""
         left = () if pool is None else pool.running()
         if left:
             log_running(logger, "%d calls in threads have not ended:", len(left), threads=left)
@@ -259,7 +261,7 @@ class AppServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _stop_streams(self) -> None:
-        # Endless streams would otherwise hold the server until the time-out.
+        # Endless streams would otherwise delay the end until the timeout.
         if "ember.responses.sse" in sys.modules:
             from ember.responses.sse import stop_streams
 
@@ -270,12 +272,10 @@ class AppServer:
     async def _listen(self, tls: ServerTLS | None) -> Server:
         from ember.protocol import serve
 
-        place = self._place
-        if place is not None:
-            from ember.server.workers.place import Balance
-
+        context = self._context
+        if context is not None:
             share = Balance(self.board, self.board.slots[self.slot])
-            return await serve(self.app, sockets=place.sockets, share=share, ssl=tls)
+            return await serve(self.app, sockets=context.sockets, share=share, ssl=tls)
         self._sockets = open_sockets(self.options)
         try:
             return await serve(self.app, sockets=self._sockets.sockets, ssl=tls)
@@ -300,8 +300,8 @@ class AppServer:
             raise StartError(str(error)) from None
 
     def _say_ready(self, server: Server) -> None:
-        if self._place is not None:
-            tell_ready(self._place, self.loop_name)
+        if self._context is not None:
+            report_ready(self._context, self.loop_name)
         elif self.options.startup_message:
             announce(server.addresses, self.options, self.loop_name)
 
@@ -312,11 +312,11 @@ class AppServer:
             return
         loop = asyncio.get_running_loop()
         handlers: dict[int, Callable[[], object]] = {signal.SIGTERM: self._on_signal}
-        # A terminal sends SIGINT to all its processes: then the supervisor decides.
-        if self._place is None:
+        # A terminal sends SIGINT to all its processes: only the supervisor handles it.
+        if self._context is None:
             handlers[signal.SIGINT] = self._on_signal
         else:
-            loop.add_reader(self._place.control, self._on_message, self._place)
+            loop.add_reader(self._context.control_socket, self._on_message, self._context)
         if hasattr(signal, "SIGUSR1"):
             handlers[signal.SIGUSR1] = self._reopen_logs
             handlers[signal.SIGHUP] = self._on_hangup
@@ -324,17 +324,17 @@ class AppServer:
             try:
                 loop.add_signal_handler(number, handler)
                 if handler == self._on_signal:
-                    # The loop may be what hangs: this one is called wherever the thread is.
+                    # The loop may be blocked: this handler runs anyway.
                     signal.signal(number, self._noted)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
         own(handlers)
 
     def _noted(self, number: int, frame: object) -> None:
-        if self._place is None:
+        if self._context is None:
             self._signalled += 1
         else:
-            self._signalled = 1  # the second is the supervisor's business
+            self._signalled = 1  # the supervisor handles a second one
         self._guard.within(HURRY * 2 if self._signalled > 1 else self._stop_time())
 
     def _stop_time(self) -> float:
@@ -343,11 +343,11 @@ class AppServer:
         return stop_time(self.app.limits) + HURRY
 
     def _on_signal(self) -> None:
-        if self._place is None or not self._told:
+        if self._context is None or not self._told:
             self._stop_now()
 
     def _stop_now(self) -> None:
-        """Stop; told so again: drop what is in flight."""
+        """Stop. The second time: drop the requests in flight."""
         self._told += 1
         if threading.current_thread() is threading.main_thread():
             self._guard.within(HURRY * 2 if self._told > 1 else self._stop_time())
@@ -356,7 +356,7 @@ class AppServer:
         self._stopping = True
         assert self._stop is not None
         assert self._hurry is not None
-        # Both orders may come in one piece: it has not begun to stop then, and is late already.
+        # Two orders may arrive together: then it has to hurry before it has begun to stop.
         if self._stop.is_set() or self._told > 1:
             self._hurry.set()
         self._stop.set()
@@ -371,22 +371,22 @@ class AppServer:
     def _on_hangup(self) -> None:
         from ember.server.workers.terminals import terminal_is_gone
 
-        if self._place is not None:
-            return  # the supervisor's business
+        if self._context is not None:
+            return  # the supervisor handles it
         if terminal_is_gone():
             self._on_signal()
         elif not self.reload_tls():
             logger.warning("SIGHUP: one process cannot replace itself; workers=2 or more can")
 
-    def _on_message(self, place: Place) -> None:
-        """The supervisor says that this worker has a successor, or is no more itself."""
+    def _on_message(self, context: WorkerContext) -> None:
+        """Handle the orders of the supervisor, or its end."""
         assert self._stop is not None
-        orders = place.orders()
+        orders = context.orders()
         if orders is None:
             return
         if not orders:
-            asyncio.get_running_loop().remove_reader(place.control)
-            logger.error("worker %d: its supervisor is gone; it ends too", place.slot)
+            asyncio.get_running_loop().remove_reader(context.control_socket)
+            logger.error("worker %d: its supervisor is gone; it ends too", context.slot)
             self._stop.set()
         if Order.ABORT.value in orders:
             self._told = max(self._told, 1)

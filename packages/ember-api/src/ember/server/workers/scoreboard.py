@@ -1,8 +1,9 @@
-"""The board: one piece of memory, made before the fork, in which every worker says how it is.
+"""The scoreboard: shared memory with the state and the metrics of every worker.
 
-There are no locks, so that a worker that is killed in mid-write leaves nothing locked. Every field
-is eight aligned bytes, stored at once, and has one writer: the worker of its slot, or the
-supervisor while the slot has none. A reader sees the value before or after, never a half.
+It is made before the workers are forked. There are no locks: a worker that is killed while it
+writes leaves nothing locked. Every field is eight aligned bytes, which are stored at once. It has
+one writer: the worker of its slot, or the supervisor while the slot has no worker. So a reader
+never sees half of a value.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import os
 import time
 from collections.abc import Iterator
 
-#: Bytes of a worker's area.
-AREA_SIZE = 65536
+#: Bytes of the metrics region of a worker.
+METRICS_REGION_SIZE = 65536
 
 #: One slot: two cache lines of 64-bit fields, so that no two workers write to the same line.
 _FIELDS = 16
@@ -22,7 +23,7 @@ _PID, _GENERATION, _STATE, _STARTED, _HEARTBEAT, _CONNECTIONS, _REQUESTS = range
 
 
 class State(enum.IntEnum):
-    """Where a worker is in its life; `GONE`: the slot has no worker."""
+    """The state of a worker; `GONE`: the slot has no worker."""
 
     GONE = 0
     STARTING = 1
@@ -41,12 +42,12 @@ class Slot:
     def __init__(self, words: memoryview, index: int) -> None:
         self._words = words
         self._base = index * _FIELDS
-        #: Its place on the board, from 0.
+        #: Its number on the scoreboard, from 0.
         self.index = index
 
     @property
     def pid(self) -> int:
-        """The worker's process id; of a slot that is gone, its last one's; 0 when never used."""
+        """The process id of the worker; without a worker, that of the last one; at first 0."""
         return self._words[self._base + _PID]
 
     @pid.setter
@@ -55,7 +56,7 @@ class Slot:
 
     @property
     def generation(self) -> int:
-        """How many workers this slot has had."""
+        """How many workers this slot has had, including the current one."""
         return self._words[self._base + _GENERATION]
 
     @generation.setter
@@ -64,7 +65,7 @@ class Slot:
 
     @property
     def state(self) -> State:
-        """Where the worker is in its life."""
+        """The state of the worker."""
         return State(self._words[self._base + _STATE])
 
     @state.setter
@@ -73,7 +74,7 @@ class Slot:
 
     @property
     def started(self) -> int:
-        """When the worker was started."""
+        """The time at which the worker was started."""
         return self._words[self._base + _STARTED]
 
     @started.setter
@@ -82,7 +83,7 @@ class Slot:
 
     @property
     def heartbeat(self) -> int:
-        """When its loop last said that it turns; once a second while it does."""
+        """The time at which its event loop last ran the heartbeat, which it does once a second."""
         return self._words[self._base + _HEARTBEAT]
 
     @heartbeat.setter
@@ -100,7 +101,7 @@ class Slot:
 
     @property
     def requests(self) -> int:
-        """Requests of all workers that this slot has had, as of the last heartbeat."""
+        """Requests of all workers that this slot has had, at the last heartbeat."""
         return self._words[self._base + _REQUESTS]
 
     @requests.setter
@@ -108,8 +109,8 @@ class Slot:
         self._words[self._base + _REQUESTS] = value
 
     def begin(self, pid: int) -> None:
-        """A new worker takes the slot: next generation, `STARTING`, no connections; `requests` and
-        the area go on from its predecessor's."""
+        """A new worker takes the slot: next generation, `STARTING`, no connections. `requests` and
+        the metrics region continue from the worker before."""
         now = time.monotonic_ns()
         self.connections = 0
         self.generation += 1
@@ -119,7 +120,7 @@ class Slot:
         self.state = State.STARTING
 
     def end(self) -> None:
-        """The worker is no more; what it counted stays."""
+        """The worker has ended. Its counts stay."""
         self.connections = 0
         self.state = State.GONE
 
@@ -130,52 +131,52 @@ class Slot:
         )
 
 
-class Board:
+class Scoreboard:
     """The slots of `workers` workers, and 64 KiB for the metrics of each.
 
-    With several workers there are twice as many slots: while they are being replaced, the old ones
-    finish beside the new ones. A board of one has one. Sums over *all* slots never go down: what a
-    worker counted stays in its slot when it is gone, and its successor goes on from there.
+    With several workers there are twice as many slots: during a reload the old workers finish while
+    the new ones serve. With one worker there is one slot. Sums over *all* slots never decrease: the
+    counts of a worker stay in its slot, and the next worker continues from them.
 
     Raises ValueError for less than one worker.
     """
 
     def __init__(self, workers: int, *, fd: int | None = None) -> None:
         if workers < 1:
-            raise ValueError(f"Board(workers={workers}): expected 1 or more")
-        #: How many workers are meant to serve at once.
+            raise ValueError(f"Scoreboard(workers={workers}): expected 1 or more")
+        #: How many workers serve at the same time.
         self.workers = workers
         count = 1 if workers == 1 else 2 * workers
         page = mmap.PAGESIZE
-        self._areas = -(-count * _FIELDS * 8 // page) * page
-        size = self._areas + count * AREA_SIZE
-        #: The descriptor of the memory, for a worker that is not a fork; None where there is none.
+        self._regions = -(-count * _FIELDS * 8 // page) * page
+        size = self._regions + count * METRICS_REGION_SIZE
+        #: The file descriptor of the memory, which survives exec; None where there is none.
         self.fd = fd
         if fd is None and workers > 1 and hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("ember-board", os.MFD_CLOEXEC)
+            self.fd = os.memfd_create("ember-scoreboard", os.MFD_CLOEXEC)
             os.ftruncate(self.fd, size)
-        # MAP_SHARED: a fork writes into the same pages. Pages that nobody touches cost nothing.
+        # MAP_SHARED: a forked worker writes to the same pages. Unused pages take no memory.
         self._memory = memoryview(mmap.mmap(-1 if self.fd is None else self.fd, size))
-        words = self._memory[: self._areas].cast("Q")
+        words = self._memory[: self._regions].cast("Q")
         used = words[: count * _FIELDS]
         self._states = used[_STATE::_FIELDS]
         self._connections = used[_CONNECTIONS::_FIELDS]
-        #: Every slot, those without a worker too.
+        #: All slots, also those without a worker.
         self.slots = tuple(Slot(words, index) for index in range(count))
 
-    def area(self, slot: int) -> memoryview:
-        """The 64 KiB of slot number `slot`: zeros at first, kept when its worker is replaced."""
+    def metrics_region(self, slot: int) -> memoryview:
+        """The 64 KiB for metrics of slot number `slot`: zeros at first. Raises IndexError."""
         if not 0 <= slot < len(self.slots):
-            raise IndexError(f"slot {slot}: this board has {len(self.slots)}")
-        start = self._areas + slot * AREA_SIZE
-        return self._memory[start : start + AREA_SIZE]
+            raise IndexError(f"slot {slot}: this scoreboard has {len(self.slots)}")
+        start = self._regions + slot * METRICS_REGION_SIZE
+        return self._memory[start : start + METRICS_REGION_SIZE]
 
     def live(self) -> Iterator[Slot]:
         """The slots that have a worker."""
         return (slot for slot in self.slots if slot.state is not State.GONE)
 
     def ready_connections(self) -> list[int]:
-        """The connections of each worker that is ready; asked for every new connection."""
+        """The connections of each worker that is ready. Called for every new connection."""
         pairs = zip(self._states.tolist(), self._connections.tolist(), strict=True)
         return [connections for state, connections in pairs if state == _READY]
 
@@ -186,5 +187,5 @@ class Board:
 
     @property
     def requests(self) -> int:
-        """Requests since the start, of all workers that there were."""
+        """Requests since the start, of all workers, also of those that have ended."""
         return sum(slot.requests for slot in self.slots)

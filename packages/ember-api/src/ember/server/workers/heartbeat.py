@@ -1,5 +1,4 @@
-"""What a worker does once a second: say that its loop turns, and see whether it has served long
-enough."""
+"""The heartbeat of a worker: once a second it updates its slot and checks its age and memory."""
 
 from __future__ import annotations
 
@@ -10,17 +9,17 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ember.limits import ServerLimits
-    from ember.server.workers.board import Slot
-    from ember.server.workers.place import Place
+    from ember.server.workers.context import WorkerContext
+    from ember.server.workers.scoreboard import Slot
 
-#: Seconds between two beats; less where `worker_timeout` is short.
+#: Seconds between two beats; less if `worker_timeout` is short.
 INTERVAL = 1.0
-#: How far `worker_max_age` is varied, so that workers do not all end at once.
+#: The random part of `worker_max_age`: so workers do not all end at the same time.
 JITTER = 0.1
 
 
 class _Beating(Protocol):
-    """What a worker has to say of itself."""
+    """The values of a server that the heartbeat publishes."""
 
     started: bool
 
@@ -34,14 +33,14 @@ class _Beating(Protocol):
     def requests(self) -> int: ...
 
 
-class Heart:
-    """Beats from now on, on the loop that runs, until `stop`."""
+class Heartbeat:
+    """Beats on the running event loop, from now until `stop`."""
 
-    def __init__(self, slot: Slot, server: _Beating, place: Place | None) -> None:
+    def __init__(self, slot: Slot, server: _Beating, context: WorkerContext | None) -> None:
         limits = server.limits
         self._slot = slot
         self._server = server
-        self._place = place
+        self._context = context
         self._before = slot.requests
         self._loop = asyncio.get_running_loop()
         self._interval = min(INTERVAL, (limits.worker_timeout or INTERVAL * 4) / 4)
@@ -49,7 +48,7 @@ class Heart:
         self._end = float("inf")
         self._asked = False
         if limits.worker_max_age is not None:
-            import random  # with hashlib, for those who ask for it
+            import random  # imports hashlib: only if it is needed
 
             age = limits.worker_max_age * random.uniform(1 - JITTER, 1 + JITTER)
             self._end = time.monotonic() + age
@@ -57,7 +56,7 @@ class Heart:
         self._beat()
 
     def stop(self) -> None:
-        """The last beat."""
+        """Stop, after a last beat."""
         if self._timer is not None:
             self._timer.cancel()
         self._count()
@@ -71,11 +70,11 @@ class Heart:
     def _beat(self) -> None:
         self._count()
         self._timer = self._loop.call_later(self._interval, self._beat)
-        if self._place is not None and not self._asked and self._server.started:
+        if self._context is not None and not self._asked and self._server.started:
             reason = self._too_old() or self._too_large()
             if reason:
                 self._asked = True
-                self._place.say("recycle", reason)
+                self._context.report("recycle", reason)
 
     def _too_old(self) -> str:
         return "worker_max_age" if time.monotonic() >= self._end else ""
@@ -91,7 +90,7 @@ class Heart:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has now; where that is not known, the most it ever had."""
+    """Resident memory of this process in bytes; outside Linux, the largest it ever was."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
