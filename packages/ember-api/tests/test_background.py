@@ -76,10 +76,10 @@ def test_what_is_no_function_is_refused_when_it_is_added() -> None:
 def test_a_stop_waits_until_all_is_done() -> None:
     async def main() -> None:
         pending = Pending()
-        await pending.settle(0)  # nothing to wait for
+        await pending.wait_idle(0)  # nothing to wait for
         pending.begin()
         pending.begin()
-        waiting = asyncio.create_task(pending.settle(60))
+        waiting = asyncio.create_task(pending.wait_idle(60))
         await asyncio.sleep(0)
         pending.end()
         await asyncio.sleep(0)
@@ -98,7 +98,7 @@ def test_a_stop_gives_up_in_time_and_says_how_many_are_left(
         pending = Pending()
         pending.begin()
         with caplog.at_level(logging.WARNING, "ember.background"):
-            await pending.settle(0.01)
+            await pending.wait_idle(0.01)
         pending.end()  # comes too late, and harms nobody
 
     asyncio.run(main())

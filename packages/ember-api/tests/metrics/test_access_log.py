@@ -89,14 +89,14 @@ def test_the_id_is_that_of_the_request(serve: ServeFixture, tmp_path: Path) -> N
 def test_behind_a_proxy_the_client_is_what_it_reports(serve: ServeFixture, tmp_path: Path) -> None:
     path = tmp_path / "log"
     app = make(path, trusted_proxies=["127.0.0.1"])
-    app._start_observing()
+    app._observability.start()
     server = serve(app)
     server.get("/id", {"X-Forwarded-For": "203.0.113.9"})
     server.get("/id", {"X-Forwarded-For": '"evil\\'})
     eventually(lambda: len(lines(path)) == 2)
     assert lines(path)[0]["client"] == "203.0.113.9"
     server.stop()
-    app._stop_observing()
+    app._observability.stop()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -123,7 +123,7 @@ def test_every_line_is_json_whatever_the_client_sends(seed: int, tmp_path: Path)
         connection.eof()
         sent += connection.take().count(b"HTTP/1.1 ")
         connection.lost()
-    app._stop_observing()
+    app._observability.stop()
     found = lines(path)
     assert len(found) == sent > 50
     assert path.read_bytes().isascii()
@@ -140,7 +140,7 @@ def test_many_more_lines_than_the_buffer_holds_all_arrive(tmp_path: Path) -> Non
     for _ in range(30):
         connection.feed(request)
         connection.take()
-    app._stop_observing()
+    app._observability.stop()
     assert len(lines(path)) == 3000
     assert log is not None
     assert len({line["id"] for line in lines(path)}) == 3000

@@ -26,8 +26,7 @@ from ember.concurrency.threads import ThreadPool
 from ember.exceptions import BadRequest, HTTPError, MethodNotAllowed, NotFound
 from ember.limits import ServerLimits
 from ember.middleware.observers import notify, observers
-from ember.observability.health import Health
-from ember.observability.observed import Observed
+from ember.observability.observability import Observability
 from ember.openapi.serve import documentation_routes
 from ember.protocol import KeptAnswers
 from ember.protocol.message.forwarded import TrustedProxies
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-class Ember(Observed, Serving, Blueprint):
+class Ember(Serving, Blueprint):
     """One application: declare routes on it, then `run` it.
 
     - `server_limits`: what connections may cost; see ServerLimits.
@@ -104,7 +103,7 @@ class Ember(Observed, Serving, Blueprint):
         self.thread_pool_workers: int | None = None
         self._converters = built_in_converters()
         self._fallback: Callable[[Request], object] | None = None
-        self._health = Health(healthz_url, readyz_url)
+        self._observability = Observability(self, healthz_url, readyz_url)
         #: Hits that the connection gives by itself; see `ember.route_cache`.
         self.kept_answers = KeptAnswers()
         self._open = []
@@ -127,7 +126,7 @@ class Ember(Observed, Serving, Blueprint):
         self._dispatch = self.dispatch
         self.into_response = self._dispatcher.into_response
         self._compress: Callable[[Request, object], Awaitable[Response]] | None = None
-        self._observe(metrics, access_log)
+        self._observability.configure(metrics, access_log)
         if compression:
             from ember.middleware.compression import compressing
 
@@ -242,7 +241,8 @@ class Ember(Observed, Serving, Blueprint):
         return self._plans
 
     def _refresh(self) -> None:
-        planned = [*self._planned().items(), *documentation_routes(self), *self._metrics_plans()]
+        planned = [*self._planned().items(), *documentation_routes(self)]
+        planned += self._observability.metrics_routes()
         caching = None
         if any(route.cache is not None for route in self.routes):
             from ember.route_cache.compile import Caching
@@ -250,7 +250,7 @@ class Ember(Observed, Serving, Blueprint):
             caching = Caching(self, self.routes)
         self.kept_answers.clear()
         endpoints = [(route, self._endpoint(route, plan, caching)) for route, plan in planned]
-        for route, plan in self._operator_routes():
+        for route, plan in self._observability.health_routes():
             endpoints.append((route, self._around(self._bare(route, plan), route, ())))
         self._outside = None
         if self.middlewares:
@@ -345,11 +345,11 @@ class Ember(Observed, Serving, Blueprint):
 
     def _owner(self, request: Request) -> str:
         """Which route and handler `request` went to, for messages."""
-        self._place(request)
+        self._locate(request)
         route: Route | None = request.route
         return "no route" if route is None else route.owner
 
-    def _place(self, request: Request) -> None:
+    def _locate(self, request: Request) -> None:
         """Tell `request` where it is, what dispatch leaves out for speed."""
         if request.app is not self:
             request.app = self
@@ -371,7 +371,7 @@ class Ember(Observed, Serving, Blueprint):
 
     def _answer(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """`on_error` for who is inside of what compresses."""
-        self._place(request)
+        self._locate(request)
         for observer in observers.get():
             observer.failed(request, error)
         status = status_of(error)

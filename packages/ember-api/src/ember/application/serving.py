@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Unpack
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Unpack
 
     from ember.application.hooks import Lifecycle
     from ember.cache import Cache
     from ember.concurrency.background import Pending
     from ember.concurrency.threads import ThreadPool
     from ember.limits import ServerLimits
+    from ember.observability.observability import Observability
+    from ember.protocol.telemetry.observer import Recorder
+    from ember.request import Request
     from ember.routing.route import Route
     from ember.server.interfaces import RunningServer, ServedApp
     from ember.testing import TestClient
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
     Password = str | bytes | Callable[[], str | bytes]
+
+C = TypeVar("C", bound="Callable[[], Any]")
 
 logger = logging.getLogger("ember.server")
 
@@ -37,6 +42,7 @@ class Serving:
     _open: list[Cache]
     _pending: Pending
     _pool: ThreadPool | None
+    _observability: Observability
 
     if TYPE_CHECKING:
 
@@ -48,16 +54,10 @@ class Serving:
         """Compile what was declared."""
         raise NotImplementedError
 
-    def _start_observing(self) -> None:
-        raise NotImplementedError
-
-    def _stop_observing(self) -> None:
-        raise NotImplementedError
-
     async def startup(self) -> None:
         """Open the log, run the start hooks, enter the lifespans, compile the routes, connect the
         caches."""
-        self._start_observing()
+        self._observability.start()
         await self.lifecycle.start()
         try:
             self.freeze()
@@ -78,7 +78,7 @@ class Serving:
 
             seconds = max(0.0, until - asyncio.get_running_loop().time())
         try:
-            await self._pending.settle(seconds)
+            await self._pending.wait_idle(seconds)
         finally:
             try:
                 await self.lifecycle.stop()
@@ -89,7 +89,7 @@ class Serving:
                     pool, self._pool = self._pool, None
                     if pool is not None:
                         pool.close()
-                    self._stop_observing()
+                    self._observability.stop()
 
     async def _close_caches(self) -> None:
         """Each, also when another one fails."""
@@ -183,6 +183,57 @@ class Serving:
             ),
             block=block,
         )
+
+    # -- observability ------------------------------------------------------------------------
+
+    @property
+    def observer(self) -> Recorder | None:
+        """Counts and logs every request; None if neither metrics nor an access log were asked
+        for. See `ember.protocol.Application`."""
+        return self._observability.observer
+
+    @observer.setter
+    def observer(self, observer: Recorder | None) -> None:
+        self._observability.observer = observer
+
+    def add_readiness_check(self, check: C, name: str | None = None, *, timeout: float = 5.0) -> C:
+        """Let `/readyz` call `check()`; it responds 503 while `check` raises or returns False.
+
+        - `check`: a function without parameters; `async def` runs on the loop, `def` in a thread.
+        - `name`: the name in the response; default: the name of the function.
+        - `timeout`: seconds after which the check has failed (default 5).
+
+        Also a decorator. Raises TypeError or ValueError for an invalid check.
+        """
+        self._observability.health.add(check, name, timeout)
+        return check
+
+    def add_metrics(self, path: str = "/metrics", *, middlewares: Iterable[Any] = ()) -> None:
+        """Count every request, and serve the sums of all workers at `path` for Prometheus.
+
+        `middlewares` are around that route, inside those of the application. A GET route of the
+        application with the same path replaces it. Raises RouteError for an invalid path.
+        """
+        self._observability.add_metrics(path, middlewares)
+
+    def set_access_log(self, access_log: bool | str | os.PathLike[str]) -> None:
+        """Write a line for every request, as `Ember(access_log=...)` does; False: stop writing.
+
+        Call it before the server starts. Raises TypeError for any other value.
+        """
+        self._observability.set_access_log(access_log)
+
+    def reopen_logs(self) -> None:
+        """Reopen the file of the access log, after another program has moved it (log rotation).
+
+        SIGUSR1 does this in every worker."""
+        self._observability.reopen_logs()
+
+    def identify(self, request: Request | None) -> tuple[str, str | None]:
+        """The id of a request that the connection refuses; see `ember.protocol.Application`."""
+        return self._observability.identify(request)
+
+    # -- tests --------------------------------------------------------------------------------
 
     def test_client(self, **options: Unpack[ClientOptions]) -> TestClient:
         """A client for tests, in process: `async with app.test_client() as client: ...`."""

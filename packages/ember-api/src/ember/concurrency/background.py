@@ -34,7 +34,7 @@ class Pending:
         if not self._count and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    async def settle(self, seconds: float) -> None:
+    async def wait_idle(self, seconds: float) -> None:
         """Wait until all is done, at most so long; what is left then is logged."""
         import asyncio
 

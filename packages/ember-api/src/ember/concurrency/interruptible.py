@@ -160,9 +160,9 @@ class Interruptible:
     def _let_go(self) -> None:
         if self._wake is not None:
             self._wake = None
-            self._future.remove_done_callback(self._settled)
+            self._future.remove_done_callback(self._future_done)
 
-    def _settled(self, future: Any) -> None:
+    def _future_done(self, future: Any) -> None:
         wake = self._wake
         if wake is not None and future is self._future:
             self._wake = None
@@ -180,7 +180,7 @@ class Interruptible:
     ) -> None:
         """Called by the task that waits, once for each time."""
         self._wake, self._context = callback, context
-        self._future.add_done_callback(self._settled, context=context)
+        self._future.add_done_callback(self._future_done, context=context)
 
     def cancel(self, msg: Any = None) -> bool:
         """The task is cancelled: so is what it waits for."""

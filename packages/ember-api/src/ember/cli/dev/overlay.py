@@ -10,7 +10,7 @@ from ember.cli.dev.hosts import Hosts, refusal
 from ember.responses.debug_page import POLICY
 
 #: Seconds that a client has for its request.
-PATIENCE = 2.0
+REQUEST_TIMEOUT = 2.0
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:0;background:#191512;color:#eee4dc}"
     "header{background:#c2410c;color:#fff;padding:24px 32px}h1{font-size:22px;margin:0}"
@@ -72,7 +72,7 @@ class Overlay:
 
     def _answer(self, client: socket.socket) -> None:
         with client:
-            client.settimeout(PATIENCE)
+            client.settimeout(REQUEST_TIMEOUT)
             request = b""
             try:
                 while b"\r\n\r\n" not in request and len(request) < 65536:
