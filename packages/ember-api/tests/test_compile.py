@@ -461,13 +461,13 @@ def test_what_makes_a_component_says_what_it_makes() -> None:
     async def sessions() -> AsyncIterator[Session]:
         yield Session()
 
-    with pytest.raises(TypeError, match="say what it makes: annotate its result, or provides="):
+    with pytest.raises(TypeError, match="annotate the result, or give provides="):
         app.add_component(make, per_request=True)
     with pytest.raises(TypeError, match="expected a class or function"):
         app.add_component(3, per_request=True)
     with pytest.raises(TypeError, match=r"add_component\(Session, per_request=True\)"):
         app.add_component(Session)
-    with pytest.raises(TypeError, match="say what it makes"):
+    with pytest.raises(TypeError, match="the type of the component is not known"):
         app.add_component(sessions, per_request=True)  # Session is a name of this function's
     sessions.__annotations__["return"] = AsyncIterator[Session]
     app.add_component(sessions, per_request=True)

@@ -1,1 +1,1 @@
-"""`Ember` and `Blueprint`: what an application declares, and how it is compiled and run."""
+"""`Ember` and `Blueprint`: applications declare routes and hooks; Ember compiles and runs them."""

@@ -52,20 +52,20 @@ H = TypeVar("H", bound=Callable[..., Any])
 class Ember(Serving, Blueprint):
     """One application: declare routes on it, then `run` it.
 
-    - `server_limits`: what connections may cost; see ServerLimits.
-    - `title`, `version`: what documentation calls the application.
-    - `openapi_url`, `docs_url`: paths of its description and the page of it; None: nowhere.
-    - `healthz_url`, `readyz_url`: whether it lives, and whether it is ready; None: nowhere.
-    - `metrics`: answer /metrics (or the path that is given) for Prometheus; see `add_metrics`.
-    - `access_log`: a line for each request. True: to stdout, coloured on a terminal, else JSON;
-      "json" or "color" for one of these; anything else is the path of a file, as JSON.
-    - `debug`: a readable page instead of an opaque 500, for browsers; never in production.
-    - `redirect_slashes`: answer `/x/` with 308 to `/x` (and the reverse) where only that exists.
-    - `trusted_proxies`: addresses and networks (`10.0.0.0/8`), or "unix", that are believed who the
-      client is; `proxy_header`: the one field that they write it to. Clients write the others.
-    - `compression`: compress the answers as clients like it; True, or CompressionMiddleware(...).
+    - `server_limits`: limits of connections and requests; see ServerLimits.
+    - `title`, `version`: the name and version in the OpenAPI document.
+    - `openapi_url`, `docs_url`: paths of the OpenAPI document and of its page; None: no route.
+    - `healthz_url`, `readyz_url`: paths of the liveness and the readiness check; None: no route.
+    - `metrics`: serve metrics for Prometheus at /metrics, or at this path; see `add_metrics`.
+    - `access_log`: write a line for each request. True: to stdout, coloured on a terminal, else as
+      JSON; "json" or "color": to stdout in this form; any other text or path: JSON to that file.
+    - `debug`: show browsers a page with the traceback instead of a plain 500. Not for production.
+    - `redirect_slashes`: redirect `/x/` to `/x` with 308, and the reverse, if only that one exists.
+    - `trusted_proxies`: addresses, networks (`10.0.0.0/8`) or "unix": proxies whose `proxy_header`
+      names the client. Other fields about the client are ignored: clients can send them.
+    - `compression`: compress responses; True, or CompressionMiddleware(...).
 
-    Raises TypeError for an argument of the wrong type, ValueError for a proxy that is none.
+    Raises TypeError for an argument of the wrong type, ValueError for an invalid proxy.
     """
 
     def __init__(
@@ -104,25 +104,25 @@ class Ember(Serving, Blueprint):
         self._converters = built_in_converters()
         self._fallback: Callable[[Request], object] | None = None
         self._observability = Observability(self, healthz_url, readyz_url)
-        #: Hits that the connection gives by itself; see `ember.route_cache`.
+        #: Cached responses that the connection sends by itself; see `ember.route_cache`.
         self.kept_answers = KeptAnswers()
         self._open = []
         self._plans: dict[Route, Plan | None] = {}
         self._pool: ThreadPool | None = None
         self._pending = Pending()
-        #: What serves this application now, while something does.
+        #: The server that serves this application now; None if there is none.
         self.server: RunningServer | None = None
-        #: What `request.render_template` renders with; `Templates(..., app=app)` sets it.
+        #: The templates of `request.render_template`; `Templates(..., app=app)` sets them.
         self.templates: Templates | None = None
         #: Replacements of dependencies, for tests: `app.dependency_overrides[real] = fake`.
         self.dependency_overrides = Overrides(self._changed)
         self._table = RouteTable(self._converters)
-        #: The middlewares around `_unmatched`.
+        #: The chain of middlewares around `_unmatched`.
         self._outside: Chain | None = None
         self._dispatcher = Dispatcher(self._refresh, self._missed, self._owner)
-        #: The door to the server: see `ember.protocol.Application`.
+        #: The server calls this for every request; see `ember.protocol.Application`.
         self.dispatch: Callable[[Request], object] = self._dispatcher.dispatch
-        #: the same, whatever is put around that one
+        #: The same without compression, and without what tests put around it.
         self._dispatch = self.dispatch
         self.into_response = self._dispatcher.into_response
         self._compress: Callable[[Request, object], Awaitable[Response]] | None = None
@@ -156,9 +156,9 @@ class Ember(Serving, Blueprint):
         self.kept_answers.clear()
 
     def fallback(self, handler: H) -> H:
-        """Answer with `handler(request)` what no route matches, instead of 404.
+        """Call `handler(request)` for requests that match no route, instead of a 404.
 
-        A path that exists with other methods is still 405.
+        A path that has routes with other methods is still a 405.
         """
         self._fallback = self._fallback_endpoint(handler)
         return handler
@@ -178,19 +178,19 @@ class Ember(Serving, Blueprint):
             self.lifecycle.add(event, hook)
 
     def lifespan(self, manager: H) -> H:
-        """Enter the async context manager that `manager(components)` gives before the server
-        starts,
-        and leave it after its last request. An async generator function will do."""
+        """Enter the async context manager `manager(components)` before the server starts, and exit
+        it after the last request. It may also be an async generator function with one `yield`."""
         self.lifecycle.add_lifespan(manager)
         return manager
 
     def add_component(
         self, component: object, provides: type | None = None, *, per_request: bool = False
     ) -> None:
-        """Share an object with hooks and handlers, which ask for it by its type.
+        """Share an object with hooks and handlers: they get it in a parameter of its type.
 
-        With `per_request`, `component` is the class or function that makes one for each request; it
-        may ask for what a handler may, and what it makes is closed after the request.
+        With `per_request`, `component` is a class or function that makes an object for each
+        request. It may have the same parameters as a handler. The object is closed after the
+        request.
         """
         self.components.add(component, provides, per_request)
         self._changed()
@@ -202,33 +202,33 @@ class Ember(Serving, Blueprint):
         to_python: Callable[[str], Any],
         to_url: Callable[[Any], str] = str,
     ) -> None:
-        """Let paths say `{x:name}`: text that matches `regex` becomes `to_python(text)`.
+        """Let paths use `{x:name}`: text that matches `regex` becomes `to_python(text)`.
 
-        A ValueError of `to_python` means that the path does not match after all. `to_url` is its
-        reverse, for `url_for`. Raises RouteError for a name that is taken or a regex that is none.
+        If `to_python` raises ValueError, the path does not match. `to_url` is the reverse, for
+        `url_for`. Raises RouteError for a name that is taken or an invalid regex.
         """
         add_converter(self._converters, name, regex, to_python, to_url)
 
     def url_for(self, name: str, /, **params: Any) -> str:
-        """The path of the route called `name`, with `params` percent-encoded into it.
+        """The path of the route called `name`, with `params` in it, percent-encoded.
 
-        Raises LookupError for an unknown or ambiguous name, ValueError for parameters that are
-        missing, unknown or do not fit.
+        Raises LookupError for an unknown or ambiguous name, ValueError for a missing, unknown or
+        invalid parameter.
         """
         return url_for(self.routes, self._converters, name, params)
 
     # -- compiling ----------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Compile what was declared; the server does it at start.
+        """Compile the routes; the server does it at start.
 
-        Raises RouteError for what only shows when everything is declared: routes that conflict,
-        unknown converters, missing components.
+        Raises RouteError for mistakes that cannot be found earlier: routes that conflict, unknown
+        converters, missing components.
         """
         self._refresh()
 
     def check(self) -> None:
-        """`freeze` without what only exists while a server runs: the components."""
+        """Check the routes like `freeze`, but allow missing components: hooks may add them."""
         self._planned()
         RouteTable(self._converters, [(route, route) for route in self.routes])
 
@@ -236,7 +236,7 @@ class Ember(Serving, Blueprint):
         routes = self.routes
         check_names(routes)
         known = self._plans
-        # Not only the new ones are added: what a blueprint had before it changed is forgotten.
+        # A new dict: the plans of routes that do not exist any more are dropped.
         self._plans = {r: known[r] if r in known else self._plan(r) for r in routes}
         return self._plans
 
@@ -272,10 +272,10 @@ class Ember(Serving, Blueprint):
         return whole
 
     def _around(self, endpoint: Endpoint, route: Route, parts: tuple[Blueprint, ...]) -> Endpoint:
-        """`endpoint` with what `parts` and `route` have around it; itself when that is nothing."""
+        """`endpoint` with the middlewares and hooks of `parts` and `route`; itself without them."""
         if not route.middlewares and not any(p.middlewares or p.endpoint_hooks for p in parts):
             return endpoint
-        # 0.4 MiB of memory, for those who have something around a handler.
+        # Imported only if needed: it takes 0.4 MiB of memory.
         from ember.middleware.chain import Hooks, around_endpoint
 
         hooks = Hooks(
@@ -301,12 +301,12 @@ class Ember(Serving, Blueprint):
             self._pool = ThreadPool(self.thread_pool_workers, self.limits.max_thread_queue)
         return self._pool
 
-    # -- what the dispatcher cannot answer alone ----------------------------------------------
+    # -- requests that the dispatcher finds no route for --------------------------------------
 
     def _missed(self, request: Request) -> object:
         raw = request.raw_path.decode("latin-1")
         path = decode_path(raw)
-        if path and path != raw:  # with the path as it stands the dispatcher has looked already
+        if path and path != raw:  # the dispatcher has tried the path without decoding
             values: list[Any] = []
             endpoint = self._table.find(request, path, values)
             if endpoint is not None:
@@ -317,7 +317,7 @@ class Ember(Serving, Blueprint):
         return self._unmatched(request)
 
     def _unmatched(self, request: Request) -> object:
-        """The answer where no route is."""
+        """The response if no route matches."""
         router = self._table.router(request)
         raw = request.raw_path.decode("latin-1")
         if raw == "*":  # RFC 9110 section 9.3.7: the server as a whole
@@ -340,17 +340,17 @@ class Ember(Serving, Blueprint):
         detail = f"nothing is at {request.path}"
         if self._errors or type(self).on_error is not Ember.on_error:
             raise NotFound(detail)
-        # What on_error would make of it.
+        # The same response as that of on_error, but faster.
         return ProblemResponse(404, detail, extensions={"request_id": request.id})
 
     def _owner(self, request: Request) -> str:
-        """Which route and handler `request` went to, for messages."""
+        """The route and handler of `request`, for messages."""
         self._locate(request)
         route: Route | None = request.route
         return "no route" if route is None else route.owner
 
     def _locate(self, request: Request) -> None:
-        """Tell `request` where it is, what dispatch leaves out for speed."""
+        """Set the app, route and path parameters of `request`: dispatch may skip it for speed."""
         if request.app is not self:
             request.app = self
             values: list[Any] = []
@@ -362,7 +362,7 @@ class Ember(Serving, Blueprint):
     # -- errors -------------------------------------------------------------------------------
 
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
-        """The response for what a handler raised: a registered handler's, or problem+json."""
+        """The response for an exception: from its error handler, or else problem+json."""
         response = self._answer(request, error)
         notified = observers.get()
         if notified:
@@ -370,7 +370,7 @@ class Ember(Serving, Blueprint):
         return response if self._compress is None else self._compress(request, response)
 
     def _answer(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
-        """`on_error` for who is inside of what compresses."""
+        """`on_error` without compression."""
         self._locate(request)
         for observer in observers.get():
             observer.failed(request, error)
@@ -391,7 +391,7 @@ class Ember(Serving, Blueprint):
     def _error_handler(
         self, request: Request, error: BaseException, status: int
     ) -> ErrorHandler | None:
-        """The innermost blueprint that has one decides."""
+        """The error handler of the innermost blueprint that has one for `error`."""
         route: Route | None = request.route
         for part in (self, *(blueprints_of(route) if route else ()))[::-1]:
             found = part._errors.find(error, status) if part._errors else None

@@ -1,4 +1,4 @@
-"""What routes are declared on: the verbs, shared by the application and by its parts."""
+"""`Blueprint`: routes are declared on it. An application is one too."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ M = TypeVar("M")
 
 
 class Blueprint:
-    """Routes that belong together, to be added to an application or to another blueprint.
+    """A group of routes that is added to an application or to another blueprint.
 
-    - `prefix`: what the paths of its routes begin with, as `/v1` or `/users/{user}`.
-    - `hosts`: the only hosts that reach its routes, without port. A host that some blueprint is
-      bound to reaches only what is bound to it.
-    - `limits`: for its routes that have none of their own.
+    - `prefix`: the start of the paths of its routes, such as `/v1` or `/users/{user}`.
+    - `hosts`: the only hosts that reach its routes, without port. A host that any blueprint names
+      reaches only the routes of blueprints that name it.
+    - `limits`: for its routes that have no limits of their own.
     - `middlewares`: around its routes; see `ember.middleware`.
-    - `tags`: for its routes, besides their own.
+    - `tags`: added to the tags of its routes.
 
-    Its error handlers are asked before those around it, for errors of its routes alone. What is
-    declared on it after it was added counts too.
+    Its error handlers handle errors of its routes, before those of the blueprints around it. Routes
+    may also be declared after the blueprint was added.
 
-    Raises RouteError for a prefix or a host that is none.
+    Raises RouteError for an invalid prefix or host.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Blueprint:
         self._parents: list[Blueprint] = []
         self._routes: list[Route] | None = None
         self._errors = ErrorHandlers()
-        #: Around its routes, in order.
+        #: The middlewares around its routes, in order.
         self.middlewares = [parse_middleware(middleware) for middleware in middlewares]
         self.endpoint_hooks: list[tuple[Events, tuple[Callable[..., Any], str]]] = []
 
     @property
     def routes(self) -> list[Route]:
-        """Every route, those of the blueprints that were added included; not to be changed."""
+        """Every route, also those of added blueprints. Do not change this list."""
         if not self._mounts:
             return self._declared
         if self._routes is None:
@@ -102,11 +102,11 @@ class Blueprint:
     def add_blueprint(
         self, blueprint: Blueprint, prefix: str = "", *, prefixes: Mapping[str, str] | None = None
     ) -> None:
-        """Add the routes of `blueprint`, behind `prefix`.
+        """Add the routes of `blueprint` under `prefix`.
 
-        `prefixes` says it by host, `{"*": "/v1", "api.example.org": ""}`, where `*` stands for
-        every host that nothing is bound to. Raises RouteError for a prefix or a host that is none,
-        and for a blueprint that would contain itself.
+        `prefixes` gives a prefix for each host, `{"*": "/v1", "api.example.org": ""}`; `*` means
+        every host that no blueprint names. Raises RouteError for an invalid prefix or host, and for
+        a blueprint that would contain itself.
         """
         if not isinstance(blueprint, Blueprint) or blueprint._is_application:
             raise RouteError(f"add_blueprint({blueprint!r}): expected a Blueprint")
@@ -122,7 +122,7 @@ class Blueprint:
         blueprint._parents.append(self)
         self._changed()
 
-    #: An application is no part of another.
+    #: An application cannot be added to another one.
     _is_application = False
 
     def _ancestors(self) -> Iterator[Blueprint]:
@@ -139,29 +139,29 @@ class Blueprint:
         middlewares: Iterable[Any] = (),
         tags: Iterable[str] = (),
     ) -> Blueprint:
-        """A new blueprint, added here; the arguments are those of Blueprint."""
+        """Make a blueprint and add it here. The arguments are those of Blueprint."""
         blueprint = Blueprint(prefix, hosts, limits=limits, middlewares=middlewares, tags=tags)
         self.add_blueprint(blueprint)
         return blueprint
 
     def add_middleware(self, middleware: M) -> M:
-        """Run `middleware` around the routes of this part; `ember.middleware` says how.
+        """Run `middleware` around the routes of this blueprint; see `ember.middleware`.
 
-        Those of an application are also around its own answers: 404, 405 and the like. Raises
-        RouteError for what is no middleware. Also a decorator.
+        Middlewares of an application are also around its own responses, such as 404 and 405. Raises
+        RouteError for an invalid middleware. Also a decorator.
         """
         self.middlewares.append(parse_middleware(middleware))
         self._changed()
         return middleware
 
     def hook(self, event: Events) -> Callable[[F], F]:
-        """Decorate a function that runs at `event`, `def` (on the loop) or `async def`.
+        """Decorate a function that runs at `event`: `def` (on the loop) or `async def`.
 
-        `BEFORE_ENDPOINT` hooks get `request` right before the handler of each route of this part,
-        those of the application first; what one returns, unless None, is the answer.
-        `AFTER_ENDPOINT` hooks get `request, response` whatever the response is, those of the
-        application last. The other events are of an application alone; their hooks take
-        `components`, `app` or nothing. Raises HookError.
+        `BEFORE_ENDPOINT` hooks get `request`, right before the handler of each route of this
+        blueprint; those of the application run first. If one returns a value, it is the response.
+        `AFTER_ENDPOINT` hooks get `request, response`, also after errors; those of the application
+        run last. Only an application has the other events; their hooks take `components`, `app` or
+        nothing. Raises HookError.
         """
 
         def register(hook: F) -> F:
@@ -174,19 +174,18 @@ class Blueprint:
         if event not in ENDPOINT_EVENTS:
             if not isinstance(event, Events):
                 raise unknown_event(event)
-            raise HookError(f"Events.{event.name} is the application's: use app.hook")
+            raise HookError(f"only an application has Events.{event.name}: use app.hook")
         self.endpoint_hooks.append((event, (hook, check_endpoint_hook(event, hook))))
         self._changed()
 
     def handle(self, what: int | type[BaseException], *, inline: bool = False) -> Callable[[F], F]:
-        """Decorate the handler for a status or an exception class, its subclasses included.
+        """Decorate the error handler for a status or an exception class and its subclasses.
 
-        It takes `(request, error)` or `(request)`, `def` (in the thread pool; with `inline=True` on
-        the loop) or `async def`, and returns what a route handler may; the status is the error's
-        unless it says otherwise. A handler for Exception gets what was not foreseen and no
-        HTTPError (404, 422 ...); one for HTTPError, or for a status, gets those. Those of an
-        application also get the router's own 404 and 405; those of a blueprint the errors of its
-        routes.
+        It takes `(request, error)` or `(request)`. A `def` runs in the thread pool, or with
+        `inline=True` on the loop. It returns the same as a route handler; the default status is
+        that of the error. A handler for Exception gets unexpected errors, but no HTTPError (404,
+        422 ...); a handler for HTTPError, or for a status, gets those. Handlers of an application
+        also get the 404 and 405 of the router; those of a blueprint get the errors of its routes.
         """
 
         def register(handler: F) -> F:
@@ -196,7 +195,7 @@ class Blueprint:
         return register
 
     def _changed(self) -> None:
-        """Forget what was made of what was declared."""
+        """Forget what was compiled: the declarations have changed."""
         self._routes = None
         for parent in self._parents:
             parent._changed()
@@ -211,10 +210,10 @@ class Blueprint:
         methods: Iterable[str] = ("GET",),
         **options: Unpack[RouteOptions],
     ) -> Route:
-        """Let `handler` answer `methods` on `path`; the call behind every decorator.
+        """Call `handler` for requests with `methods` to `path`. Every decorator calls this.
 
-        Raises RouteError, which names the route, for an option that is unknown or out of range, and
-        for a handler parameter that nothing fills.
+        Raises RouteError for an unknown or invalid option, and for a handler parameter that cannot
+        be filled; the message names the route.
         """
         unknown = [name for name in options if name not in RouteOptions.__annotations__]
         if unknown:
@@ -233,21 +232,22 @@ class Blueprint:
         return route
 
     def _registered(self, route: Route) -> None:
-        """Check a new route as far as it can be checked here.
+        """Check a new route as far as possible.
 
-        Of a blueprint's that is little: parameters may come from where it is added. What the
-        annotations mean inside a function is only known now, though, and is remembered by this.
+        A route of a blueprint can hardly be checked: the prefix may have parameters. But if the
+        handler is defined inside a function, the names in its annotations are only known now; the
+        check remembers them.
         """
         if "<locals>" in getattr(route.handler, "__qualname__", ""):
             from ember.application.compile import check
 
-            with suppress(RouteError):  # said at start, with the whole path
+            with suppress(RouteError):  # reported at start, with the whole path
                 check(route, built_in_converters(), Components())
 
     def route(
         self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
     ) -> Callable[[F], F]:
-        """Decorate a handler with a path and the methods it answers."""
+        """Decorate the handler for `methods` on `path`."""
 
         def register(handler: F) -> F:
             self.add_route(path, handler, methods, **options)
@@ -256,48 +256,48 @@ class Blueprint:
         return register
 
     def add_class(self, instance: object, prefix: str = "", *, tags: Iterable[str] = ()) -> None:
-        """Let the methods of `instance` answer below `prefix`.
+        """Make the methods of `instance` handlers for paths under `prefix`.
 
-        `get`, `post` ... answer on `prefix` itself, `get_mine` on `<prefix>/mine`, methods marked
-        with the decorators of `ember.routing.decorators` where those say. One object serves all
-        requests. A route is called `Class.method`, unless its mark names it. Raises RouteError
-        where there is no such method, and for what is wrong with a route.
+        `get`, `post` ... handle `prefix` itself, `get_mine` handles GET `<prefix>/mine`. Methods
+        with a decorator of `ember.routing.decorators` handle the path in the decorator. One object
+        serves all requests. The name of a route is `Class.method`, unless its decorator names it.
+        Raises RouteError if there is no such method, or for an invalid route.
         """
         base, common = check_prefix(prefix), check_tags(tags, "add_class")
         for handler, (path, methods, options) in routes_of(instance):
             own = {**options, "tags": (*common, *options.get("tags", ()))}
-            # An application's root is "/", where a blueprint's may be its bare prefix.
+            # The root of an application is "/"; that of a blueprint may be its prefix.
             at = base + path or ("" if self.prefix else "/")
             route = self.add_route(at, handler, methods, **own)
             if not route.named:
                 route.name = f"{type(instance).__name__}.{handler.__name__}"
 
     def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer GET on `path`, and HEAD with the same headers and no body."""
+        """Decorate the handler for GET on `path`. HEAD gets the same headers without a body."""
         return self.route(path, ("GET",), **options)
 
     def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer POST on `path`."""
+        """Decorate the handler for POST on `path`."""
         return self.route(path, ("POST",), **options)
 
     def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer PUT on `path`."""
+        """Decorate the handler for PUT on `path`."""
         return self.route(path, ("PUT",), **options)
 
     def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer PATCH on `path`."""
+        """Decorate the handler for PATCH on `path`."""
         return self.route(path, ("PATCH",), **options)
 
     def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer DELETE on `path`."""
+        """Decorate the handler for DELETE on `path`."""
         return self.route(path, ("DELETE",), **options)
 
     def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer HEAD on `path`, instead of GET's handler without its body."""
+        """Decorate the handler for HEAD on `path`; without it, HEAD calls the handler for GET."""
         return self.route(path, ("HEAD",), **options)
 
     def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-        """Answer OPTIONS on `path`, instead of the 204 with `Allow` that every path has."""
+        """Decorate the handler for OPTIONS on `path`; without it, OPTIONS is a 204 with `Allow`."""
         return self.route(path, ("OPTIONS",), **options)
 
     def static(
@@ -314,20 +314,20 @@ class Blueprint:
         memory_files: int = 1024,
         recheck: float = 0.1,
     ) -> None:
-        """Answer GET and HEAD below `prefix` with the files of `directory`, and of nothing else.
+        """Serve the files of `directory` for GET and HEAD under `prefix`.
 
-        What leads out of it (also by a symbolic link), names that begin with a dot, and folders are
-        404.
+        Paths that lead outside the directory (also by a symbolic link), names that begin with a
+        dot, and folders are a 404.
 
-        - `index`: the file that answers for a folder, such as "index.html".
-        - `precompressed`: send `a.css.br`, `.zst` or `.gz` for `a.css` to clients that take it.
+        - `index`: the file that is sent for a folder, such as "index.html".
+        - `precompressed`: send `a.css.br`, `.zst` or `.gz` for `a.css` to clients that accept it.
         - `cache_control`: the field of that name, such as "public, max-age=3600".
-        - `dotfiles`: give names that begin with a dot too.
-        - `memory`: bytes of files kept in memory, those of up to `memory_file` bytes that were
-          asked for last, and no more than `memory_files` of them.
+        - `dotfiles`: also serve names that begin with a dot.
+        - `memory`: bytes of file content that is kept in memory: files of up to `memory_file` bytes
+          that were used last, at most `memory_files` of them.
         - `recheck`: seconds for which a file in memory is not compared with the disk; 0: each time.
 
-        Raises NotADirectoryError where there is no such directory.
+        Raises NotADirectoryError if there is no such directory.
         """
         from ember.responses.static import StaticFiles
 
@@ -344,8 +344,8 @@ class Blueprint:
         )
 
         async def static(request: Request, path: str) -> Response:
-            answer = files.hit(request, path)
-            return await files(request, path) if answer is None else answer
+            response = files.hit(request, path)
+            return await files(request, path) if response is None else response
 
         base = prefix.rstrip("/")
         self.add_route(f"{base}/{{path:path}}", static, include_in_schema=False)
@@ -358,10 +358,10 @@ class Blueprint:
 
 
 def blueprints_of(route: Route) -> tuple[Blueprint, ...]:
-    """Those that a route belongs to, the outermost first."""
+    """The blueprints that a route belongs to, the outermost first."""
     return cast("tuple[Blueprint, ...]", route.scope)
 
 
 def endpoint_hooks(parts: tuple[Blueprint, ...], wanted: Events) -> tuple[Owned, ...]:
-    """The hooks of `parts` for an event of endpoints, each with how messages name it."""
+    """The hooks of `parts` for an endpoint event, each with its name in messages."""
     return tuple(hook for part in parts for event, hook in part.endpoint_hooks if event is wanted)

@@ -1,4 +1,4 @@
-"""Shared objects by their type: a database pool, settings, a client."""
+"""Components: shared objects by type, such as a database pool, settings, a client."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ T = TypeVar("T")
 
 
 class Components:
-    """What `app.add_component` and the start hooks put in, found again by type.
+    """The components that `app.add_component` and the start hooks added, by type.
 
-    `components[Pool]` is the object of that type or of a subclass of it.
+    `components[Pool]` is the object of that type, or of a subclass of it.
     """
 
     __slots__ = ("_by_type", "factories")
 
     def __init__(self) -> None:
         self._by_type: dict[type, Any] = {}
-        #: What makes a component for each request, by its type.
+        #: The functions that make a component for each request, by its type.
         self.factories: dict[type, Callable[..., Any]] = {}
 
     def add(
         self, component: object, provides: type | None = None, per_request: bool = False
     ) -> None:
-        """Share `component` under its own type, or under `provides`; replaces an earlier one.
+        """Share `component` under its own type, or under `provides`. It replaces an earlier one.
 
-        With `per_request` it is what makes one: a class, a function or a generator function, which
-        may ask for what a handler may. What it makes is closed after the request.
+        With `per_request` it is a class, a function or a generator function that makes an object
+        for each request. It may have the same parameters as a handler. The object is closed after
+        the request. Raises TypeError for an invalid component.
         """
         if per_request:
             self._add_factory(component, provides)
@@ -40,7 +41,7 @@ class Components:
                 f"add_component({name}, per_request=True)"
             )
         if provides is not None and not isinstance(component, provides):
-            raise TypeError(f"{component!r} is no {provides.__name__}")
+            raise TypeError(f"{component!r} is not an instance of {provides.__name__}")
         self._by_type[provides or type(component)] = component
 
     def _add_factory(self, factory: Any, provides: type | None) -> None:
@@ -56,14 +57,14 @@ class Components:
 
             try:
                 made = get_type_hints(factory).get("return")
-            except NameError:  # a name that only its author can see
+            except NameError:  # a name that is only known inside a function
                 made = None
-            # An iterator of sessions makes sessions.
+            # The annotation Iterator[Session] means that it makes a Session.
             made = next(iter(get_args(made)), made)
             if not isinstance(made, type):
                 raise TypeError(
-                    f"add_component({name}, per_request=True): say what it makes: annotate its "
-                    f"result, or provides=..."
+                    f"add_component({name}, per_request=True): the type of the component is not "
+                    f"known: annotate the result, or give provides=..."
                 )
             provides = made
         self.factories[provides] = factory

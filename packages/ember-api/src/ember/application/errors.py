@@ -1,4 +1,4 @@
-"""From an exception to an answer: registered handlers, RFC 9457 bodies, the log."""
+"""Turns exceptions into responses: error handlers, problem+json bodies (RFC 9457), the log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ember.responses.conversion import convert
 from ember.routing.signature import is_async
 
 logger = get_logger("ember.error")
-# What else the framework logs; the modules themselves ask `logging` for these.
+# The other loggers of the framework. The modules get them from `logging`.
 for _part in ("background", "binding", "cache", "health", "hooks", "server", "threads", "workers"):
     get_logger(f"ember.{_part}")
 
-#: Classes so general that a handler for the status is the more specific one.
+#: General classes: a handler for the status is more specific than a handler for one of these.
 _GENERAL = (HTTPError, Exception, BaseException, object)
-#: A handler for one of these is there for failures. An HTTPError is an answer that somebody chose.
+#: A handler for one of these is for failures. An HTTPError is not a failure: code chose it.
 _FAILURES = (Exception, BaseException)
 
 Handler = Callable[..., Any]
@@ -33,9 +33,10 @@ def abort(status: int, detail: str | None = None) -> NoReturn:
 
 
 class ErrorHandler:
-    """A registered handler, how it is called, and whether it is there for the unexpected.
+    """A registered error handler.
 
-    `threaded`: a plain function, which may block and so runs in the thread pool.
+    `threaded`: it is a plain function that may block, and runs in the thread pool. `general`: it
+    handles unexpected errors.
     """
 
     __slots__ = ("_count", "_handler", "general", "owner", "threaded")
@@ -47,16 +48,16 @@ class ErrorHandler:
         self.threaded = not inline and not is_async(handler)
         name = getattr(handler, "__qualname__", repr(handler))
         self.owner = f"error handler {name}"
-        #: Answers errors nobody foresaw (500, Exception), which therefore still go to the log.
+        #: It handles unexpected errors (500, Exception). They are logged anyway.
         self.general = what == 500 or what is Exception
         self._count = _count_arguments(handler, self.owner)
 
     def call(self, request: Request, error: BaseException) -> Any:
-        """Call the handler with as much as it takes."""
+        """Call the handler with (request, error) or (request)."""
         return self._handler(request, error) if self._count == 2 else self._handler(request)
 
     def call_handling(self, request: Request, error: BaseException) -> Any:
-        """`call` in a thread, where too the error is the one that is being handled."""
+        """`call` for a thread: there, too, `sys.exception()` is the error."""
         traceback = error.__traceback__
         try:
             raise error
@@ -100,8 +101,8 @@ class ErrorHandlers:
             )
 
     def find(self, error: BaseException, status: int) -> ErrorHandler | None:
-        """The most specific handler for `error`, or None. That of Exception is not asked for an
-        HTTPError, as a 404 or a 422 is no failure."""
+        """The most specific handler for `error`, or None. A handler for Exception does not handle
+        an HTTPError: a 404 or a 422 is not a failure."""
         classes = type(error).__mro__
         specific = [cls for cls in classes if cls not in _GENERAL]
         for cls in specific:
@@ -115,12 +116,12 @@ class ErrorHandlers:
 
 
 def status_of(error: BaseException) -> int:
-    """The status that an exception stands for: its own, or 500."""
+    """The status of the response to an exception: that of an HTTPError, or 500."""
     return error.status if isinstance(error, HTTPError) else 500
 
 
 def log_failure(request: Request, error: BaseException, owner: str) -> None:
-    """One record with the traceback: which request, which handler, which id."""
+    """Log an error with its traceback, request, handler and request id."""
     if isinstance(error, ClientDisconnected):
         logger.info("%s %s: the client left", request.method, request.path)
         return
@@ -137,9 +138,9 @@ def log_failure(request: Request, error: BaseException, owner: str) -> None:
 
 
 def default_response(request: Request, error: BaseException, debug: bool) -> Response:
-    """The answer when nobody registered a handler: what an HTTPError says, or an opaque 500.
+    """The response if there is no error handler: that of the HTTPError, or a 500 without details.
 
-    With the id of the request, as the log has it."""
+    It has the id of the request, which is also in the log."""
     if isinstance(error, HTTPError):
         return ProblemResponse(
             error.status,
@@ -157,7 +158,7 @@ def default_response(request: Request, error: BaseException, debug: bool) -> Res
 async def awaited_response(
     value: Awaitable[Any], error: BaseException, status: int, owner: str
 ) -> Response:
-    """What an `async def` error handler gives; to it, too, the error is the one being handled."""
+    """The response of an `async def` error handler. In it, `sys.exception()` is the error."""
     traceback = error.__traceback__
     try:
         raise error

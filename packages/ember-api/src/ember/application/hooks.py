@@ -1,18 +1,17 @@
-"""What runs when the server starts and stops.
+"""Hooks that run when the server starts and stops.
 
-The order, once per process that serves:
+Each process that serves runs them once, in this order:
 
 1. `BEFORE_SERVER_START` hooks, in the order of registration
 2. `lifespan` context managers are entered, in the order of registration
 3. the sockets listen; `AFTER_SERVER_START` hooks
 4. on stop: no new connections, requests in flight finish (at most `shutdown_timeout`)
 5. `BEFORE_SERVER_STOP` hooks, in the order of registration
-6. `lifespan` context managers are left, in reverse
+6. `lifespan` context managers are exited, in reverse order
 7. `AFTER_SERVER_STOP` hooks, in the order of registration
 
-What step 1 or 2 opened is therefore usable by every request, to the last one. A hook of step 1 to 3
-that fails ends the process with its reason; a hook of step 5 to 7 that fails is logged and the
-others still run.
+So every request can use what step 1 or 2 opened. If a hook of step 1 to 3 fails, the process ends
+with the reason. If a hook of step 5 to 7 fails, the error is logged and the other hooks run.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ Hook = Callable[..., Any]
 
 
 class Events(enum.Enum):
-    """Moments at which an application's hooks run."""
+    """The moments at which hooks run."""
 
     BEFORE_SERVER_START = "before_server_start"
     AFTER_SERVER_START = "after_server_start"
     BEFORE_SERVER_STOP = "before_server_stop"
     AFTER_SERVER_STOP = "after_server_stop"
-    #: Gets `request`; what it returns, unless None, is the answer.
+    #: Takes `request`. If it returns a value, it is the response.
     BEFORE_ENDPOINT = "before_endpoint"
-    #: Gets `request, response`, those of errors too; what it returns, unless None, is sent instead.
+    #: Takes `request, response`, also after errors. If it returns a value, it is sent instead.
     AFTER_ENDPOINT = "after_endpoint"
 
 
-#: The events of requests, and what their hooks get.
+#: The events of requests, and the parameters of their hooks.
 ENDPOINT_EVENTS = {
     Events.BEFORE_ENDPOINT: ("request",),
     Events.AFTER_ENDPOINT: ("request", "response"),
@@ -54,17 +53,17 @@ ENDPOINT_EVENTS = {
 
 
 class HookError(Exception):
-    """A hook that cannot be called as it is written; raised when it is registered."""
+    """A hook with wrong parameters, or for a wrong event. Raised when the hook is registered."""
 
 
 def unknown_event(event: object) -> HookError:
-    """The error for what is no event."""
+    """The error for a value that is not an event."""
     names = ", ".join(f"Events.{e.name}" for e in Events)
     return HookError(f"hook({event!r}): expected one of {names}")
 
 
 def check_endpoint_hook(event: Events, hook: Hook) -> str:
-    """How messages name a hook of requests; HookError when it cannot be called."""
+    """The name of a request hook in messages. Raises HookError if its parameters are wrong."""
     owner = f"hook {getattr(hook, '__qualname__', repr(hook)).replace('<locals>.', '')}"
     wanted = ENDPOINT_EVENTS[event]
     try:
@@ -76,7 +75,7 @@ def check_endpoint_hook(event: Events, hook: Hook) -> str:
 
 
 def _argument(hook: Hook, what: str) -> str | None:
-    """What `hook` is called with: `components`, `app` or nothing; HookError when it wants more."""
+    """The argument of `hook`: "components", "app" or None. Raises HookError for more parameters."""
     empty = inspect.Parameter.empty
     parameters = [
         p
@@ -92,7 +91,7 @@ def _argument(hook: Hook, what: str) -> str | None:
 
 
 class Lifecycle:
-    """The start and stop hooks of an application, and how they are run."""
+    """Registers and runs the start and stop hooks of an application."""
 
     def __init__(self, app: object, components: Components) -> None:
         self._arguments = {"app": app, "components": components}
@@ -108,9 +107,9 @@ class Lifecycle:
         self._hooks[event].append((hook, _argument(hook, f"hook {name}()")))
 
     def add_lifespan(self, manager: Hook) -> None:
-        """Enter the async context manager that `manager` makes at start, leave it at stop.
+        """Enter the async context manager of `manager` at start, and exit it at stop.
 
-        An async generator function with one `yield` is taken for one.
+        `manager` may also be an async generator function with one `yield`.
         """
         name = getattr(manager, "__name__", repr(manager))
         argument = _argument(manager, f"lifespan {name}()")
@@ -119,7 +118,7 @@ class Lifecycle:
         self._lifespans.append((manager, argument))
 
     async def start(self) -> None:
-        """Steps 1 and 2; when one fails, what was entered is left again and the error goes on."""
+        """Run steps 1 and 2. If one fails, exit the entered lifespans and raise its error."""
         self._stack = stack = AsyncExitStack()
         try:
             await self.run(Events.BEFORE_SERVER_START)
@@ -131,19 +130,19 @@ class Lifecycle:
             raise
 
     async def run(self, event: Events) -> None:
-        """Run the hooks of a start event; the first that fails ends it."""
+        """Run the hooks of a start event. Raises the error of the first that fails."""
         for hook, argument in self._hooks[event]:
             await self._call(hook, argument)
 
     async def started(self) -> None:
-        """The hooks of step 3; the first that fails ends it."""
+        """Run the hooks of step 3. Raises the error of the first that fails."""
         await self.run(Events.AFTER_SERVER_START)
 
     async def stop(self) -> None:
-        """Steps 5 to 7. Each failure is logged, whatever was raised, and the next step runs.
+        """Run steps 5 to 7. Every error is logged, and the next step runs.
 
-        Cancelled, as when the time to stop is over, it gives up the hook under way, runs the others
-        and raises CancelledError then.
+        If this is cancelled, because the time to stop is over, the current hook is cancelled, the
+        other hooks run, and CancelledError is raised at the end.
         """
         stopped = [await self._run_all(Events.BEFORE_SERVER_STOP)]
         stack, self._stack = self._stack, None
@@ -156,7 +155,7 @@ class Lifecycle:
             raise asyncio.CancelledError
 
     async def _run_all(self, event: Events) -> bool:
-        """Whether it was cancelled meanwhile."""
+        """Run the hooks of a stop event. Returns whether this task was cancelled meanwhile."""
         stopped = False
         for hook, argument in self._hooks[event]:
             name = getattr(hook, "__name__", repr(hook))
@@ -174,8 +173,8 @@ class Lifecycle:
 
 
 async def _logged(running: Awaitable[None], message: str, *args: object) -> bool:
-    """Await `running`, and log what it raises; whether this task was cancelled meanwhile. Only what
-    a signal raises goes on."""
+    """Await `running` and log its error. Returns whether this task was cancelled meanwhile. Only an
+    exception from a signal is raised."""
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
     try:

@@ -1,4 +1,4 @@
-"""The life of an application: starting, being served, stopping."""
+"""The part of `Ember` that runs it: start, serve, stop, observe, test."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ logger = logging.getLogger("ember.server")
 
 
 class Serving:
-    """What an `Ember` does as a whole: `run`, `stop`, `test_client`, and both ends of its life."""
+    """The methods of `Ember` for running it: `run`, `stop`, `test_client`, health and metrics."""
 
     limits: ServerLimits
     lifecycle: Lifecycle
     server: RunningServer | None
-    #: The caches of its routes that are connected, each once.
+    #: The connected caches of its routes, each once.
     _open: list[Cache]
     _pending: Pending
     _pool: ThreadPool | None
@@ -51,7 +51,7 @@ class Serving:
             """Every route."""
 
     def freeze(self) -> None:
-        """Compile what was declared."""
+        """Compile the routes."""
         raise NotImplementedError
 
     async def startup(self) -> None:
@@ -69,9 +69,9 @@ class Serving:
             raise
 
     async def shutdown(self, until: float | None = None) -> None:
-        """Finish what follows answers, leave the lifespans, run the stop hooks, close the caches,
-        end the threads. What follows answers has until `until` on the loop's clock (default: for
-        `shutdown_timeout`)."""
+        """Finish the work after responses, run the stop hooks, exit the lifespans, close the
+        caches, end the threads. The work after responses may last until `until` on the loop's clock
+        (default: for `shutdown_timeout`)."""
         seconds = self.limits.shutdown_timeout
         if until is not None:
             import asyncio
@@ -92,13 +92,13 @@ class Serving:
                     self._observability.stop()
 
     async def _close_caches(self) -> None:
-        """Each, also when another one fails."""
+        """Close all caches, also if one of them fails."""
         while self._open:
             cache = self._open.pop()
             try:
                 await cache.close()
             except Exception:
-                logger.exception("%r failed while it was closed", cache)
+                logger.exception("closing %r failed", cache)
 
     def run(
         self,
@@ -127,32 +127,32 @@ class Serving:
     ) -> None:
         """Serve until SIGINT or SIGTERM; `block=False` serves in a thread until `stop()`.
 
-        - `host`, `port`: where to listen; port 0 takes a free one. `uds`: a unix socket instead.
-          `fd`: an inherited listening socket instead. Without both, sockets of systemd (LISTEN_FDS)
-          go before host and port. `uds_mode`: permissions of the unix socket, such as 0o660.
-        - `workers`: how many processes serve; 1 is this one, more have a supervisor, which is this
-          one. None: one for each CPU that this process may use (affinity, CPU quota); with
-          `block=False`: one, a thread that shares what this program has. Where processes cannot
-          fork there is always one.
-        - `debug`: as in Ember(debug=True), and start errors come with their traceback.
+        - `host`, `port`: where to listen; port 0 takes a free port. `uds`: a unix socket instead.
+          `fd`: an inherited listening socket instead. Without `uds` and `fd`, sockets of systemd
+          (LISTEN_FDS) replace host and port. `uds_mode`: permissions of the unix socket, such as
+          0o660.
+        - `workers`: the number of processes that serve. 1: this process. More: this process is
+          their supervisor. None: one for each CPU that this process may use (affinity, CPU quota);
+          with `block=False`: one thread of this process. Platforms without fork have always one.
+        - `debug`: as in Ember(debug=True); start errors show their traceback.
         - `thread_pool_workers`: threads for `def` handlers (default 40).
         - `ssl_certfile`, `ssl_keyfile`, `ssl_keyfile_password`: serve https (PEM; TLS 1.2 and 1.3).
-          `ssl_certs`: further certificates by host name, `{"shop.example": (certfile, keyfile)}`.
+          `ssl_certs`: more certificates by host name, `{"shop.example": (certfile, keyfile)}`.
           Files that change are read again within ten seconds, and on SIGHUP.
-        - `ssl_ca_certs`: ask clients for a certificate signed by one of these: it is in
+        - `ssl_ca_certs`: ask clients for a certificate signed by one of these CAs; see
           `request.client_cert`. `ssl_client_cert`: "required" (the default then) or "optional".
         - `loop`: "auto", "io_uring", "epoll", "uvloop" or "asyncio".
-        - `io_uring_num_bufs`, `io_uring_buf_size`: receive buffers of the ring, count (rounded up
-          to a power of two) and bytes; all connections of a worker share them. The kernel gets them
-          as it needs them, so a high count costs nothing before. Other loops have one buffer.
-        - `necromancer`: replace dead workers.
+        - `io_uring_num_bufs`, `io_uring_buf_size`: the number (rounded up to a power of two) and
+          size in bytes of the receive buffers of the ring. All connections of a worker share them.
+          Memory is used when a buffer is used first. Other loops have one buffer.
+        - `necromancer`: respawn workers that die.
 
-        SIGTERM and SIGINT finish what is in flight and end; twice: at once. SIGHUP replaces the
-        workers one by one by such that run this program anew (with `block=False`: as it is).
-        SIGUSR1 opens log files anew.
+        SIGTERM and SIGINT finish the requests in flight and end; a second one ends at once. SIGHUP
+        replaces the workers one by one with workers that run the current code of this program (with
+        `block=False`: without new code). SIGUSR1 reopens log files.
 
-        What keeps it from starting (a taken port, a route that cannot work) is one line on stderr
-        and exit status 1; with `block=False` a StartError.
+        A start error (a port in use, an invalid route) prints one line on stderr and exits with
+        status 1; with `block=False` it raises StartError.
         """
         from ember.server.run import Options, run
 
@@ -236,15 +236,15 @@ class Serving:
     # -- tests --------------------------------------------------------------------------------
 
     def test_client(self, **options: Unpack[ClientOptions]) -> TestClient:
-        """A client for tests, in process: `async with app.test_client() as client: ...`."""
+        """A test client in the same process: `async with app.test_client() as client: ...`."""
         from ember.testing import TestClient
 
         return TestClient(cast("TestedApp", self), **options)
 
     def stop(self) -> None:
-        """End what `run` started: drain, stop hooks, return when it is over.
+        """Stop the server: finish the requests in flight and run the stop hooks.
 
-        From another thread than the server's it waits; from a handler it returns at once.
+        It returns when the server has ended; called from a handler it returns at once.
         """
         from ember.server.run import stop
 

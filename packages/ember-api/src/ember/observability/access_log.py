@@ -1,4 +1,4 @@
-"""`Ember(access_log=...)`: from what was asked for to where the lines go."""
+"""`Ember(access_log=...)`: opens the access log, and formats its lines for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STDOUT = 1
 
 
 def open_log(wanted: bool | str | os.PathLike[str]) -> AccessLog:
-    """The log that `access_log=wanted` asks for; the file is opened later. Raises TypeError."""
+    """The log for `access_log=wanted`. The file is opened later. Raises TypeError."""
     if wanted is True:
         wanted = "color" if _is_terminal() else "json"
     if isinstance(wanted, os.PathLike):
@@ -27,7 +27,7 @@ def open_log(wanted: bool | str | os.PathLike[str]) -> AccessLog:
         return AccessLog(LogFile(STDOUT, colored()))
     if wanted == "json":
         return AccessLog(LogFile(STDOUT))
-    # Absolute: what is opened again later must be the same file, wherever we are then.
+    # Absolute: the working directory may change before the file is reopened.
     return AccessLog(LogFile(os.path.abspath(wanted)))
 
 
@@ -39,7 +39,8 @@ def _is_terminal() -> bool:
 
 
 def colored(colours: bool | None = None) -> Callable[[bytes], bytes]:
-    """What makes lines for people of JSON lines; `colours` default to what the terminal can."""
+    """A function that turns JSON lines into coloured lines. Default of `colours`: whether stdout is
+    a terminal."""
     from ember.server.terminal import Style
 
     style = Style(sys.stdout)
@@ -53,7 +54,7 @@ def colored(colours: bool | None = None) -> Callable[[bytes], bytes]:
         status: int = entry["status"]
         colour = style.good if status < 400 else style.accent if status < 500 else style.bad
         broken = style.bad(" broken off") if entry.get("aborted") else ""
-        # JSON has brought every character back that a client may send.
+        # JSON decoding restores control characters that a client may have sent.
         path, method, client = (printable(entry[key]) for key in ("path", "method", "client"))
         return (
             f"{style.dim(entry['time'][11:23])} {colour(str(status))} "

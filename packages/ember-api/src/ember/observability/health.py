@@ -1,7 +1,7 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it should get requests now.
+"""`/healthz` (liveness) and `/readyz` (readiness: whether the process should get requests now).
 
-Orchestrators ask for them, by address and without credentials: no middleware is around them, but
-the one that gives ids, and what a failing check said goes to the log and not into the answer.
+Orchestrators request them by address and without credentials: so only the middleware for ids is
+around them, and the error of a failed check goes to the log, not into the response.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ember.health")
 
-#: Seconds that a readiness check may take, unless it says otherwise.
+#: The default timeout of a readiness check, in seconds.
 TIMEOUT = 5.0
-#: A server with too much to do still says so to those who ask.
+#: The health routes respond also when the server is overloaded.
 _NEVER_SHED = RouteLimits(shed=False)
 
 
 class ReadinessCheck:
-    """One question that `/readyz` asks; `run()` gives "ok", or what kind of failure it was.
+    """One readiness check. `run()` returns "ok" or the kind of failure.
 
-    A plain function runs in the thread pool. One that blocks beyond its time is not called again
-    before it has come back, so that probes do not fill the pool.
+    A plain function runs in the thread pool. If it blocks longer than its timeout, it is not called
+    again before it has returned: so probes cannot fill the pool.
     """
 
     def __init__(self, check: Callable[[], Any], name: str, timeout: float) -> None:
@@ -45,7 +45,7 @@ class ReadinessCheck:
         self._blocked: asyncio.Future[Any] | None = None
 
     async def run(self, pool: Callable[[], ThreadPool]) -> str:
-        """Ask. Never raises."""
+        """Run the check. Its errors are not raised."""
         if self._blocked is not None and not self._blocked.done():
             return "failed: has not come back from an earlier call"
         try:
@@ -84,18 +84,18 @@ class ReadinessCheck:
         try:
             return self.check()
         except (SystemExit, KeyboardInterrupt) as error:
-            return _Ends(error)  # the task that waits for the thread must not raise it
+            return _Ends(error)  # if a task raised it, the loop would end
 
 
 class _Ends:
-    """What would end the loop, if a task raised it."""
+    """An exception that would end the loop, if a task raised it."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 def _is_told(error: BaseException) -> bool:
-    """Whether it is not the check that failed, but who asks that is to end."""
+    """Whether the task that runs the check was told to end; then the check has not failed."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
@@ -103,13 +103,13 @@ def _is_told(error: BaseException) -> bool:
 
 
 def _seen(call: asyncio.Future[Any]) -> None:
-    # Nobody awaits it any more; its time-out was logged.
+    # Nobody awaits it any more. Its timeout was logged.
     if not call.cancelled():
         call.exception()
 
 
 class Health:
-    """What an application says of itself, and the routes where it does."""
+    """The health checks of an application and their paths."""
 
     def __init__(self, healthz_url: str | None, readyz_url: str | None) -> None:
         self.healthz_url = healthz_url
@@ -120,7 +120,7 @@ class Health:
                 raise TypeError(f"{name}={url!r}: expected a path such as /{name[:-4]}, or None")
 
     def add(self, check: Callable[[], Any], name: str | None, timeout: float) -> None:
-        """Ask `check` too. Raises TypeError or ValueError for what cannot be asked."""
+        """Add a readiness check. Raises TypeError or ValueError for an invalid check."""
         if not callable(check):
             raise TypeError(f"add_readiness_check({check!r}): expected a function")
         name = name or str(getattr(check, "__name__", type(check).__name__))
@@ -128,7 +128,7 @@ class Health:
         try:
             signature = inspect.signature(check)
         except ValueError:
-            pass  # a function of C that does not tell its parameters
+            pass  # a C function without a signature
         else:
             try:
                 signature.bind()
@@ -141,13 +141,13 @@ class Health:
         self.checks.append(ReadinessCheck(check, name, timeout))
 
     async def healthz(self) -> Response:
-        """The loop runs: it has answered this."""
+        """200: the event loop runs."""
         return _answer(JSONResponse({"status": "ok"}))
 
     async def readyz(
         self, request: Request, server: object, pool: Callable[[], ThreadPool]
     ) -> Response:
-        """200 when every check is; 503 problem+json, which lists them, when one is not."""
+        """200 if all checks pass; otherwise a 503 with problem+json that lists the checks."""
         if getattr(server, "draining", False):
             return _problem(request, "the server is stopping", {})
         if server is not None and not getattr(server, "started", True):
@@ -179,7 +179,7 @@ def health_routes(
     pool: Callable[[], ThreadPool],
     middlewares: Iterable[object],
 ) -> list[tuple[Route, Plan]]:
-    """The routes of `health`; a route of the application's own, among `taken`, goes before."""
+    """The routes of `health`, without those whose path is in `taken`."""
 
     async def readyz(request: Request) -> Response:
         return await health.readyz(request, server(), pool)
