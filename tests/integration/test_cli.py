@@ -157,7 +157,7 @@ def test_the_application_is_found(
         (
             {"main": APP + "\n@app.get('/users/{n:int}')\ndef again(n): ...\n"},
             None,
-            '(main.user) and route "GET /users/{n:int}" (main.again) answer the same requests',
+            '(main.user) and route "GET /users/{n:int}" (main.again) match the same requests',
         ),
     ],
 )

@@ -91,7 +91,7 @@ def _session(pid: int) -> int:
     [
         (
             "@app.get('/{a}')\ndef a(a): ...\n@app.get('/{b}')\ndef b(b): ...\n",
-            "answer the same requests",
+            "match the same requests",
         ),
         ("app.run(loop='uvloop', workers=2)\nimport uvloop_is_not_here", "uvloop_is_not_here"),
     ],

@@ -291,7 +291,7 @@ def test_routes_that_conflict_keep_the_server_from_starting() -> None:
 
     app.get("/{a}")(one)
     app.get("/{b}")(two)
-    with pytest.raises(StartError, match=r"\.one\) and .*\.two\) answer the same requests"):
+    with pytest.raises(StartError, match=r"\.one\) and .*\.two\) match the same requests"):
         app.run(port=0, block=False)
 
 

@@ -500,7 +500,7 @@ def test_a_hook_that_cannot_be_called_is_an_error_that_names_it() -> None:
         app.hook(Events.BEFORE_ENDPOINT)(none)
     with pytest.raises(HookError, match=r"AFTER_ENDPOINT takes \(request, response\)"):
         part.hook(Events.AFTER_ENDPOINT)(none)
-    with pytest.raises(HookError, match="only an application has Events.BEFORE_SERVER"):
+    with pytest.raises(HookError, match="only an application has Events"):
         part.hook(Events.BEFORE_SERVER_START)(none)
     with pytest.raises(HookError, match="expected one of"):
         part.hook("before")(none)  # type: ignore[arg-type]

@@ -132,7 +132,7 @@ def test_each_method_has_its_own_tree() -> None:
     [("/u/{id}", "/u/{name}"), ("/u/{id}", "/u/:id"), ("/x", "/x"), ("/{a:path}", "/{b:path}")],
 )
 def test_two_routes_for_the_same_requests_are_a_conflict(first: str, second: str) -> None:
-    message = f'route "GET {first}" and route "GET {second}" answer the same requests; remove one'
+    message = f'route "GET {first}" and route "GET {second}" match the same requests; remove one'
     with pytest.raises(RouteError, match=re.escape(message)):
         make(first, second)
 
@@ -144,7 +144,7 @@ def test_two_routes_for_the_same_requests_are_a_conflict(first: str, second: str
         ("/u?x=1", 'route "/u?x=1": a path has no query or fragment'),
         ("/u/{1x}", '"{1x}" is not a parameter; write {name} or {name:converter}'),
         ("/u/{}", '"{}" is not a parameter'),
-        ("/u/{id:}", '"{id:}" names no converter; write {id} or {id:int}'),
+        ("/u/{id:}", '"{id:}" has no converter; write {id} or {id:int}'),
         ("/u/{id", '"{id": a brace is not closed, or closed twice'),
         ("/u/id}", '"id}": a brace is not closed, or closed twice'),
         ("/u/{a}{b}", '"{a}{b}": two parameters need some text between them'),

@@ -1,1 +1,1 @@
-"""Threads, background tasks, and waiting for what may never come."""
+"""Threads, background tasks, and interruptible waiting."""

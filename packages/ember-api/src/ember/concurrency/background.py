@@ -13,7 +13,7 @@ logger = logging.getLogger("ember.background")
 
 
 class Pending:
-    """Counts the work that follows answers and is not done yet, so that a stop can wait for it."""
+    """Counts the unfinished work after responses, so that a stopping server can wait for it."""
 
     __slots__ = ("_count", "_idle")
 
@@ -25,17 +25,17 @@ class Pending:
         return self._count
 
     def begin(self) -> None:
-        """There is one more."""
+        """Count one more."""
         self._count += 1
 
     def end(self) -> None:
-        """One is done."""
+        """Count one less."""
         self._count -= 1
         if not self._count and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     async def wait_idle(self, seconds: float) -> None:
-        """Wait until all is done, at most so long; what is left then is logged."""
+        """Wait until all work is done, at most `seconds`. Unfinished work is logged."""
         import asyncio
 
         if not self._count:
@@ -50,12 +50,12 @@ class Pending:
 
 
 class BackgroundTasks:
-    """Functions to call after the response was sent, in order; a handler asks for it by annotation.
+    """Functions that are called after the response was sent, in order. A handler gets it by its
+    annotation.
 
-    One that fails, or is cancelled by what it waits for, is logged and the next ones still run;
-    when the whole is cancelled, as the time of the server to stop is over, they do not, and the log
-    names them. A plain function runs in the
-    thread pool.
+    If a function fails, or is cancelled by what it awaits, the error is logged and the next ones
+    run. If the server's time to stop is over, the rest does not run, and the log names it. A plain
+    function runs in the thread pool.
     """
 
     __slots__ = ("_run_in_thread", "_tasks")
@@ -74,7 +74,7 @@ class BackgroundTasks:
         return len(self._tasks)
 
     async def __call__(self) -> None:
-        """Run them; whoever sends the response does."""
+        """Run the functions; called after the response was sent."""
         import inspect
 
         # A task may add others.
@@ -99,10 +99,10 @@ class BackgroundTasks:
                 logger.exception("background task %s failed", _name(function))
 
     def _drop(self, stopped: Callable[..., Any]) -> None:
-        """Say what is given up, and does not run any more."""
+        """Log the cancelled function and those that will not run."""
         never = ", ".join(_name(function) for function, _, _ in self._tasks)
         self._tasks.clear()
-        also = f"; it was to be followed by: {never}" if never else ""
+        also = f"; these did not run: {never}" if never else ""
         logger.error("background task %s was cancelled%s", _name(stopped), also)
 
 
@@ -111,8 +111,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _is_stopped(error: BaseException) -> bool:
-    """Whether it is the one who runs the tasks that is cancelled, and not something they wait
-    for."""
+    """Whether the task that runs the functions was cancelled, not only something they await."""
     import asyncio
 
     task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None

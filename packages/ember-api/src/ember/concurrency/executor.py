@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class PoolExecutor(ThreadPoolExecutor):
-    """`pool` as the default executor of a loop, so that there is one pool and one bound.
+    """Makes the pool of the application the default executor of the loop: one pool, one limit.
 
-    What asyncio itself needs a thread for, names that are looked up, has the server's own threads:
-    handlers that wait for a connection must not keep it from being made.
+    DNS look-ups of asyncio run in threads of the server instead: handlers that wait for a
+    connection may use up the pool.
     """
 
     def __init__(self, pool: Callable[[], ThreadPool]) -> None:
@@ -30,4 +30,4 @@ class PoolExecutor(ThreadPoolExecutor):
         return pool.submit(lambda: fn(*args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing: the pool is closed by whom it belongs to, and its threads are not waited for."""
+        """Do nothing: the application closes its pool, and nobody waits for its threads."""

@@ -1,10 +1,10 @@
-"""Waiting for an async iterator in the task that asks, and yet waking up before it has an item.
+"""Waits for the next item of an async iterator, with a time limit and without a task for each item.
 
-A task for each item would be the plain way: `asyncio.wait((next_item, ...), timeout=...)`. It costs
-several times what an item does, and gives the iterator another task at every step, so that nothing
-entered in one step (a timeout, a task group) can be left in another. Here the iterator is stepped
-by hand: what it waits for is handed to the task with `Interruptible` standing in between, which
-can wake the task although the future is not done, and wait for the same future again afterwards.
+The simple way is a task for each item: `asyncio.wait((next_item, ...), timeout=...)`. It is several
+times slower. It also runs each step of the iterator in another task, so that a timeout or a task
+group cannot be entered in one step and exited in another. Here the iterator is stepped by hand.
+`Interruptible` stands between the task and the future that the iterator awaits: it can wake the
+task before the future is done, and wait for the same future again later.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextvars import Context
 from types import coroutine
 from typing import Any, Final
 
-#: What `resume` gives when it was woken before there was an item.
+#: The result of `resume` if it was woken before there was an item.
 INTERRUPTED: Final = object()
 
 
 class Interruptible:
-    """A future to the task that waits for it: done whenever what the iterator awaits is, or else
-    after `interval` seconds (None: never), or when it is stopped.
+    """Looks like a future to the task that awaits it. It is done when the future of the iterator is
+    done, after `interval` seconds (None: no limit), or when it is stopped.
 
     One task uses it, for one iterator.
     """
@@ -46,9 +46,9 @@ class Interruptible:
         self.stopped = False
         self._interval = interval
         self._asyncio_future_blocking = False
-        self._step: Any = None  # the iterator's __anext__() under way
-        self._future: Any = None  # what it waits for
-        self._wake: Callable[[Any], object] | None = None  # the task that waits for us
+        self._step: Any = None  # the running __anext__() of the iterator
+        self._future: Any = None  # the future that it awaits
+        self._wake: Callable[[Any], object] | None = None  # wakes the task that awaits this
         self._context: Context | None = None
         self._since = 0.0
         self._timer: TimerHandle | None = None
@@ -56,18 +56,18 @@ class Interruptible:
 
     @property
     def step(self) -> Any:
-        """What the iterator is doing: its `__anext__()` under way, None between two items."""
+        """The running `__anext__()` of the iterator; None between two items."""
         return self._step
 
     def stop(self) -> None:
-        """Wake the task now, and let it not wait for the iterator again."""
+        """Wake the task now; `stopped` tells it not to wait for the iterator again."""
         self.stopped = True
         self._interrupt()
 
     def resume(self, source: AsyncIterator[Any]) -> Awaitable[Any]:
-        """The next item; INTERRUPTED when there is none yet, to be called again for the same one.
+        """The next item. INTERRUPTED if there is none yet: call it again for the same item.
 
-        Raises what the iterator raises, StopAsyncIteration at its end.
+        Raises the exceptions of the iterator, StopAsyncIteration at its end.
         """
         if self._step is None:
             step: Any = source.__anext__()
@@ -91,10 +91,10 @@ class Interruptible:
                     raise
                 error = None
                 if not getattr(future, "_asyncio_future_blocking", False):
-                    # One turn of the loop, or a mistake that the task will name.
+                    # `asyncio.sleep(0)`, or an invalid value for which the task raises an error.
                     try:
                         yield future
-                    except BaseException as thrown:  # noqa: BLE001 - it is the iterator's
+                    except BaseException as thrown:  # noqa: BLE001 - raised in the iterator
                         error = thrown
                     continue
                 future._asyncio_future_blocking = False
@@ -106,8 +106,8 @@ class Interruptible:
             self._asyncio_future_blocking = True
             try:
                 yield self
-            except BaseException as thrown:  # noqa: BLE001 - it is the iterator's
-                self._let_go()
+            except BaseException as thrown:  # noqa: BLE001 - raised in the iterator
+                self._detach()
                 self._future, error = None, thrown
                 continue
             if not self._future.done():
@@ -116,7 +116,7 @@ class Interruptible:
             self._future = None
 
     async def close(self, source: AsyncIterator[Any]) -> None:
-        """Cancel the step under way, as cancelling a task would, and close the iterator."""
+        """Cancel the running step, as cancelling a task would, and close the iterator."""
         if self._timer is not None:
             self._timer.cancel()
         self._closing, self._interval = True, None
@@ -125,7 +125,7 @@ class Interruptible:
                 await self._cancel()
             except (CancelledError, StopAsyncIteration):
                 pass
-            except Exception as error:  # noqa: BLE001 - there is nobody left to tell but the log
+            except Exception as error:  # noqa: BLE001 - nobody else can handle it
                 self.loop.call_exception_handler(
                     {"message": "an SSE generator failed while it was closed", "exception": error}
                 )
@@ -140,7 +140,7 @@ class Interruptible:
         return self._go_on(error)
 
     def _tick(self) -> None:
-        """Silent for long enough? Else look again when it may be."""
+        """Interrupt the task if the interval is over, and set the next timer."""
         if self._interval is None:
             return
         left = self._since + self._interval - self.loop.time()
@@ -154,10 +154,10 @@ class Interruptible:
     def _interrupt(self) -> None:
         wake = self._wake
         if wake is not None and not self._closing and not self._future.done():
-            self._let_go()
+            self._detach()
             self.loop.call_soon(wake, self, context=self._context)
 
-    def _let_go(self) -> None:
+    def _detach(self) -> None:
         if self._wake is not None:
             self._wake = None
             self._future.remove_done_callback(self._future_done)
@@ -168,30 +168,30 @@ class Interruptible:
             self._wake = None
             wake(self)
 
-    # ---- what a task asks of a future ------------------------------------------------------
+    # ---- the interface of a future that a task uses -----------------------------------------
 
     def get_loop(self) -> AbstractEventLoop:
-        """The loop of what is waited for: a task refuses another one than its own."""
+        """The loop of the awaited future. A task refuses a future of another loop."""
         loop: AbstractEventLoop = self._future.get_loop()
         return loop
 
     def add_done_callback(
         self, callback: Callable[[Any], object], *, context: Context | None = None
     ) -> None:
-        """Called by the task that waits, once for each time."""
+        """Called by the task each time it starts to wait."""
         self._wake, self._context = callback, context
         self._future.add_done_callback(self._future_done, context=context)
 
     def cancel(self, msg: Any = None) -> bool:
-        """The task is cancelled: so is what it waits for."""
+        """The task was cancelled: cancel the awaited future."""
         return bool(self._future is not None and self._future.cancel(msg=msg))
 
     def done(self) -> bool:
-        """Whether the task is to be woken."""
+        """Whether the task has been woken."""
         return self._wake is None
 
     def result(self) -> None:
-        """Nothing: the iterator takes the result from its own future."""
+        """None: the iterator gets the result from its own future."""
 
 
 async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:

@@ -1,7 +1,7 @@
-"""The threads that run `def` handlers, so that one that blocks never blocks the loop.
+"""The thread pool for `def` handlers: a handler that blocks does not block the event loop.
 
-One pool of the application's runs its `def` handlers and dependencies, plain background tasks,
-sync streams, and whatever it gives to `asyncio.to_thread`.
+One pool of the application runs its `def` handlers and dependencies, plain background tasks, sync
+streams, and the functions of `asyncio.to_thread`.
 """
 
 from __future__ import annotations

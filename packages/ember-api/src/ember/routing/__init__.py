@@ -1,1 +1,1 @@
-"""Which handler a request goes to: routes, converters, the tree, hosts."""
+"""Routing: routes, path converters, the route tree, hosts, and the dispatcher."""

@@ -1,7 +1,7 @@
-"""Path converters: what `{name:converter}` accepts and what the handler gets for it.
+"""Path converters: the text that `{name:converter}` accepts, and the value for the handler.
 
-A new one is a class here, listed in `BUILT_IN`; an application adds its own with
-`app.add_converter(name, regex, to_python)`.
+To add a built-in converter, write a class here and add it to `BUILT_IN`. An application adds its
+own with `app.add_converter(name, regex, to_python)`.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import Any
 
 
 class Converter:
-    """Turns the text of a path segment into a value and back."""
+    """Converts the text of a path segment to a value and back."""
 
     name = "str"
-    #: What the text must match as a whole. The built-in ones take time linear in the text.
+    #: The whole text must match it. Those of built-in converters take linear time.
     regex = "[^/]+"
-    #: What `to_python` gives; None when that is not known.
+    #: The type of the values; None if it is not known.
     python_type: type | None = str
-    #: Lower is tried first where several converters compete for one segment.
+    #: The lowest is tried first, if several converters may match one segment.
     order = 90
-    #: Spans slashes.
+    #: Whether it matches text with slashes.
     spans = False
 
     def __init__(self) -> None:
         self._match = re.compile(self.regex, re.ASCII | re.DOTALL).fullmatch
 
     def to_python(self, text: str) -> Any:
-        """The value for `text`, which matches `regex`; raises ValueError to refuse it after all."""
+        """The value for `text`, which matches `regex`. May raise ValueError to refuse it."""
         return text
 
     def to_url(self, value: Any) -> str:
-        """The text for `value`, not yet percent-encoded."""
+        """The text for `value`, without percent-encoding."""
         return str(value)
 
     def matches(self, text: str) -> bool:
-        """Whether `text` as a whole is what `regex` describes."""
+        """Whether the whole `text` matches `regex`."""
         return self._match(text) is not None
 
     def convert(self, text: str) -> Any:
-        """The value for `text`; raises ValueError when the text does not fit."""
+        """The value for `text`. Raises ValueError if the text does not match."""
         if self._match(text) is None:
             raise ValueError(f"{text!r} is not {self.name}")
         return self.to_python(text)
@@ -87,16 +87,16 @@ class UUIDConverter(Converter):
 
 
 class PathConverter(Converter):
-    """The rest of the path with its slashes; may be empty."""
+    """The rest of the path, with its slashes. It may be empty."""
 
     name, regex, order, spans = "path", ".*", 99, True
 
 
 class CustomConverter(Converter):
-    """What `add_converter` makes out of a regex and a function.
+    """The converter that `add_converter` makes from a regex and a function.
 
-    The regex is asked with text that a client chose: one that backtracks, such as `(a+)+`, lets a
-    client hold the loop. Possessive quantifiers (`a++`) do not backtrack.
+    Clients choose the text: with a regex that backtracks, such as `(a+)+`, a client can block the
+    event loop. Possessive quantifiers (`a++`) do not backtrack.
     """
 
     python_type = None
@@ -134,5 +134,5 @@ BUILT_IN: tuple[type[Converter], ...] = (
 
 
 def built_in_converters() -> dict[str, Converter]:
-    """A fresh table of the built-in converters by name."""
+    """A new dict with the built-in converters by name."""
     return {cls.name: cls() for cls in BUILT_IN}

@@ -1,4 +1,4 @@
-"""Marks for the methods of a class that `app.add_class` takes: `@get("/x")` and the like.
+"""Decorators for the methods of a class that is passed to `app.add_class`: `@get("/x")` etc.
 
 class Users:
     async def get(self) -> list[User]: ...          # GET /users, by its name
@@ -28,7 +28,7 @@ _MARK = "__ember_routes__"
 
 
 class Mark(NamedTuple):
-    """What a mark says; the arguments of `Blueprint.add_route`."""
+    """The arguments of a decorator, for `Blueprint.add_route`."""
 
     path: str
     methods: tuple[str, ...]
@@ -38,13 +38,13 @@ class Mark(NamedTuple):
 def route(
     path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
 ) -> Callable[[F], F]:
-    """Mark a method as the handler of `path`; the options are those of `app.route`."""
+    """Make a method the handler of `path`. The options are those of `app.route`."""
     if isinstance(methods, str):
         raise RouteError(f'route "{path}": methods={methods!r}; expected methods=["{methods}"]')
     mark = Mark(path, tuple(methods), dict(options))
 
     def register(method: F) -> F:
-        # The decorator nearest to the method comes first; listed as they are written.
+        # The decorator next to the method runs first; the list has the order of the source.
         setattr(method, _MARK, [mark, *getattr(method, _MARK, ())])
         return method
 
@@ -52,45 +52,46 @@ def route(
 
 
 def get(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers GET on `path`."""
+    """Make a method the handler for GET on `path`."""
     return route(path, ("GET",), **options)
 
 
 def post(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers POST on `path`."""
+    """Make a method the handler for POST on `path`."""
     return route(path, ("POST",), **options)
 
 
 def put(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers PUT on `path`."""
+    """Make a method the handler for PUT on `path`."""
     return route(path, ("PUT",), **options)
 
 
 def patch(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers PATCH on `path`."""
+    """Make a method the handler for PATCH on `path`."""
     return route(path, ("PATCH",), **options)
 
 
 def delete(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers DELETE on `path`."""
+    """Make a method the handler for DELETE on `path`."""
     return route(path, ("DELETE",), **options)
 
 
 def head(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers HEAD on `path`."""
+    """Make a method the handler for HEAD on `path`."""
     return route(path, ("HEAD",), **options)
 
 
 def options(path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
-    """Mark a method that answers OPTIONS on `path`."""
+    """Make a method the handler for OPTIONS on `path`."""
     return route(path, ("OPTIONS",), **options)
 
 
 def routes_of(instance: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
-    """The handlers of an object, bound to it: what is marked, and what a verb begins the name of.
+    """The handlers of an object: methods with a decorator, and methods whose name begins with a
+    verb.
 
-    `get` is the class's own path, `get_mine` is `/mine`. In the order of the class, what it
-    inherits first. Raises RouteError where there is none.
+    `get` handles the path of the class, `get_mine` handles `/mine`. The order is that of the class;
+    inherited methods come first. Raises RouteError if there is no handler.
     """
     cls = type(instance)
     if isinstance(instance, type):
@@ -99,7 +100,7 @@ def routes_of(instance: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
         )
     found = False
     for name in dict.fromkeys(name for base in cls.__mro__[::-1] for name in vars(base)):
-        # Looked up in the class: a property is not to be computed here.
+        # Looked up in the class, so that no property is called.
         method = getattr(cls, name, None)
         if not callable(method):
             continue
@@ -110,7 +111,7 @@ def routes_of(instance: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
     if not found:
         raise RouteError(
             f'add_class({cls.__name__}): it has no handlers; name methods "get", "post", '
-            f'"get_<name>" ..., or mark them: @ember.routing.get("/x")'
+            f'"get_<name>" ..., or decorate them: @ember.get("/x")'
         )
 
 

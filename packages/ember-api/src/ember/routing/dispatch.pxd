@@ -20,7 +20,7 @@ cdef class Endpoint:
     cdef public object binding
     cdef public object limits
     cdef public bint fills
-    cdef public bint observed
+    cdef public bint has_observer
     cdef public int kind
 
     @cython.locals(kind=cython.int)

@@ -1,7 +1,7 @@
-"""From a request to its handler: the flat path that every request takes.
+"""The dispatcher: finds the endpoint of a request and calls its handler.
 
-Compiled with the types of `dispatch.pxd`. Everything that can be decided at registration is: an
-`Endpoint` knows how its handler is called, so that a plain `async def` costs one look-up and one
+The compiled build uses the types of `dispatch.pxd`. As much as possible is decided at registration:
+an `Endpoint` knows how to call its handler, so that a simple handler costs one look-up and one
 call.
 """
 
@@ -16,18 +16,18 @@ from ember.responses.conversion import UnsupportedReturn, convert
 from ember.routing.hosts import host_name
 from ember.routing.tree import Node
 
-# How a handler is called; only `_ANY` needs an argument list made for it.
+# The kinds of calls, by the arguments of the handler. Only `_ANY` makes a list of arguments.
 _NOTHING, _REQUEST, _VALUE, _REQUEST_VALUE, _VALUE_REQUEST, _ANY, _BOUND, _VALUES = range(8)
 
-#: For the endpoints of static routes; never changed.
+#: The values for endpoints of static routes. Never changed.
 _NO_VALUES: list[Any] = []
 
-#: What a route with more to do than calling its handler does: (request, args, kwargs) -> result.
+#: Calls the handler of a route in another way: (request, args, kwargs) -> result.
 Wrapper = Callable[[Request, "tuple[Any, ...]", "dict[str, Any]"], object]
 
 
 class Endpoint:
-    """One route, ready to be called."""
+    """One compiled route."""
 
     def __init__(
         self,
@@ -44,21 +44,21 @@ class Endpoint:
         self.handler = handler
         self.app = app
         self.owner: str = route.owner
-        #: What fills each argument: -1 the request, 0 and up a path parameter, a 1-tuple a
-        #: constant.
+        #: The source of each argument: -1: the request; 0 or more: a path parameter; a tuple: its
+        #: one item.
         self.slots = slots
         self.keywords = keywords
         self.names = names
         self.wrapper = wrapper
         self.limits = route.limits
-        #: Somebody wants to know of every request where it went.
-        self.observed = getattr(app, "observer", None) is not None
-        #: Where the handler asks for more, how it is called (`ember.binding.Binding`): `handler` is
-        #: its `call`, which takes (request, values).
+        #: The application counts or logs requests: `request.route` has to be set.
+        self.has_observer = getattr(app, "observer", None) is not None
+        #: The `ember.binding.Binding` of a handler with other parameters. Then `handler` is its
+        #: `call`, which takes (request, values).
         self.binding = binding
         wants = -1 in slots or (binding is not None and binding.wants_request)
-        # Nobody but the handler and its wrapper sees the request before it is answered, so it is
-        # filled in only where they ask; `Ember.on_error` does it for errors.
+        # Only the handler and its wrapper see the request: so app, route and path parameters are
+        # set only if they use it. `Ember.on_error` sets them for errors.
         self.fills = wants or wrapper is not None
         plain = wrapper is None and self.limits is None and not keywords
         shape = {
@@ -75,8 +75,8 @@ class Endpoint:
             self.kind = _BOUND
 
     def call(self, request: Request, values: list[Any]) -> object:
-        """Call the handler with the values of its path parameters, in the template's order."""
-        if self.observed:
+        """Call the handler. `values` are those of the path parameters, in the order of the path."""
+        if self.has_observer:
             request.route = self.route
         kind = self.kind
         if kind == _NOTHING:
@@ -92,7 +92,7 @@ class Endpoint:
         return self.run(request, values)
 
     def run(self, request: Request, values: list[Any]) -> object:
-        """`call` for a request that knows already where it is."""
+        """`call` for a request on which `fill` was called."""
         kind = self.kind
         if kind == _NOTHING:
             return self.handler()
@@ -111,7 +111,7 @@ class Endpoint:
         return self.call_any(request, values)
 
     def fill(self, request: Request, values: list[Any]) -> None:
-        """Tell the request where it is."""
+        """Set the app, route and path parameters of the request."""
         request.app = self.app
         request.route = self.route
         if values:
@@ -121,7 +121,7 @@ class Endpoint:
             request.path_params = params
 
     def call_any(self, request: Request, values: list[Any]) -> object:
-        """`run` for every shape of handler."""
+        """`run` for any arguments of the handler."""
         arguments: list[Any] = []
         for slot in self.slots:
             if type(slot) is tuple:
@@ -142,12 +142,12 @@ class Endpoint:
         return self.handler(*arguments, **keywords)
 
 
-#: Spellings of hosts (with port, in capitals) that are remembered; the rest is looked at anew.
+#: How many spellings of hosts (with port, in capitals) are remembered.
 _MOST_SPELLINGS = 256
 
 
 class Lookup:
-    """The routes of a router as the dispatcher finds them; see `ember.routing.router.Router`."""
+    """The tables of a router that the dispatcher uses; see `ember.routing.router.Router`."""
 
     def __init__(
         self, exact: dict[str, Any], prefixes: dict[str, Node], trees: dict[str, Node]
@@ -158,10 +158,11 @@ class Lookup:
 
 
 class Dispatcher:
-    """The look-ups that lead from a request line to an endpoint, and what stands in for one.
+    """Finds the endpoint of a request and calls it.
 
-    `refresh` fills it from the application's routes; it runs again before the next request whenever
-    `stale` is set.
+    `refresh` compiles the routes of the application and calls `load`; it runs before the next
+    request if `stale` is set. `missed` is called if no route was found. `owner` names the handler
+    of a request in messages.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class Dispatcher:
     ) -> None:
         self.stale = True
         self.general = Lookup({}, {}, {})
-        #: By host name, where something is bound to hosts.
+        #: The tables by host name; None if no blueprint names hosts.
         self.hosts: dict[str, Lookup] | None = None
         self._spellings: dict[str, Lookup] = {}
         self._refresh = refresh
@@ -180,14 +181,14 @@ class Dispatcher:
         self._owner = owner
 
     def load(self, general: Lookup, hosts: dict[str, Lookup]) -> None:
-        """Take the routes: those of `hosts`, and those for every other host."""
+        """Set the routes: those of `hosts`, and those for all other hosts."""
         self.general = general
         self.hosts = hosts or None
         self._spellings = {}
         self.stale = False
 
     def at_host(self, host: str) -> Lookup:
-        """The routes for a host as a request spells it."""
+        """The routes for a host, as spelled in a request."""
         assert self.hosts is not None
         found = self.hosts.get(host_name(host), self.general)
         if len(self._spellings) < _MOST_SPELLINGS:
@@ -195,10 +196,9 @@ class Dispatcher:
         return found
 
     def dispatch(self, request: Request) -> object:
-        """Call the handler for `request`; the result is what the handler returned.
+        """Call the handler for `request` and return its result; of `async def` a coroutine.
 
-        For an `async def` handler that is its coroutine. Raises NotFound, MethodNotAllowed and
-        BadRequest where no route is.
+        Raises NotFound, MethodNotAllowed or BadRequest if no route matches.
         """
         if self.stale:
             self._refresh()
@@ -229,10 +229,10 @@ class Dispatcher:
         return self._missed(request)
 
     def into_response(self, request: Request, value: object) -> Response:
-        """The Response for what a handler returned; an UnsupportedReturn names the handler."""
+        """The response for what a handler returned. Raises UnsupportedReturn with its name."""
         try:
             return convert(value, 0, "")
         except UnsupportedReturn as error:
-            # Only now is it worth finding out whose value it is. One mistake, one traceback.
+            # The name of the handler is only needed for this error.
             named = UnsupportedReturn(f"{self._owner(request)}{error}")
             raise named from error.__cause__

@@ -1,4 +1,4 @@
-"""What a route has to know of the blueprints that it belongs to."""
+"""The parts of a blueprint that its routes use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Scope(Protocol):
-    """A blueprint, or the application: what its routes have in common."""
+    """A blueprint or an application: what its routes have in common."""
 
     tags: tuple[str, ...]
     route_limits: RouteLimits | None
 
     @property
     def middlewares(self) -> Sequence[MiddlewareSpec]:
-        """Around each of its routes, in order."""
+        """The middlewares around each of its routes, in order."""

@@ -1,8 +1,8 @@
-"""Segments of text and parameters: `{name}-{version}.tar.gz`, split in time linear in the segment.
+"""Segments with text and several parameters, `{name}-{version}.tar.gz`, split in linear time.
 
-A regular expression of several parameters tries every way to share out what does not fit: two take
-the square of the length of the segment, three its cube. Here each place where a literal stands is
-looked at once for each parameter, from the last one to the first.
+A regular expression with several parameters backtracks: two parameters take quadratic time, three
+cubic time. This code looks at each position of a literal once for each parameter, from the last
+parameter to the first.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ember.routing.converters import (
     UUIDConverter,
 )
 
-#: How often the regex of one custom converter is asked for one segment. A segment with more places
-#: where its literals stand does not match.
+#: How often the regex of a custom converter is tried for one segment. A segment that needs more
+#: tries does not match.
 MAX_TRIES = 256
 
 _UUID_LENGTH = 36
@@ -29,14 +29,14 @@ _digits = re.compile(r"[0-9]*+").match
 
 
 class MixedSegment:
-    """A segment that holds literal text and one parameter or more.
+    """A segment with literal text and one or more parameters.
 
-    Each parameter takes as much as it can, the first one first, as long as the others find what
-    they need: `{a}-{b}` makes `x-y` and `z` of `x-y-z`.
+    Each parameter takes as much text as possible, the first one first: `{a}-{b}` splits `x-y-z`
+    into `x-y` and `z`.
     """
 
     def __init__(self, segment: list[Any], converters: dict[str, Converter]) -> None:
-        #: What stands before each parameter, and behind the last one; between two it is not empty.
+        #: The texts before each parameter, and after the last one. Those between two are not empty.
         self.literals: list[str] = []
         self.converters: list[Converter] = []
         text = ""
@@ -51,16 +51,16 @@ class MixedSegment:
 
     @property
     def key(self) -> str:
-        """Equal for segments that accept the same."""
+        """A key that is equal for segments that accept the same text."""
         return "\x00".join([*self.literals, *(c.name for c in self.converters)])
 
     def split(self, text: str) -> list[str] | None:
-        """The text of each parameter; None when `text` does not fit."""
+        """The text of each parameter; None if `text` does not match."""
         literals = self.literals
         stop = len(text) - len(literals[-1])
         if stop < 0 or not text.startswith(literals[0]) or not text.endswith(literals[-1]):
             return None
-        ends = [stop]  # where the parameter at hand may end, rising
+        ends = [stop]  # the possible ends of the current parameter, in ascending order
         chosen: list[dict[int, int]] = []
         for index in range(len(self.converters) - 1, 0, -1):
             literal = literals[index]
@@ -92,25 +92,25 @@ class MixedSegment:
 
 
 class _Longest:
-    """Where the longest text of one parameter ends, for starts that rise from call to call."""
+    """Finds the end of the longest text of one parameter. The starts must ascend."""
 
     def __init__(self, converter: Converter, text: str, ends: list[int]) -> None:
         self._text = text
         self._ends = ends
         self._convert = converter
         self._tries = MAX_TRIES
-        #: Up to where the digits go that were seen last: a run of them is read once.
+        #: The end of the last run of digits: a run is read once.
         self._run = 0
-        #: The point of a number that was seen last, and where its fraction ends.
+        #: The position of the last decimal point, and the end of its fraction.
         self._fraction = -1, -1
         self._find = _FINDERS.get(type(converter), _Longest._by_regex)
 
     def __call__(self, start: int) -> int:
-        """The last possible end behind `start`; 0 when there is none."""
+        """The last possible end after `start`; 0 if there is none."""
         return self._find(self, start)
 
     def _last_end(self, least: int, most: int) -> int:
-        """The last possible end from `least` to `most`."""
+        """The last possible end between `least` and `most`; 0 if there is none."""
         at = bisect_right(self._ends, most)
         end = self._ends[at - 1] if at else 0
         return end if end >= least else 0

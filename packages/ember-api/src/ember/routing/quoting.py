@@ -5,20 +5,20 @@ from __future__ import annotations
 from ember.protocol.message.quoting import OCTET
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-# RFC 3986 section 3.3: what a path segment may hold unencoded besides the unreserved ones.
+# RFC 3986 section 3.3: the other characters that a path segment may contain unencoded.
 _LITERAL = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/")
 
-#: Stands for an encoded slash inside a decoded path, so that it separates nothing. A NUL can be
-#: that mark because `decode_path` refuses a path that holds one.
+#: Replaces an encoded slash in a decoded path, so that it does not separate segments. It can be a
+#: NUL because `decode_path` refuses paths with NUL.
 ENCODED_SLASH = "\x00"
 
 
 def decode_path(path: str) -> str | None:
-    """Decode the raw path of a request line, given as latin-1; None when it cannot be a path.
+    """Decode the raw path of a request line, given as latin-1; None if it is not valid.
 
-    Refused are a `%` without two hex digits, `%00` and a raw NUL (they end strings in too many
-    places further down), and what is not UTF-8, overlong forms and surrogates included (RFC 3629
-    section 3). An encoded slash comes out as `ENCODED_SLASH`.
+    It refuses a `%` without two hex digits, `%00` and a raw NUL (which ends strings in C), and
+    bytes that are not UTF-8, also overlong forms and surrogates (RFC 3629 section 3). An encoded
+    slash becomes `ENCODED_SLASH`.
     """
     if "%" not in path and path.isascii() and "\x00" not in path:
         return path
@@ -46,10 +46,10 @@ def _quote(text: str, safe: frozenset[int]) -> str:
 
 
 def quote_segment(text: str) -> str:
-    """Encode a value that fills one path segment: a slash becomes `%2F`."""
+    """Encode a value for one path segment: a slash becomes `%2F`."""
     return _quote(text, _UNRESERVED)
 
 
 def quote_path(text: str) -> str:
-    """Encode a value that spans segments, or the literal text of a route: slashes stay."""
+    """Encode a value that may span segments, or the literal text of a route: slashes stay."""
     return _quote(text, _LITERAL)

@@ -1,5 +1,4 @@
-"""A registered route: what was declared, for whoever asks later (`request.route`, `ember
-routes`)."""
+"""`Route`: a registered route, as in `request.route` and `ember routes`."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghi
 
 
 class Route:
-    """One path with its methods and handler; its attributes are what the decorator was given."""
+    """One path with its methods and handler. Its attributes are the arguments of the decorator."""
 
     __slots__ = (
         "cache",
@@ -84,7 +83,7 @@ class Route:
                     f"{self.owner}: limits={limits!r}; expected RouteLimits(timeout=...)"
                 )
         self.limits = limits
-        #: What keeps its answers, and what is counted there; both None without `cache=`.
+        #: The cache of its responses, and its counters; both None without `cache=`.
         self.cache = cache
         self.cache_counters: Counters | None = None
         if cache is not None:
@@ -101,13 +100,13 @@ class Route:
         self.include_in_schema = include_in_schema
         #: The blueprints it belongs to, the outermost first; the application is not among them.
         self.scope: tuple[Scope, ...] = ()
-        #: The hosts it is bound to; none for every host that nothing is bound to.
+        #: The only hosts that reach it; empty: every host that no blueprint names.
         self.hosts: tuple[str, ...] = ()
-        #: The declaration that it was made of, where a blueprint was added.
+        #: The route of the blueprint from which it was made, if a blueprint was added.
         self.origin: Route = self
 
     def mounted(self, prefix: str, scope: tuple[Scope, ...], hosts: tuple[str, ...]) -> Route:
-        """This route as it is where its blueprint was added."""
+        """A copy of this route for the place at which its blueprint was added."""
         route = copy(self)
         route.template = Template(prefix + self.path)
         route.scope = scope
@@ -121,19 +120,19 @@ class Route:
 
     @property
     def path(self) -> str:
-        """The path as it was declared, with its parameters."""
+        """The path template, with its parameters."""
         return self.template.path
 
     @property
     def cache_stats(self) -> RouteCacheStats | None:
-        """What its cache did for it; None without `cache=`."""
+        """The statistics of its cache; None without `cache=`."""
         if self.cache is None or self.cache_counters is None:
             return None
         return self.cache_counters.snapshot(self.cache.stats().evicted)
 
     @property
     def owner(self) -> str:
-        """How messages name the route: `route "GET /users/{id}" (app.show)`."""
+        """The name of the route in messages: `route "GET /users/{id}" (app.show)`."""
         return f'route "{",".join(self.methods)} {self.path}" ({handler_name(self.handler)})'
 
     def __repr__(self) -> str:
@@ -143,13 +142,13 @@ class Route:
 def url_for(
     routes: list[Route], converters: Mapping[str, Converter], name: str, params: Mapping[str, Any]
 ) -> str:
-    """The path of the route called `name`; `Ember.url_for` says the rest."""
+    """The path of the route called `name`; see `Ember.url_for`."""
     found = [route for route in routes if route.name == name and route.named]
     found = found or [route for route in routes if route.name == name]
     if not found:
         names = ", ".join(sorted({route.name for route in routes})) or "none"
         raise LookupError(f'url_for: no route is called "{name}"; known: {names}')
-    # A blueprint that some hosts have elsewhere: the path is that on all the others.
+    # Some hosts may have the blueprint under another prefix: use the path for all other hosts.
     found = [route for route in found if not route.hosts] or found
     if len({route.path for route in found}) > 1:
         paths = ", ".join(route.path for route in found)
@@ -177,7 +176,7 @@ def _methods(path: str, methods: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_names(routes: Iterable[Route]) -> None:
-    """Raise RouteError where two routes were given the same name."""
+    """Raise RouteError if two routes were given the same name."""
     taken: dict[str, Route] = {}
     for route in routes:
         other = taken.setdefault(route.name, route) if route.named else route

@@ -1,4 +1,4 @@
-"""What the decorators of routes accept besides the path."""
+"""The options of routes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
 
 class RouteOptions(TypedDict, total=False):
-    """What every verb accepts besides the path."""
+    """The options of every route decorator, besides the path."""
 
-    #: For `url_for` and `ember routes`; the handler's name when not given.
+    #: For `url_for` and `ember routes`; default: the name of the handler.
     name: str | None
-    #: The status of an answer that does not bring its own; 200 (204 for None) when not given.
+    #: The status of a response that has none of its own; default: 200 (204 for None).
     status_code: int | None
-    #: Body size and time of this route alone.
+    #: Limits for body size and time, for this route.
     limits: RouteLimits | None
-    #: Run a `def` handler on the loop: for one that never blocks.
+    #: Run a `def` handler on the loop. It must not block.
     inline: bool
-    #: Around this route alone; see `ember.middleware`.
+    #: Middlewares around this route; see `ember.middleware`.
     middlewares: Iterable[Any]
     tags: Iterable[str]
     summary: str | None
     deprecated: bool
     include_in_schema: bool
-    #: Keeps the answers to GET: StaticCache, TTLCache, RedisCache or MemcachedCache.
+    #: Stores the responses to GET: StaticCache, TTLCache, RedisCache or MemcachedCache.
     cache: Cache | None

@@ -39,7 +39,7 @@ class RouteTable:
                     if method == "GET":
                         gets.append((router, route, endpoint))
         for router, route, endpoint in gets:
-            router.answer_head(route.template, endpoint)
+            router.add_head(route.template, endpoint)
 
     def lookups(self) -> tuple[Lookup, dict[str, Lookup]]:
         """The tables that the dispatcher uses: for all other hosts, and by host name."""

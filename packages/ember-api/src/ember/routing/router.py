@@ -1,6 +1,6 @@
-"""Which endpoint answers a request target.
+"""`Router`: finds the endpoint for a method and a path.
 
-`Router` holds one segment tree per method and one flat dict keyed by the start of the request line.
+It has one segment tree for each method, and one dict for static paths.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONVERTER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Endpoint(Protocol):
-    """What the router leads to. `owner` is how messages name it: `GET /users/{id} (app.show)`."""
+    """The target of a route. `owner` is its name in messages: `GET /users/{id} (app.show)`."""
 
     @property
     def owner(self) -> str: ...
@@ -43,7 +43,8 @@ def add_converter(
     to_python: Callable[[str], Any],
     to_url: Callable[[Any], str] = str,
 ) -> None:
-    """Add a converter to a table; a name that is taken or a regex that is none is a RouteError."""
+    """Add a converter to a table. Raises RouteError for a name that is taken or invalid, or an
+    invalid regex."""
     if not _CONVERTER_NAME.fullmatch(name):
         raise RouteError(f'converter "{name}": a name consists of letters, digits and "_"')
     if name in converters:
@@ -55,33 +56,33 @@ def add_converter(
 
 
 class Router:
-    """Static routes by one dict look-up on `"GET /path"`, all others by a tree per method."""
+    """Finds static routes with one dict look-up of `"GET /path"`, all others in a tree."""
 
     def __init__(self, converters: dict[str, Converter]) -> None:
         self.converters = converters
-        #: `"GET /path"`, the path percent-encoded as clients send it, to its endpoint.
+        #: The endpoints of static routes by `"GET /path"`; the path is percent-encoded.
         self.exact: dict[str, Any] = {}
-        #: Method to its tree.
+        #: The trees by method.
         self.trees: dict[str, Node] = {}
-        #: Method and literal text up to a last segment with a parameter, `"GET /i/"`, to the node
-        #: there. What it finds a search from the root would find first, because at every segment
-        #: literal text goes before parameters.
+        #: A shortcut for routes with a parameter only in the last segment: the node by method and
+        #: literal text before it, `"GET /i/"`. A search from the root would find the same node,
+        #: because literal text goes before parameters.
         self.prefixes: dict[str, Node] = {}
 
     def add(self, method: str, template: Template, endpoint: Endpoint) -> None:
-        """Lead `method` on `template` to `endpoint`; a route that cannot work is a RouteError."""
+        """Add a route. Raises RouteError if it conflicts with another route."""
         template.resolve(self.converters)
         node = self.trees.setdefault(method, Node()).insert(template, self.converters)
         if node.endpoint is not None:
             raise RouteError(
-                f"{node.endpoint.owner} and {endpoint.owner} answer the same requests; "
+                f"{node.endpoint.owner} and {endpoint.owner} match the same requests; "
                 f"remove one of them or change its path or method"
             )
         node.endpoint = endpoint
         self._index(method, template, endpoint)
 
     def _index(self, method: str, template: Template, endpoint: Endpoint) -> None:
-        """Enter a route where one look-up finds it, if its shape allows that."""
+        """Add a route to `exact` or `prefixes`, if it has the right form."""
         if template.static:
             self.exact[f"{method} {quote_path(template.path)}"] = endpoint
             return
@@ -97,15 +98,16 @@ class Router:
             node = node.static[segment[0]]
         self.prefixes[f"{method} {prefix}"] = node
 
-    def answer_head(self, template: Template, endpoint: Endpoint) -> None:
-        """Let HEAD on `template` be answered by GET's `endpoint`, where nothing else answers it."""
+    def add_head(self, template: Template, endpoint: Endpoint) -> None:
+        """Use the GET `endpoint` of `template` for HEAD too, unless HEAD has a route."""
         node = self.trees.setdefault("HEAD", Node()).insert(template, self.converters)
         if node.endpoint is None:
             node.endpoint = endpoint
             self._index("HEAD", template, endpoint)
 
     def find(self, method: str, path: str, values: list[Any]) -> Any:
-        """The endpoint for a decoded path, or None; its parameters' values go into `values`."""
+        """The endpoint for a decoded path, or None. The values of the path parameters are appended
+        to `values`."""
         tree = self.trees.get(method)
         if tree is None:
             return None
@@ -117,7 +119,6 @@ class Router:
         return found
 
     def allowed(self, path: str) -> list[str]:
-        """The methods that a decoded path has, as `Allow` lists them; empty when it is not
-        found."""
+        """The methods of a decoded path, for the `Allow` field; empty if no route has the path."""
         methods = [method for method, tree in self.trees.items() if tree.find(path, 1, [])]
         return sorted({*methods, "OPTIONS"}) if methods else []

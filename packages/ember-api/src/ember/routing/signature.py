@@ -1,7 +1,7 @@
-"""What a handler asks for, resolved once at registration into a plan of arguments.
+"""Plans the arguments of a handler from its signature, once, at registration.
 
-The plans here are for handlers that ask for the request, path parameters and shared objects, which
-is what the dispatcher fills by itself. Everything else is `ember.binding`'s, loaded when needed.
+A plan is enough for handlers that take only the request, path parameters and components: the
+dispatcher calls them directly. All other handlers use `ember.binding`, which is imported if needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMED_BY_TYPE = {int: "int", float: "float", str: "str"}
 
 
 class Component:
-    """A plan entry: the shared object of this type, looked up when the application starts."""
+    """A slot of a plan: the component of this type, which is looked up at start."""
 
     __slots__ = ("name", "type")
 
@@ -30,10 +30,10 @@ class Component:
 
 
 class Plan:
-    """How to call a handler.
+    """The arguments of a handler.
 
-    `slots` has, for each argument in order, `REQUEST`, the index of a path parameter, or a
-    `Component`; the last `len(keywords)` of them are passed by name.
+    `slots` has one item for each argument, in order: `REQUEST`, the index of a path parameter, or a
+    `Component`. The last `len(keywords)` arguments are passed by name.
     """
 
     __slots__ = ("keywords", "slots")
@@ -43,7 +43,7 @@ class Plan:
         self.keywords = keywords
 
     def asks_for(self, types: Container[type]) -> bool:
-        """Whether a component that it asks for is one of these types."""
+        """Whether it has a component of one of these types."""
         return any(isinstance(slot, Component) and slot.type in types for slot in self.slots)
 
 
@@ -58,7 +58,8 @@ def handler_name(handler: Callable[..., Any]) -> str:
 
 
 def is_async(handler: Callable[..., Any]) -> bool:
-    """Whether calling `handler` gives a coroutine or an async generator, which never block."""
+    """Whether a call of `handler` returns a coroutine or an async generator. Then it runs on the
+    loop."""
     seen: Any = handler
     while seen is not None:
         while hasattr(seen, "func"):  # functools.partial
@@ -78,11 +79,10 @@ def resolve(
     converters: Mapping[str, Converter],
     is_component: Callable[[type], bool],
 ) -> Plan | None:
-    """The plan for `handler` on `template`; None where it asks for more than a plan can say.
+    """The plan for `handler` on `template`; None if the handler needs `ember.binding`.
 
-    An annotation of `int`, `float` or `UUID` chooses the converter of a parameter for which the
-    template names none. Raises RouteError, naming route, handler and parameter, where it disagrees
-    with the one that is named.
+    If the template has no converter for a parameter, the annotation `int`, `float` or `UUID`
+    chooses it. Raises RouteError if the annotation and the converter in the template disagree.
     """
     try:
         signature = inspect.signature(handler)
@@ -120,7 +120,7 @@ def resolve(
 
 
 def _annotation(annotation: Any, handler: Callable[..., Any]) -> Any:
-    """The annotation as an object; a string that cannot be evaluated stays one."""
+    """The annotation as an object; a string that cannot be evaluated stays a string."""
     if not isinstance(annotation, str):
         return annotation
     function: Any = inspect.unwrap(handler)
@@ -141,7 +141,7 @@ def _annotation(annotation: Any, handler: Callable[..., Any]) -> Any:
     try:
         return eval(annotation, names)
     except (NameError, AttributeError, TypeError, SyntaxError):
-        # Imported under TYPE_CHECKING, or local to a function: judged by its name.
+        # Imported under TYPE_CHECKING, or local to a function: only its name is known.
         return annotation
 
 
@@ -156,7 +156,7 @@ def _is_request(annotation: Any) -> bool:
 
 
 def _may_be_component(annotation: type) -> bool:
-    """A plain class of somebody's; data that a body or a query would fill is none."""
+    """Whether it may be a component: a plain class, not a type for data of a body or a query."""
     from enum import Enum
 
     return not (
@@ -179,9 +179,10 @@ def _choose_converter(
     owner: str,
     converters: Mapping[str, Converter],
 ) -> bool:
-    """Let the annotation name the converter, or check that it agrees with the one named.
+    """Choose the converter by the annotation, or check that they agree. Raises RouteError.
 
-    Whether the converter gives what the annotation says; text still has to become it otherwise.
+    Returns whether the converter gives the type of the annotation. If not, `ember.binding` has to
+    convert the text.
     """
     parameter = template.parameters[index]
     if annotation is inspect.Parameter.empty or annotation is Any or annotation is object:

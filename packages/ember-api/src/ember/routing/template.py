@@ -1,4 +1,4 @@
-"""Route templates: `/users/{id:int}` as segments, and back into a URL."""
+"""Route templates: parses `/users/{id:int}` into segments, and builds URLs from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARAMETER = re.compile(r"\{([^{}]*)\}")
 
 
 class RouteError(Exception):
-    """A route that cannot work; raised at registration or at start, never while serving."""
+    """An invalid route. Raised at registration or at start, never while serving."""
 
 
 class Parameter:
@@ -24,7 +24,7 @@ class Parameter:
 
     def __init__(self, name: str, converter: str, explicit: bool) -> None:
         self.name = name
-        #: The converter's name; `str` where the template names none, until an annotation says more.
+        #: The name of the converter. Without one in the template: "str", or by the annotation.
         self.converter = converter
         self.explicit = explicit
 
@@ -36,7 +36,7 @@ class Template:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        #: Each segment is a list of literal texts and parameters; one literal in the plain case.
+        #: The segments. Each is a list of literal texts and parameters, usually with one item.
         self.segments: list[list[str | Parameter]] = []
         self.parameters: list[Parameter] = []
         if not path.startswith("/"):
@@ -66,7 +66,7 @@ class Template:
                 f"where name could be a Python variable"
             )
         if colon and not converter:
-            raise self._fail(f'"{{{text}}}" names no converter; write {{{name}}} or {{{name}:int}}')
+            raise self._fail(f'"{{{text}}}" has no converter; write {{{name}}} or {{{name}:int}}')
         parameter = Parameter(name, converter or "str", bool(colon))
         self.parameters.append(parameter)
         return parameter
@@ -97,11 +97,11 @@ class Template:
 
     @property
     def static(self) -> bool:
-        """Has no parameter, so that one look-up finds it."""
+        """Whether it has no parameters."""
         return not self.parameters
 
     def resolve(self, converters: Mapping[str, Converter]) -> None:
-        """Check what can only be known at start: that each converter exists and can stand there."""
+        """Check that each converter exists and is allowed at its place. Raises RouteError."""
         for parameter in self.parameters:
             if parameter.converter not in converters:
                 raise self._fail(
@@ -120,14 +120,15 @@ class Template:
                 )
 
     def build(self, values: Mapping[str, Any], converters: Mapping[str, Converter]) -> str:
-        """The path with `values` filled in and percent-encoded; ValueError says what is wrong."""
+        """The path with `values`, percent-encoded. Raises ValueError for a missing, unknown or
+        invalid value."""
         known = {p.name for p in self.parameters}
         missing = [p.name for p in self.parameters if p.name not in values]
         extra = [name for name in values if name not in known]
         if missing or extra:
-            faults = [f'lacks "{name}"' for name in missing]
-            faults += [f'has no parameter "{name}"' for name in extra]
-            raise ValueError(f'url_for: route "{self.path}" {" and ".join(faults)}')
+            problems = [f'lacks "{name}"' for name in missing]
+            problems += [f'has no parameter "{name}"' for name in extra]
+            raise ValueError(f'url_for: route "{self.path}" {" and ".join(problems)}')
         out: list[str] = []
         for segment in self.segments:
             out.append("/")

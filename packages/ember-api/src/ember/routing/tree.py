@@ -1,9 +1,9 @@
-"""The segment tree: which endpoint a path leads to, and the values of its parameters.
+"""The segment tree: finds the endpoint for a path, and the values of its parameters.
 
-Compiled with the types of `tree.pxd`; without a compiler this file runs as it stands. At each
-segment literal text is tried first, then text mixed with parameters, then converters from the
-strictest to `str`, then one that spans slashes: the order of registration never matters. What a
-search touches is bounded by the routes, not by the path, and nothing is kept per path.
+The compiled build uses the types of `tree.pxd`; the pure build runs this file as it is. At each
+segment the search tries literal text first, then text mixed with parameters, then converters from
+the strictest to `str`, then a converter that spans slashes. So the order of registration does not
+matter. The work of a search is limited by the routes, not by the path, and no path is cached.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ember.routing.mixed import MixedSegment
 from ember.routing.quoting import ENCODED_SLASH
 from ember.routing.template import Template
 
-# The kinds of an edge; the three frequent ones are walked without calling the converter.
+# The kinds of edges. `str` and `int` are converted here, without a call of the converter.
 _STR, _INT, _CONVERTER, _MIXED = 0, 1, 2, 3
 
 
 class Edge:
-    """A way from a node to the next over one segment that holds parameters."""
+    """Leads from a node to the next one over a segment with parameters."""
 
     def __init__(self, kind: int, key: str, order: tuple[int, int], child: Node) -> None:
         self.kind = kind
@@ -32,7 +32,8 @@ class Edge:
         self.mixed: MixedSegment | None = None
 
     def consume(self, path: str, start: int, stop: int, values: list[Any]) -> bool:
-        """Append the values that `path[start:stop]` gives; False when it does not fit."""
+        """Append the values of `path[start:stop]` to `values`. Returns False if it does not
+        match."""
         kind = self.kind
         if kind == _STR:
             if start == stop:
@@ -58,7 +59,7 @@ class Edge:
         return self.convert(path[start:stop], values)
 
     def convert(self, text: str, values: list[Any]) -> bool:
-        """`consume` for what a converter or a mixed segment decides."""
+        """`consume` with a converter or a mixed segment."""
         if ENCODED_SLASH in text:
             text = text.replace(ENCODED_SLASH, "/")
         try:
@@ -69,7 +70,7 @@ class Edge:
             parts = self.mixed.split(text)
             if parts is None:
                 return False
-            # All of them before the first is kept: one may refuse.
+            # A list, not a loop of appends: a converter may refuse its part.
             values += [
                 converter.convert(part)
                 for converter, part in zip(self.mixed.converters, parts, strict=True)
@@ -80,18 +81,19 @@ class Edge:
 
 
 class Node:
-    """A place in the tree: after so many segments."""
+    """A node of the tree; its depth is the number of segments before it."""
 
     def __init__(self) -> None:
         self.static: dict[str, Node] = {}
         self.edges: list[Edge] = []
-        #: What follows a parameter that spans slashes.
+        #: The node after a parameter that spans slashes.
         self.tail: Node | None = None
-        #: What is served when the path ends here.
+        #: The endpoint for a path that ends here.
         self.endpoint: Any = None
 
     def find(self, path: str, start: int, values: list[Any]) -> Any:
-        """The endpoint for `path[start:]`, its parameters' values appended to `values`, or None."""
+        """The endpoint for `path[start:]`, or None. Appends the values of parameters to
+        `values`."""
         end = path.find("/", start)
         stop = len(path) if end < 0 else end
         count = len(values)
@@ -113,21 +115,21 @@ class Node:
         return None
 
     def last(self, path: str, start: int, values: list[Any]) -> Any:
-        """`find` for `path[start:]` that is one segment, by parameters that fill it whole."""
+        """`find` if `path[start:]` is one segment, which a parameter fills."""
         for edge in self.edges:
             if edge.child.endpoint is not None and edge.consume(path, start, len(path), values):
                 return edge.child.endpoint
         return None
 
     def find_tail(self, path: str, start: int, values: list[Any]) -> Any:
-        """`find` where the parameter takes as many segments as it can."""
+        """`find` for a parameter that spans slashes. It takes as many segments as possible."""
         tail = self.tail
         assert tail is not None
         count = len(values)
         if tail.static or tail.edges:
             end = path.rfind("/", start)
             while end >= 0:
-                # Its text is cut out when the rest fits: not once for each slash.
+                # The text is copied once, when the rest has matched, not for each slash.
                 values.append(None)
                 found = tail.find(path, end + 1, values)
                 if found is not None:
@@ -140,7 +142,7 @@ class Node:
         return tail.endpoint
 
     def insert(self, template: Template, converters: Mapping[str, Converter]) -> Node:
-        """The node where `template` ends, made with its way there when it is new."""
+        """The node at the end of `template`. Missing nodes are made."""
         node = self
         for segment in template.segments:
             first = segment[0]

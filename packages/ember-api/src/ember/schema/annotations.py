@@ -1,4 +1,4 @@
-"""What an annotation says: its bare type, what stands beside it, and what kind of value it is."""
+"""Takes annotations apart: the bare type, the metadata, and the kind of value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
 _SCALARS = frozenset((str, int, float, bool, bytes))
-#: Named, so that nobody imports these modules for us.
+#: Compared by name, so that these modules need not be imported.
 _SCALAR_NAMES = frozenset(
     (
         ("datetime", "date"),
@@ -29,7 +29,7 @@ _ABSTRACT_SEQUENCES = frozenset(("Sequence", "Collection", "MutableSequence", "S
 
 
 class Kind(enum.Enum):
-    """What a value is made of, and so where it can come from."""
+    """The kind of a value; it decides where the value can come from."""
 
     SCALAR = "scalar"
     SEQUENCE = "sequence"
@@ -39,7 +39,7 @@ class Kind(enum.Enum):
 
 
 class Bare:
-    """An annotation taken apart: `type` without None and without metadata."""
+    """The parts of an annotation: `type` is without None and metadata."""
 
     __slots__ = ("metadata", "optional", "type")
 
@@ -84,7 +84,7 @@ def is_sequence(annotation: Any) -> bool:
 
 
 def item_type(annotation: Any) -> Any:
-    """What a sequence is made of; str where it does not say."""
+    """The item type of a sequence; str if the annotation has none."""
     args = [a for a in get_args(annotation) if a is not ...]
     if not args:
         return str
@@ -92,7 +92,7 @@ def item_type(annotation: Any) -> Any:
 
 
 def kind_of(annotation: Any) -> Kind:
-    """What a value of this bare type is."""
+    """The kind of values of this bare type."""
     if annotation is Any:
         return Kind.SCALAR
     if isinstance(annotation, type) and get_origin(annotation) is None:
@@ -130,7 +130,7 @@ def _kind_of_class(annotation: type) -> Kind:
 
 
 def is_data_class(annotation: Any) -> bool:
-    """Whether its fields come from outside: Struct, dataclass, attrs, TypedDict, NamedTuple,
+    """Whether it is a data class: Struct, dataclass, attrs class, TypedDict, NamedTuple or
     model."""
     return isinstance(annotation, type) and (
         hasattr(annotation, "__struct_fields__")
@@ -143,8 +143,7 @@ def is_data_class(annotation: Any) -> bool:
 
 
 def is_typed_dict(annotation: Any) -> bool:
-    """Whether it is a TypedDict: typing's, or on older Pythons that of typing_extensions, which is
-    another class there."""
+    """Whether it is a TypedDict of typing or, on older Pythons, of typing_extensions."""
     return typing.is_typeddict(annotation) or (
         isinstance(annotation, type)
         and issubclass(annotation, dict)
@@ -160,7 +159,7 @@ def is_upload(annotation: Any) -> bool:
 
 
 def is_json_text(metadata: tuple[Any, ...]) -> bool:
-    """Whether the value is JSON in a text, as `pydantic.Json[...]` says it."""
+    """Whether the value is JSON inside text, as with `pydantic.Json[...]`."""
     return any(
         (item if isinstance(item, type) else type(item)).__name__ == "Json"
         and _of_pydantic(item if isinstance(item, type) else type(item))
@@ -169,12 +168,12 @@ def is_json_text(metadata: tuple[Any, ...]) -> bool:
 
 
 def is_model(annotation: Any) -> bool:
-    """Whether it is a pydantic model; pydantic is not imported to find that out."""
+    """Whether it is a pydantic model. This does not import pydantic."""
     return isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__")
 
 
 def decode_hook(type: type, value: Any) -> Any:
-    """A pydantic model or a file of a form inside a Struct."""
+    """Decode a pydantic model, or a file of a form, inside a Struct."""
     if is_upload(type):
         if isinstance(value, type):
             return value
@@ -193,11 +192,11 @@ def needs_pydantic(annotation: Any, _seen: set[int] | None = None) -> bool:
         return False
     seen.add(id(annotation))
     if is_upload(annotation):
-        return False  # it knows how to be a field of a model, and needs none
+        return False  # it works in models, but needs none
     if isinstance(annotation, type) and get_origin(annotation) is None:
         if _of_pydantic(annotation) or hasattr(annotation, "__get_pydantic_core_schema__"):
             return True
-        # msgspec has its own classes; a model in a Struct goes through its decoding hook.
+        # msgspec validates a Struct; its decoding hook handles a model inside.
         if hasattr(annotation, "__struct_fields__") or not is_data_class(annotation):
             return False
         return any(needs_pydantic(field.type, seen) for field in fields_of(annotation))
@@ -218,7 +217,7 @@ def _of_pydantic(annotation: type) -> bool:
 
 
 def constraints_of(metadata: tuple[Any, ...]) -> dict[str, Any]:
-    """What msgspec.Meta, annotated_types and the like ask of the value."""
+    """The constraints of msgspec.Meta, annotated_types and similar objects."""
     found: dict[str, Any] = {}
     for item in metadata:
         for name in CONSTRAINTS:
@@ -229,7 +228,7 @@ def constraints_of(metadata: tuple[Any, ...]) -> dict[str, Any]:
 
 
 class Field:
-    """One field of a data class: its name in Python and on the wire, and its annotation."""
+    """One field of a data class: its name in Python and in the request, and its annotation."""
 
     __slots__ = ("alias", "default", "name", "names", "required", "type")
 
@@ -241,7 +240,7 @@ class Field:
         self.type = type
         self.required = required
         self.default = default
-        #: All names on the wire, each with whether the value is one of several of that name.
+        #: All names in the request. The flag: the field is one of several values of that name.
         self.names: tuple[tuple[str, bool], ...] = ((alias, False),)
 
 
@@ -317,7 +316,7 @@ def _typed_dict_fields(annotation: Any) -> list[Field]:
     for name, hint in _hints(annotation).items():
         needed = name in required
         while (qualifier := getattr(get_origin(hint), "_name", None)) in _QUALIFIERS:
-            # Said by a string annotation, `__required_keys__` does not know it.
+            # `__required_keys__` does not see Required in a string annotation.
             needed = {"Required": True, "NotRequired": False}.get(qualifier or "", needed)
             hint = get_args(hint)[0]
         fields.append(Field(name, name, hint, needed))
@@ -344,8 +343,8 @@ def _model_fields(annotation: Any) -> list[Field]:
 
 
 def _names_of(alias: Any) -> list[tuple[str, bool]]:
-    """The names on the wire that may have the value of a field, each with whether the field is one
-    of several values: a str, pydantic's AliasPath or AliasChoices."""
+    """The names in the request that may have the value of a field. The flag: the field is one of
+    several values. `alias` is a str, or pydantic's AliasPath or AliasChoices."""
     if isinstance(alias, str):
         return [(alias, False)]
     choices = getattr(alias, "choices", None)

@@ -1,5 +1,5 @@
-"""msgspec: Structs, dataclasses, TypedDicts, attrs classes, and everything the standard library
-has."""
+"""msgspec: validates Structs, dataclasses, TypedDicts, attrs classes, and types of the standard
+library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = {
     "contentMediaType": "application/octet-stream",
 }
 
-#: Comparisons that msgspec leaves to us: for Decimal, date, datetime, time, timedelta.
+#: Constraints that msgspec does not support for Decimal, date, datetime, time, timedelta.
 _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
     "gt": ("greater_than", "expected more than", lambda a, b: bool(a > b)),
     "ge": ("greater_than_equal", "expected at least", lambda a, b: bool(a >= b)),
@@ -34,10 +34,10 @@ _COMPARISONS: dict[str, tuple[str, str, Callable[[Any, Any], bool]]] = {
 
 
 class NativeCodec(Codec):
-    """What msgspec validates."""
+    """Validates with msgspec."""
 
     def __init__(self, annotation: Any, parts: Bare, constraints: dict[str, Any]) -> None:
-        # RecursionError: nested deeper than the stack is.
+        # RecursionError: the value is nested too deeply.
         self.errors = (msgspec.DecodeError, UnicodeDecodeError, OutOfBounds, RecursionError)
         self._checks: list[tuple[Callable[[Any, Any], bool], Any, str, str]] = []
         self.annotation = self._constrained(annotation, parts, constraints)
@@ -46,7 +46,7 @@ class NativeCodec(Codec):
         except (TypeError, RuntimeError) as error:
             raise SchemaError(str(error)) from None
         self._strict = Strict(self.annotation)
-        #: to look at what came as text, where there is something to look at
+        #: Checks text with stricter rules than msgspec, if the annotation needs it.
         self._look = self._strict.check if self._strict else None
         self.decode = self._checked(decoder.decode, self._strict.check_json)
         self.encode = msgspec.json.Encoder(enc_hook=json_form).encode
@@ -64,7 +64,7 @@ class NativeCodec(Codec):
                 raise SchemaError(_without_type(str(error))) from None
             for name, bound in constraints.items():
                 slug, text, check = _COMPARISONS[name]
-                # 0.5 as a bound of a Decimal means what it says, not its binary neighbour.
+                # The bound 0.5 of a Decimal is exact, not the nearest float.
                 exact = parts.type(str(bound)) if isinstance(bound, float) else bound
                 self._checks.append((check, exact, f"{text} {bound}", slug))
             return annotation
@@ -88,16 +88,16 @@ class NativeCodec(Codec):
             for check, bound, message, slug in self._checks:
                 try:
                     passes = check(value, bound)
-                except ArithmeticError:  # a sum that no number of digits can hold
+                except ArithmeticError:  # the number has too many digits
                     raise OutOfBounds(message, slug) from None
-                except TypeError:  # one has a time zone and the other has not
+                except TypeError:  # only one of the two has a time zone
                     raise OutOfBounds(f"{message}: add or drop the time zone", slug) from None
                 if not passes:
                     raise OutOfBounds(message, slug)
         return value
 
     def decode_again(self, data: bytes, error: Exception) -> Any:
-        # To JSON Schema 1.0 is an integer (section 6.1.1 of its validation), to msgspec it is not.
+        # In JSON Schema 1.0 is an integer (section 6.1.1 of its validation), in msgspec it is not.
         if "`float`" not in str(error):
             raise error
         try:
@@ -121,7 +121,7 @@ class NativeCodec(Codec):
             value, self.annotation, strict=False, str_keys=True, dec_hook=decode_hook
         )
         if result is None and type(value) is str:
-            # msgspec reads the text "null" as null; a query has no null but to leave it away.
+            # msgspec reads the text "null" as null. A query has no null.
             raise OutOfBounds("expected a value, not the text null", "none_not_allowed")
         if type(result) is float and not math.isfinite(result):
             raise OutOfBounds("expected a finite number", "finite_number")
@@ -143,7 +143,7 @@ class NativeCodec(Codec):
                 if form == "json":
                     plain = _with_whole_numbers(data)
             except (msgspec.DecodeError, ValueError, RecursionError) as broken:
-                # What was wrong came before what is broken.
+                # The first error came before the broken JSON.
                 raise malformed(form, broken) from None
         try:
             return collect(plain, self.annotation, loc, error, text=form == "text")
@@ -168,7 +168,7 @@ class NativeCodec(Codec):
 
 
 def _with_whole_numbers(data: bytes) -> Any:
-    """JSON as plain objects, with an int wherever a number is whole. Raises ValueError."""
+    """Decode JSON to plain objects; whole numbers become int. Raises ValueError."""
     import json
 
     def number(text: str) -> int | float:
@@ -176,7 +176,7 @@ def _with_whole_numbers(data: bytes) -> Any:
         return int(value) if value.is_integer() else value
 
     def constant(text: str) -> Any:
-        raise ValueError(f"{text} is no JSON")
+        raise ValueError(f"{text} is not JSON")
 
     return json.loads(data, parse_float=number, parse_constant=constant)
 
@@ -184,7 +184,7 @@ def _with_whole_numbers(data: bytes) -> Any:
 def _model_schema(
     cls: type, ref_template: str, models: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """A reference to a pydantic model, which is added to `models` with all that it refers to."""
+    """A reference to a pydantic model. The model, and those it refers to, are added to `models`."""
     if is_model(cls):
         from ember.schema.models import model_codec
 
@@ -201,5 +201,5 @@ def _comparable(annotation: Any) -> bool:
 
 
 def _without_type(message: str) -> str:
-    """msgspec's message without the annotation as repr shows it: ours names the parameter."""
+    """The message of msgspec without the annotation: the caller's message names the parameter."""
     return message.partition(" - type `")[0]

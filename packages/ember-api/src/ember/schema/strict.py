@@ -1,12 +1,12 @@
-"""What JSON Schema says of a text and msgspec takes all the same.
+"""Refuses values that msgspec accepts and JSON Schema does not.
 
-- A Decimal: no NaN, no infinity, no other scripts' digits, underscores or spaces, and no exponent
-  of which the first sum would fill the memory.
-- `$` of a pattern is the end (ECMA-262), not the place before a last line break.
-- In a query a date or a duration is text, not a number of seconds.
+- A Decimal may not be NaN or infinity, or have digits of other scripts, underscores, spaces, or an
+  exponent so large that a calculation would fill the memory.
+- `$` in a pattern is the end of the text (ECMA-262), not the position before a last line break.
+- In a query, a date or a duration may not be a number of seconds.
 
-Only annotations that hold one of these are looked at, and then the plain value is walked beside the
-annotation.
+Only annotations with one of these types are checked: the plain value is compared with the
+annotation, part by part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from msgspec import inspect
 
 #: A decimal number as text (the OpenAPI document says the same).
 DECIMAL = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
-#: The greatest exponent that such a text can have; that of a JSON number is not to be greater.
+#: The largest exponent in such a text, and in a JSON number.
 _MOST = 9999
 
 _is_decimal = re.compile(DECIMAL[:-1] + r"\Z").match
@@ -51,20 +51,20 @@ _MOMENTS = {
 
 
 class OutOfBounds(ValueError):
-    """A value that breaks a rule which msgspec does not know; `args`: (msg, type, path)."""
+    """A value that breaks a rule that msgspec does not check; `args`: (msg, type, path)."""
 
     def __init__(self, message: str, slug: str, path: tuple[Any, ...] = ()) -> None:
         super().__init__(message, slug, path)
 
 
 class Strict:
-    """Looks at plain values of one annotation. False where there is nothing to look at."""
+    """Checks plain values of one annotation. It is False if there is nothing to check."""
 
     def __init__(self, annotation: Any) -> None:
         try:
             self._info = inspect.type_info(annotation)
         except TypeError:
-            # What msgspec does not know the codec refuses, with a reason.
+            # The codec raises the error for a type that msgspec does not know.
             self._info = inspect.AnyType()
         kinds = {_kind(info) for info in _all(self._info)}
         self._decimals = "decimal" in kinds
@@ -75,20 +75,20 @@ class Strict:
         return self._decimals or self._patterns or self._moments
 
     def check_json(self, data: bytes) -> None:
-        """Raises OutOfBounds. `data` was decoded before, so it is JSON."""
-        # A line break in a JSON text is an escape.
+        """Check valid JSON. Raises OutOfBounds."""
+        # A line break in a JSON string is an escape sequence.
         if self._decimals or (self._patterns and (b"\\n" in data or b"\\u000" in data)):
             self.check(_loose()(data), False)
 
     def check_msgpack(self, data: bytes) -> None:
-        """As `check_json`."""
+        """Check valid MessagePack. Raises OutOfBounds."""
         if self._decimals or (self._patterns and b"\n" in data):
             from msgspec import msgpack
 
             self.check(msgpack.decode(data), False)
 
     def check(self, value: Any, text: bool) -> None:
-        """Look at a plain value; `text`: it came as text. Raises OutOfBounds."""
+        """Check a plain value; `text`: it came as text. Raises OutOfBounds."""
         _look(value, self._info, (), text)
 
 
@@ -96,12 +96,12 @@ class Strict:
 def _loose() -> Callable[[bytes], Any]:
     from msgspec import json
 
-    # A number that no float can hold is a Decimal all the same.
+    # A number that is too large for a float may be a valid Decimal.
     return json.Decoder(float_hook=Decimal).decode
 
 
 def _all(info: inspect.Type) -> Iterator[inspect.Type]:
-    """`info` and all that it consists of, each once."""
+    """`info` and all types inside it, each once."""
     waiting, seen = [info], set[int]()
     while waiting:
         found = waiting.pop()
@@ -152,7 +152,7 @@ def _look(value: Any, info: inspect.Type, path: tuple[Any, ...], text: bool) -> 
 
 def _look_at_text(value: str, info: inspect.Type, path: tuple[Any, ...], text: bool) -> None:
     if isinstance(info, inspect.UnionType):
-        # A union has one type that comes as text; a wrong one of others is msgspec's to refuse.
+        # A union has at most one type that comes as text; msgspec refuses other text.
         for member in info.types:
             _look(value, member, path, text)
     elif isinstance(info, inspect.DecimalType):
@@ -222,12 +222,12 @@ def _look_at_list(
 
 @lru_cache(maxsize=256)
 def ends(pattern: str) -> re.Pattern[str]:
-    """`pattern` with `$` meaning the end, as JSON Schema has it."""
+    """`pattern` in which `$` is the end of the text, as in JSON Schema."""
     return re.compile(_parts.sub(lambda part: r"\Z" if part[0] == "$" else part[0], pattern))
 
 
 def is_multiple(value: Any, of: Any) -> bool:
-    """Whether `value` is a whole number of times `of`, exactly, however many digits that takes."""
+    """Whether `value` is an exact multiple of `of`, with as many digits as needed."""
     if not isinstance(value, Decimal):
         return not value % of
     of = Decimal(of)

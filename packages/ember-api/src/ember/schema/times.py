@@ -1,8 +1,8 @@
-"""What msgspec leaves out of its JSON Schemas: that a text is a time or a date and a time, which
-durations it takes, and that a Decimal may be a number.
+"""Adds to the JSON Schemas of msgspec: formats of times, durations, and numbers for Decimal.
 
-It names a format only where the time zone is fixed, since RFC 3339 demands one. We take both, and
-say so: a reader of the schema wants to know that not any text will do.
+msgspec names a format only if the annotation fixes the time zone, since RFC 3339 requires one.
+Ember accepts times with and without a time zone, and names the format anyway: readers of the schema
+should see that not every text is valid.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TEXTS = (
 
 
 def name_times(schema: Schema, annotation: Any, named: dict[str, Schema]) -> None:
-    """Add to `schema` and to the `named` ones that it refers to, in place."""
+    """Complete `schema`, and the `named` schemas that it refers to, in place."""
     _walk(schema, inspect.type_info(annotation), named, set())
 
 
@@ -90,7 +90,7 @@ def _walk_union(
     members = [m.type if isinstance(m, inspect.Metadata) else m for m in info.types]
     for member in members:
         if isinstance(member, _TEXTS):
-            # A union has one type that comes as text, so that this is it.
+            # A union has at most one type that comes as text: this one.
             for option in options:
                 if option.get("type") == "string":
                     _walk(option, member, named, seen)
