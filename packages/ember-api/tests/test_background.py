@@ -155,6 +155,4 @@ def test_when_the_whole_is_cancelled_the_next_ones_do_not_run_and_are_named(
     asyncio.run(main())
     assert seen == []
     [record] = caplog.records
-    assert "endless was cancelled; these did not run: list.append, print" in (
-        record.getMessage()
-    )
+    assert "endless was cancelled; these did not run: list.append, print" in (record.getMessage())

@@ -279,7 +279,7 @@ def test_routes_of_two_blueprints_that_conflict_are_named_at_start() -> None:
     app = Ember()
     app.group("/a").get("/b/{x}")(show)
     app.group("/a/b").get("/{y}")(show)
-    with pytest.raises(RouteError, match=r'"GET /a/b/\{x\}".*"GET /a/b/\{y\}".*answer the same'):
+    with pytest.raises(RouteError, match=r'"GET /a/b/\{x\}".*"GET /a/b/\{y\}".*match the same'):
         app.freeze()
     named = Ember()
     named.group("/a").get("/x", name="same")(show)

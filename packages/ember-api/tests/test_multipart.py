@@ -207,7 +207,7 @@ def test_a_header_field_of_a_part_has_at_most_8192_bytes(
         (b"\r\nnot a boundary" + END, "ends before its last boundary"),
         (f"--{BOUNDARY}\r\nContent-Type: text/plain\r\n\r\nx\r\n".encode() + END, "part 1 of the"),
         (part("filename=x", b""), "part 1 of the form has no Content-Disposition"),
-        (f"--{BOUNDARY}\r\nContent Disposition: x\r\n\r\n".encode() + END, "broken"),
+        (f"--{BOUNDARY}\r\nContent Disposition: x\r\n\r\n".encode() + END, "malformed"),
     ],
 )
 def test_a_broken_form_is_400(body: bytes, detail: str, post: Post) -> None:

@@ -43,7 +43,7 @@ def test_an_event_is_encoded_as_the_standard_says(event: ServerSentEvent, wire: 
     [
         ({"event": "a\nb"}, "only data may have line breaks"),
         ({"id": "a\rb"}, "only data may have line breaks"),
-        ({"id": "a\x00"}, "an id holds no NUL"),
+        ({"id": "a\x00"}, "an id may not contain NUL"),
         ({"retry": -1}, "ServerSentEvent(retry=-1): expected milliseconds"),
     ],
 )

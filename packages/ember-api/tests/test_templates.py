@@ -152,7 +152,7 @@ def test_url_for_and_request_say_what_they_need(
     unbound = Templates(tmp_path)
     with pytest.raises(TemplateError, match="url_for needs the application: Templates"):
         unbound.render("url.html")
-    with pytest.raises(Exception, match='"request" is not there: render with'):
+    with pytest.raises(Exception, match='"request" is not given: render with'):
         unbound.render("request.html")
 
 

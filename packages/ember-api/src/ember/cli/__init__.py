@@ -1,4 +1,4 @@
-"""The `ember` command. Each command is a file here, loaded when it is asked for."""
+"""The `ember` command. Each subcommand is a module here, which is imported when it is used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Knows the commands by name, so that `ember version` does not load what `ember start`
+    """Imports a subcommand when it is used: `ember version` does not import what `ember start`
     needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

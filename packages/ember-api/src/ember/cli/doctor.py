@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-#: What is needed, and what the extras bring.
+#: The required packages, and those of the extras.
 _PACKAGES = (
     "msgspec",
     "click",
@@ -28,7 +28,7 @@ _PACKAGES = (
 
 
 def examine() -> dict[str, Any]:
-    """What runs here: loop, build, versions."""
+    """Find out the event loop, build and versions here."""
     from importlib.metadata import PackageNotFoundError, version
 
     from ember import __version__, _build
@@ -63,7 +63,7 @@ def examine() -> dict[str, Any]:
 
 
 def _others(loop: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """A row for each loop that could be forced, or why it could not."""
+    """A row for each other loop: how to choose it, or why it is not available."""
     rows = []
     for name, state in loop["available"].items():
         if name == loop["name"]:

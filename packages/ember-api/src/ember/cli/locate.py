@@ -1,4 +1,4 @@
-"""From `--app main:app`, or from nothing, to the application."""
+"""Finds the application for `--app main:app`, or without that option."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ember.server.run import Options, StartError, recorder
 if TYPE_CHECKING:
     from ember.application.application import Ember
 
-#: Where an application is looked for without `--app`.
+#: The modules and attributes that are tried without `--app`.
 MODULES = ("main", "app", "application", "asgi", "wsgi")
 ATTRIBUTES = ("app", "application", "create_app", "create")
 
 
 def locate(target: str | None) -> tuple[Ember, Options]:
-    """The application that `target` names, and the options of the `app.run()` in its module.
+    """Returns the application of `target`, and the options of the `app.run()` in its module.
 
-    `target` is `module`, `module:attribute` or `path/to/file.py`; the attribute is an Ember or a
-    function that makes one. Without it, main.py, app.py and application.py of the current folder
-    are looked at. Raises StartError; its cause is the error in the user's module, if there is one.
+    `target` is `module`, `module:attribute` or `path/to/file.py`. The attribute is an Ember or a
+    function that returns one. Without a target, main.py, app.py and application.py in the current
+    folder are tried. Raises StartError; its cause is the error in the user's module, if any.
     """
     folder = os.getcwd()
     if folder not in sys.path:
@@ -78,7 +78,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> str:
-    """The last line of the user's own that was reached."""
+    """The file and line of an error in the user's code."""
     folder = os.getcwd()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(folder) and "site-packages" not in frame.filename:

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: What a template needs besides the framework: the extra, and what is imported of it.
+#: The extra that a template needs, and a module of it.
 EXTRAS = {"fullstack": ("templates", "jinja2")}
-#: What a project and its folder may be called (the rule of the Python packaging index).
+#: Valid names of a project and its folder (the rule of PyPI).
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -50,9 +50,9 @@ def command(name: str, template: str) -> None:
 
 
 def create(folder: Path, template: str) -> list[Path]:
-    """Write the files of `template` into `folder`; their paths inside of it.
+    """Write the files of `template` into `folder`. Returns their paths in it.
 
-    Raises FileExistsError when something is there, OSError when it cannot be written.
+    Raises FileExistsError if the folder is not empty, OSError if a file cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(folder)
@@ -60,7 +60,7 @@ def create(folder: Path, template: str) -> list[Path]:
     extras = f"[{EXTRAS[template][0]}]" if template in EXTRAS else ""
     for source in (TEMPLATES / "common", TEMPLATES / template):
         for file in sorted(source.rglob("*.tmpl")):
-            # A file that begins with a dot would be missed by those who package this one.
+            # Packaging tools may skip files that begin with a dot: they are named dot_ here.
             target = file.relative_to(source).with_suffix("")
             target = target.with_name(target.name.replace("dot_", ".", 1))
             path = folder / target

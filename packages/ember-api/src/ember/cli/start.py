@@ -78,7 +78,7 @@ def command(
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
     if asked.keys() & {"host", "port", "uds", "fd"}:
-        # Another place to listen replaces the program's own, whichever kind that was.
+        # An address on the command line replaces the program's own, of any kind.
         options = options._replace(uds=None, uds_mode=None, fd=None)
     if access_log is not None:
         app.set_access_log(True if access_log == "auto" else access_log)
@@ -88,7 +88,7 @@ def command(
 
 
 def fail(error: BaseException, *, debug: bool) -> Any:
-    """One line and exit status 1; with `debug` the whole traceback."""
+    """Print one line and exit with status 1; with `debug` raise the error."""
     if debug:
         raise error
     print(f"ember: {error}", file=sys.stderr)

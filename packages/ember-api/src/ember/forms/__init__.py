@@ -1,1 +1,1 @@
-"""Forms that were sent as multipart, and the files in them."""
+"""Multipart forms, and the uploaded files in them."""

@@ -1,7 +1,6 @@
-"""Between the body of a multipart form and its parser: what RFC 2046 lets stand around delimiters.
+"""Removes what the multipart parser does not support: a preamble, and white space after delimiters.
 
-A preamble before the first delimiter is to be ignored, and so is white space behind a delimiter
-(section 5.1.1); the parser knows neither.
+RFC 2046 section 5.1.1 allows both, and a receiver has to ignore them.
 """
 
 from __future__ import annotations
@@ -10,22 +9,22 @@ _PADDING = b" \t"
 
 
 class Delimiters:
-    """Bytes of a body in, however they are cut; the same without preamble and padding out.
+    """Takes the body in pieces of any size, and gives it without preamble and padding.
 
-    What may be the beginning of a delimiter is kept until more is there: at most as many bytes as a
-    delimiter has.
+    Bytes that may be the start of a delimiter are held back until more bytes arrive: at most the
+    length of a delimiter.
     """
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
-        #: As if a line break stood before the body: its first delimiter may begin it.
+        #: A line break as if before the body: the body may begin with a delimiter.
         self._kept = b"\r\n"
         self._begun = False
-        #: The bytes behind a delimiter are being passed over.
+        #: Whether padding after a delimiter is being skipped.
         self._behind = False
 
     def feed(self, data: bytes) -> bytes:
-        """What is certain after `data`."""
+        """Take `data`. Returns the bytes that are certain."""
         data = self._kept + data
         self._kept = b""
         out: list[bytes] = []
@@ -55,12 +54,12 @@ class Delimiters:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """What was kept."""
+        """The bytes that were held back."""
         return self._kept if self._begun else b""
 
 
 def _begins(data: bytes, at: int, delimiter: bytes) -> int:
-    """How many bytes at the end of `data`, from `at` on, may begin a delimiter."""
+    """How many bytes at the end of `data[at:]` may be the start of a delimiter."""
     start = data.find(b"\r", max(at, len(data) - len(delimiter) + 1))
     while start >= 0:
         if delimiter.startswith(data[start:]):

@@ -1,7 +1,7 @@
-"""Multipart forms (RFC 7578), read as they arrive: fields in memory, files spooled to disk.
+"""Reads multipart forms (RFC 7578) as they arrive: fields into memory, large files to disk.
 
-The bytes are taken apart by `python-multipart`; what parts may cost, where they go and when they
-are given up is decided here.
+`python-multipart` parses the bytes. This module enforces limits, stores the parts, and closes the
+files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ember.limits import RouteLimits
 from ember.protocol.message.charsets import codec_of, parameter
 from ember.request import Request
 
-#: Header fields of one part, and bytes of one of them. Clients send three short ones.
+#: The most header fields of one part, and the most bytes of one. Clients send three short ones.
 MAX_PART_HEADERS = 16
 MAX_PART_HEADER_SIZE = 8192
 
-#: Bytes that wait for one trip to the thread that writes to disk.
+#: Bytes that are collected before a thread writes them to disk.
 _BATCH = 262144
 
-#: Where a form that was read is kept, so that it can be asked for again.
+#: The key in `request.context` of a form that was read.
 _KEPT = "ember.form"
 
 # The grammar of a boundary (RFC 2046 section 5.1.1).
@@ -35,7 +35,7 @@ _boundary = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?
 class FormData:
     """The parts of a multipart form: a multi-map of names to str and `UploadFile`.
 
-    `get`, `[]`: the first value; `get_all`: every one; `items`: all, in order.
+    `get`, `[]`: the first value; `get_all`: all values of a name; `items`: all pairs, in order.
     """
 
     __slots__ = ("_pairs",)
@@ -51,11 +51,11 @@ class FormData:
         return default
 
     def get_all(self, name: str) -> list[Any]:
-        """Every value of `name`, in order; empty when there is none."""
+        """All values of `name`, in order; empty if there are none."""
         return [value for key, value in self._pairs if key == name]
 
     def items(self) -> list[tuple[str, str | UploadFile]]:
-        """All (name, value) pairs, in order, repeated ones repeated."""
+        """All (name, value) pairs, in order."""
         return list(self._pairs)
 
     def keys(self) -> list[str]:
@@ -68,7 +68,7 @@ class FormData:
         return [value for _, value in self._pairs if isinstance(value, UploadFile)]
 
     async def close(self) -> None:
-        """Close and delete the files; done after the response in any case."""
+        """Close and delete the files. This is also done after the response."""
         for upload in self.files:
             await upload.close()
 
@@ -92,15 +92,14 @@ class FormData:
 
 
 async def read_multipart(request: Request) -> FormData:
-    """The multipart form in the body of `request`, read once.
+    """Read the multipart form in the body of `request`, once.
 
-    Limits are the route's (`RouteLimits`): `max_body_size`, `max_parts`, `max_part_size`,
-    `in_memory_threshold`. The first part that breaks one raises `PayloadTooLarge`, one that is not
-    well-formed `BadRequest`, and the rest is not read.
+    The limits are those of the route (`RouteLimits`): `max_body_size`, `max_parts`,
+    `max_part_size`, `in_memory_threshold`. Raises `PayloadTooLarge` at the first part over a limit,
+    `BadRequest` at the first malformed part; the rest is not read.
 
-    Text is UTF-8, or in the charset of its part or of the field `_charset_` (RFC 7578 section 4.5
-    and 4.6): one that is not known raises `UnsupportedMediaType`, text that is not in it
-    `BadRequest`.
+    Text is UTF-8, or in the charset of its part or of the field `_charset_` (RFC 7578 sections 4.5
+    and 4.6). Raises `UnsupportedMediaType` for an unknown charset, `BadRequest` for invalid text.
     """
     kept = request.context.get(_KEPT)
     if isinstance(kept, FormData):
@@ -120,7 +119,7 @@ async def read_multipart(request: Request) -> FormData:
         raise
 
     async def close_last() -> None:
-        # Behind what was registered after it: background tasks may still read the files.
+        # Registered again, to run last: background tasks may still read the files.
         request.after_response(reader.form.close)
 
     request.after_response(close_last)
@@ -143,14 +142,14 @@ def _boundary_of(content_type: str) -> bytes:
 
 
 class _Reader:
-    """Puts the parts together from what the parser reports."""
+    """Collects the parts of a form from the events of the parser."""
 
     def __init__(self, limits: RouteLimits, boundary: bytes) -> None:
         from python_multipart import MultipartParser
         from python_multipart.exceptions import FormParserError
 
         self.form = FormData([])
-        #: Bytes of files that are not written yet.
+        #: Bytes of files that are not yet written.
         self.waiting = 0
         self._error = FormParserError
         self._limits = limits
@@ -192,22 +191,22 @@ class _Reader:
         try:
             self._parser.write(data)
         except self._error as error:
-            raise BadRequest(f"the multipart form is broken: {error}") from None
+            raise BadRequest(f"the multipart form is malformed: {error}") from None
 
     def finish(self) -> None:
-        """The body is complete."""
+        """End of the body. Raises BadRequest if the form is incomplete."""
         if not self._ended:
             self._parse(self._delimiters.finish())
         if not self._ended:
             raise BadRequest("the multipart form ends before its last boundary")
 
     async def flush(self) -> None:
-        """Write what waits."""
+        """Write the collected bytes of files."""
         queue, self._queue, self.waiting = self._queue, [], 0
         for upload, pieces in queue:
             await upload.write_all(pieces)
 
-    # -- what the parser reports --------------------------------------------------------------
+    # -- events of the parser -----------------------------------------------------------------
 
     def _on_part_begin(self) -> None:
         self._parts += 1
@@ -241,7 +240,7 @@ class _Reader:
         filename = options.get(b"filename")
         if filename is None:
             self._field = bytearray()
-            # RFC 7578 section 4.5: a part of its own charset.
+            # RFC 7578 section 4.5: a part may have its own charset.
             self._codec = parameter(headers.get("content-type", ""), "charset") or self._charset
             return
         self._field = None
@@ -278,8 +277,8 @@ class _Reader:
         text = self._text(self._field, self._codec, f'the field "{self._name}"')
         self.form._pairs.append((self._name, text))
         if self._name == "_charset_":
-            # RFC 7578 section 4.6: what browsers encoded the form with. They send it first; it is
-            # that of the parts behind it.
+            # RFC 7578 section 4.6: the charset of the form. It is sent first, for the parts after
+            # it.
             codec_of(text)
             self._charset = text
 
@@ -295,8 +294,7 @@ class _Reader:
 
 
 def _base_name(filename: str) -> str:
-    """The name without folders: where a client keeps its files is not our business, and a name with
-    `..` in it is an attack (RFC 7578 section 4.2)."""
+    """The file name without folders: a name with `..` may be an attack (RFC 7578 section 4.2)."""
     name = re.split(r"[/\\]", filename)[-1]
     name = "".join(c for c in name if c >= " " and c != "\x7f")
     return "" if name in (".", "..") else name

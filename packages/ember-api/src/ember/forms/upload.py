@@ -1,4 +1,4 @@
-"""`UploadFile`: a file that came with a form, in memory while it is small and on disk above."""
+"""`UploadFile`: a file of a form. It is in memory while it is small, and on disk otherwise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ember.protocol.server.threadpool import run_short
 class UploadFile:
     """One file of a multipart form; closed, and deleted, after the response.
 
-    - `filename`: as the client calls it, without folders; "" when it has no name.
-    - `content_type`: as the client says, which proves nothing; "" when it says nothing.
-    - `headers`: all fields of the part.
+    - `filename`: the name that the client sent, without folders; "" if it has no name.
+    - `content_type`: the type that the client sent, which may be wrong; "" if it sent none.
+    - `headers`: all header fields of the part.
     - `size`: bytes.
     """
 
@@ -33,14 +33,14 @@ class UploadFile:
         self.content_type = content_type
         self.headers = Headers() if headers is None else headers
         self.size = 0
-        #: Whether it has left memory.
+        #: Whether it is on disk.
         self.on_disk = False
         self._most = in_memory_threshold
         self._file: IO[bytes] = BytesIO()
 
     @property
     def file(self) -> IO[bytes]:
-        """The file itself, for what wants one; reading it may block."""
+        """The file object. Reading it may block."""
         return self._file
 
     @property
@@ -49,13 +49,13 @@ class UploadFile:
         return self._file.closed
 
     async def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, or all that is left; empty at the end."""
+        """Read the next `size` bytes, or the rest; empty at the end."""
         if self.on_disk:
             return await run_short(self._file.read, size)
         return self._file.read(size)
 
     async def write(self, data: bytes) -> int:
-        """Write `data` at the current place; above the threshold the file goes to disk."""
+        """Write `data` at the current position. Above the threshold the file is moved to disk."""
         return await self.write_all([data])
 
     async def write_all(self, pieces: list[bytes]) -> int:
@@ -63,7 +63,7 @@ class UploadFile:
         count = sum(map(len, pieces))
         end = self._file.tell() + count if not self.on_disk else 0
         if self.on_disk or end > self._most:
-            # The disk may be slow, and the loop has others to serve.
+            # The disk may be slow: not on the loop.
             self.size = await run_short(self._write_to_disk, pieces, self.size)
         else:
             self._file.writelines(pieces)
@@ -72,7 +72,7 @@ class UploadFile:
 
     def _write_to_disk(self, pieces: list[bytes], size: int) -> int:
         if not self.on_disk:
-            # Without a name in the file system: gone with its last descriptor, whatever happens.
+            # It has no name in the file system: it is deleted with its last descriptor.
             disk = TemporaryFile()  # noqa: SIM115 - closed by close()
             memory = self._file
             assert isinstance(memory, BytesIO)
@@ -83,29 +83,29 @@ class UploadFile:
         return max(size, self._file.tell())
 
     async def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to `offset`, as in `io.IOBase.seek`."""
+        """Move to `offset`, like `io.IOBase.seek`."""
         if self.on_disk:
             return await run_short(self._file.seek, offset, whence)
         return self._file.seek(offset, whence)
 
     async def close(self) -> None:
-        """Close and delete it; what a second call does is nothing."""
+        """Close and delete the file. A second call does nothing."""
         if self.on_disk and not self._file.closed:
-            # Giving gigabytes back to the file system takes its time.
+            # Deleting gigabytes takes time.
             await run_short(self._file.close)
         else:
             self._file.close()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """As a field of a pydantic model, which takes it as it is."""
+        """The schema of a field in a pydantic model."""
         from pydantic_core import core_schema
 
         return core_schema.is_instance_schema(cls)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, str]:
-        """As OpenAPI 3.1 describes a file of a multipart form."""
+        """The description of a file of a multipart form in OpenAPI 3.1."""
         return {
             "type": "string",
             "format": "binary",

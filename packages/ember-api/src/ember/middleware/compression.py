@@ -1,7 +1,7 @@
-"""Compressed answers: zstd, br and gzip, whole or piece by piece.
+"""Compressed responses: zstd, br and gzip, for whole bodies and for streams.
 
-Secrets and what a stranger can choose should not share a compressed page (BREACH): leave it off for
-such routes, with `Cache-Control: no-transform`.
+A compressed page should not contain both a secret and text that an attacker can choose (BREACH).
+Turn compression off for such routes, with `Cache-Control: no-transform`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ember.responses.negotiation import add_vary, negotiate
 
 ENCODINGS = ("zstd", "br", "gzip")
 
-#: Bytes below which an answer fits one packet anyway, and compression only costs.
+#: Bytes below which a body is not compressed: it fits into one packet anyway.
 MINIMUM_SIZE = 500
 
-#: Bytes from which a whole body is compressed in a thread: some milliseconds of the loop.
+#: Bytes from which a whole body is compressed in a thread: it takes some milliseconds.
 _LARGE = 131072
 
 _MAY_SHRINK = re.compile(
@@ -47,9 +47,9 @@ _loaded: dict[str, Callable[[bool], Encoder] | None] = {}
 
 
 def encoder(coding: str, events: bool = False) -> Encoder:
-    """A new compressor; `events`: of an event stream, with a small window.
+    """A new compressor. `events`: for an event stream, with a small window.
 
-    Raises LookupError for a coding that is not there; see `available`."""
+    Raises LookupError if the library is not installed; see `available`."""
     if coding not in _loaded:
         try:
             _loaded[coding] = LOADERS[coding]()
@@ -62,9 +62,9 @@ def encoder(coding: str, events: bool = False) -> Encoder:
 
 
 def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
-    """Those of `encodings` for which a library is installed; gzip always is.
+    """The `encodings` whose library is installed; gzip always is.
 
-    Raises ValueError for a name that is none of "zstd", "br", "gzip".
+    Raises ValueError for a name other than "zstd", "br", "gzip".
     """
     found = []
     for coding in encodings:
@@ -84,20 +84,19 @@ async def compress_response(
     minimum_size: int = MINIMUM_SIZE,
     encodings: Sequence[str] = ENCODINGS,
 ) -> Response:
-    """`response`, with its content compressed as `request` likes it best.
+    """A copy of `response` with a compressed body, in the encoding that `request` prefers.
 
-    The application may keep what it returned and return it again: it is left as it is, and what is
-    changed is a copy.
+    `response` itself does not change: the application may return it again.
 
-    - `minimum_size`: bytes below which a whole body is left alone. A stream never is.
-    - `encodings`: what is offered, the best first; those that are not installed are left out.
+    - `minimum_size`: a whole body with fewer bytes is not compressed. Streams always are.
+    - `encodings`: the offered encodings, the best first; without those that are not installed.
 
-    Left alone: types that are compressed already, what has a Content-Encoding, `no-transform`,
-    parts of a file (206), and answers without content. A stream is flushed after each piece, so
-    that an event arrives when it was sent.
+    It does not compress: types that are already compressed, responses with Content-Encoding or
+    `no-transform`, parts of a file (206), and responses without content. A stream is flushed after
+    each piece, so that an event arrives at once.
     """
     for_request = getattr(response, "for_request", None)
-    if for_request is not None:  # a file: what is sent of it comes first
+    if for_request is not None:  # a file: ranges and conditions come first
         response = for_request(request)
     if not _may_compress(response, minimum_size):
         return response
@@ -118,7 +117,7 @@ async def compress_response(
     headers.pop("Accept-Ranges")
     etag = headers.get("etag")
     if etag is not None and not etag.startswith("W/"):
-        # Other bytes than those that the strong tag stands for (RFC 9110 section 8.8.3.3).
+        # A strong tag would mean the same bytes (RFC 9110 section 8.8.3.3).
         headers["ETag"] = f"W/{etag}"
     return response
 
@@ -166,7 +165,7 @@ def _whole(coding: str, body: bytes) -> bytes:
 
 
 class CompressedStream:
-    """The pieces of `stream`, each compressed and flushed; `stream` is closed with it."""
+    """The pieces of `stream`, each compressed and flushed. Closing this closes `stream`."""
 
     def __init__(self, stream: Any, compressor: Encoder) -> None:
         self._stream = stream
@@ -193,7 +192,7 @@ class CompressedStream:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Close what is compressed, begun or not."""
+        """Close the stream, also if it was not started."""
         for source in (self._pieces, self._stream):
             close = getattr(source, "aclose", None)
             if close is not None:
@@ -207,7 +206,7 @@ _END: Any = object()
 
 
 async def _pull(stream: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
-    """A sync iterable in a thread, unless it is a list or tuple: it may block."""
+    """Iterate a sync iterable in a thread, because it may block; a list or tuple without one."""
     iterator = iter(stream)
     threaded = not isinstance(stream, (list, tuple))
     while True:
@@ -218,9 +217,9 @@ async def _pull(stream: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
 
 
 class CompressionMiddleware:
-    """Compresses the answers of the routes below it; see `compress_response`.
+    """Compresses the responses of its routes; see `compress_response`.
 
-    Raises ValueError for an unknown encoding and a negative size.
+    Raises ValueError for an unknown encoding or a negative size.
     """
 
     def __init__(
@@ -236,7 +235,7 @@ class CompressionMiddleware:
     async def __call__(
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        """The answer of what is below, compressed."""
+        """The compressed response of the next middleware or of the handler."""
         return await self.compress(request, await call_next(request))
 
     async def compress(self, request: Request, response: Response) -> Response:
@@ -245,10 +244,10 @@ class CompressionMiddleware:
 
 
 class _Compressing(Coroutine[Any, Any, Response]):
-    """What a dispatch gave, on its way to be compressed.
+    """A coroutine that compresses the result of a dispatch.
 
-    A coroutine, and one that can be closed before it began without leaving the handler's behind,
-    which an `async def` around it could not.
+    Unlike an `async def`, it closes the coroutine of the handler if it is closed before it has
+    started.
     """
 
     __slots__ = ("_convert", "_middleware", "_request", "_running", "_value")
@@ -277,13 +276,14 @@ class _Compressing(Coroutine[Any, Any, Response]):
 
     def throw(self, *error: Any) -> Any:
         if self._running is None:
-            # A coroutine that has not begun ends with what is thrown, and its handler never runs.
+            # Like a coroutine that has not started: it raises the error, and the handler never
+            # runs.
             self.close()
             self._running = self._run()
         return self._running.throw(*error)
 
     def close(self) -> None:
-        """Nobody will await it."""
+        """Close the coroutine of the handler."""
         close = getattr(self._value if self._running is None else self._running, "close", None)
         if close is not None:
             close()
@@ -299,7 +299,7 @@ class _Compressing(Coroutine[Any, Any, Response]):
 def compressing(
     convert: Callable[[Request, object], Response], middleware: CompressionMiddleware | bool
 ) -> Callable[[Request, object], Awaitable[Response]]:
-    """What takes every answer of an application: those of its dispatch, those of its errors."""
+    """A function that compresses all responses of an application, also those of errors."""
     if not isinstance(middleware, CompressionMiddleware):
         middleware = CompressionMiddleware()
     options = middleware

@@ -1,4 +1,4 @@
-"""The compressors of answers: zstd, br and gzip, each loaded when it is first asked for."""
+"""The compressors of responses: zstd, br and gzip. Each is imported when it is used first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-#: What the compressor of an event stream remembers, as a power of two: 128 KiB for zstd, 32 KiB for
-#: brotli, which finds no more of events in a larger one. There may be thousands of such streams,
-#: open for hours; an open one takes 300 KiB for zstd, 340 for brotli and 100 for gzip, where the
-#: defaults take 800 KiB and more.
+#: The windows of compressors for event streams, as powers of two: 128 KiB for zstd, 32 KiB for
+#: brotli, for which a larger one compresses no better. There may be thousands of such streams, open
+#: for hours. An open stream takes 300 KiB for zstd, 340 for brotli and 100 for gzip; with the
+#: default windows it would be 800 KiB and more.
 EVENT_WINDOW = 17
 BROTLI_EVENT_WINDOW = 15
 
@@ -18,10 +18,10 @@ class Encoder(Protocol):
     """A compressor of one message."""
 
     def compress(self, data: bytes) -> bytes:
-        """Take `data`; what is ready of the output."""
+        """Compress `data`. Returns the output that is ready."""
 
     def flush(self) -> bytes:
-        """The rest of what was taken so far, so that the reader sees all of it."""
+        """The rest of the output so far, so that the client can decode all of it."""
 
     def finish(self) -> bytes:
         """The end of the message."""
@@ -49,11 +49,11 @@ class _Zlib:
 class _Brotli:
     def __init__(self, module: Any, events: bool) -> None:
         if events:
-            # 3: the tables of 4 are twice as large, and make events one part in fifty smaller.
+            # 3: the tables of 4 are twice as large, and make events only 2 % smaller.
             self._object = module.Compressor(quality=3, lgwin=BROTLI_EVENT_WINDOW)
         else:
-            # 4: as fast as gzip and smaller. 11, the default, takes a hundred times as long: for
-            # files that are compressed once, on disk.
+            # 4: as fast as gzip, and smaller. 11, the default, takes a hundred times as long; it is
+            # for files that are compressed once.
             self._object = module.Compressor(quality=4)
 
     def compress(self, data: bytes) -> bytes:
@@ -79,7 +79,7 @@ class _Zstd:
             options={
                 option.compression_level: 3,
                 option.window_log: EVENT_WINDOW,
-                # The tables of what was seen: as large as the window needs.
+                # The tables are only as large as the window needs.
                 option.hash_log: EVENT_WINDOW - 3,
                 option.chain_log: EVENT_WINDOW - 3,
             }
@@ -116,10 +116,11 @@ def _gzip() -> Callable[[bool], Encoder]:
     try:
         from isal import isal_zlib
     except ImportError:
-        # Level 1: two thirds of the gain at a fifth of the time.
+        # Level 1: two thirds of the gain in a fifth of the time.
         return lambda _: _Zlib(zlib, 1)
     return lambda _: _Zlib(isal_zlib, 2)
 
 
-#: Content coding to what loads its library and gives what makes compressors. Raises ImportError.
+#: The functions that import a library and return its compressor factory, by content coding. They
+#: raise ImportError.
 LOADERS = {"zstd": _zstd, "br": _br, "gzip": _gzip}

@@ -1,6 +1,6 @@
-"""OpenAPI 3.1 from the annotations that validate, and a page that shows it.
+"""OpenAPI 3.1: a document that is made from the annotations of handlers, and a page that shows it.
 
-`document(app)` is the description as a dict; `app.openapi_url` and `app.docs_url` serve it.
+`document(app)` returns the document as a dict. `app.openapi_url` and `app.docs_url` serve it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["document"]
 
 
 def document(app: DescribedApp) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of every route with `include_in_schema`.
+    """The OpenAPI 3.1 document with every route that has `include_in_schema`.
 
     Raises RouteError for an annotation that cannot be resolved or has no JSON Schema.
     """

@@ -1,4 +1,4 @@
-"""The whole description, route by route."""
+"""Builds the OpenAPI document from the routes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from ember.openapi.interfaces import DescribedApp
 
 VERSION = "3.1.0"
-#: What a Path Item can have (OpenAPI 3.1 section 4.8.9).
+#: The methods that a Path Item can have (OpenAPI 3.1 section 4.8.9).
 METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")
 
 
 def build(app: DescribedApp) -> dict[str, Any]:
-    """The document; `ember.openapi.document` says the rest."""
+    """Build the document; see `ember.openapi.document`."""
     components = Components()
     paths: dict[str, Schema] = {}
     ids: set[str] = set()
     tags: dict[str, None] = {}
-    # A path is described once: as it is on most hosts, if it is different on some.
+    # A path is described once: routes for all hosts go before routes for some hosts.
     for route in sorted(app.routes, key=lambda route: bool(route.hosts)):
         methods = [method for method in route.methods if method in METHODS]
         if not route.include_in_schema or not methods:
@@ -85,7 +85,7 @@ def _unique(name: str, ids: set[str]) -> str:
 
 
 def path_of(route: Route) -> str:
-    """The path with its parameters as OpenAPI writes them, without converters."""
+    """The path with its parameters in the form of OpenAPI, without converters."""
     segments = [
         "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in segment)
         for segment in route.template.segments
@@ -100,8 +100,8 @@ def _shape(path: str) -> list[str]:
 
 
 def _path_for(paths: dict[str, Schema], route: Route, method: str) -> str:
-    """The key of the Path Item. OpenAPI takes `/x/{id}` and `/x/{name}` for the same path (section
-    4.8.8.1), so that the second one is written like the first."""
+    """The key of the Path Item. In OpenAPI `/x/{id}` and `/x/{name}` are the same path (section
+    4.8.8.1): the second one gets the key of the first."""
     path = path_of(route)
     if path in paths or not route.template.parameters:
         return path
@@ -113,7 +113,7 @@ def _path_for(paths: dict[str, Schema], route: Route, method: str) -> str:
 
 
 def _with_names(operation: Schema, route: Route, path: str) -> Schema:
-    """A copy of `operation` whose path parameters are called as `path` calls them."""
+    """A copy of `operation` with the path parameter names of `path`."""
     import re
 
     copy = dict(operation)

@@ -1,4 +1,4 @@
-"""Named schemas of a document: each once, and two of one name told apart."""
+"""The named schemas of a document: each once, and different schemas with different names."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 _PREFIX = "#/components/schemas/"
-#: What a key under `components` is made of (OpenAPI 3.1 section 4.8.7).
+#: Characters that are not allowed in a key under `components` (OpenAPI 3.1 section 4.8.7).
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._-]+")
 
 Schema = dict[str, Any]
 
-#: A decimal number as text: JSON Schema knows no format for it, so that this says what is meant.
+#: A decimal number as text. JSON Schema has no format for it.
 _DECIMAL = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
-#: What pydantic says of a Decimal, which it writes with an exponent all the same.
+#: The pattern of pydantic for a Decimal. It is wrong: pydantic also writes exponents.
 _PYDANTIC_DECIMAL = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
 
 
 class Components:
-    """`schemas` of the document so far."""
+    """Collects the `schemas` of a document."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
 
     def add(self, schema: Schema, named: dict[str, Schema]) -> Schema:
-        """Take over the schemas that `schema` refers to; `schema` with its references right.
+        """Add the `named` schemas that `schema` refers to. Returns `schema` with right references.
 
-        A name that means something else here already is given a number: `Task`, `Task_2`.
+        If a name is taken by another schema, a number is added: `Task`, `Task_2`.
         """
         named = dict(named)
         schema = _hoist(schema, named)
@@ -42,9 +42,9 @@ class Components:
         return result
 
     def _clashes(self, named: dict[str, Schema], names: dict[str, str]) -> bool:
-        """Rename what means something else already; whether anything was renamed.
+        """Rename the schemas whose name is taken by another one. Returns whether one was renamed.
 
-        To rename one changes those that refer to it, which may clash for it in turn.
+        A rename changes the schemas that refer to it, so that these may clash too.
         """
         changed = False
         for name, body in named.items():
@@ -65,8 +65,8 @@ class Components:
 
 
 def _hoist(schema: Schema, named: dict[str, Schema]) -> Schema:
-    """Move `$defs` that stand inside of a schema to the named ones, where references expect them;
-    and say what a decimal is."""
+    """Move `$defs` inside a schema to the named schemas, where references expect them, and set the
+    pattern of decimals."""
     if isinstance(schema, dict):
         inner = schema.get("$defs")
         if isinstance(inner, dict):
@@ -83,7 +83,7 @@ def _hoist(schema: Schema, named: dict[str, Schema]) -> Schema:
 
 
 def _renamed(schema: Any, names: dict[str, str]) -> Any:
-    """A copy whose references follow `names`."""
+    """A copy with references that are renamed by `names`."""
     if isinstance(schema, dict):
         return {
             key: _reference(value, names)

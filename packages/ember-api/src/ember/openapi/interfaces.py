@@ -1,4 +1,4 @@
-"""What the description of an application needs to know of it."""
+"""The parts of an application that its OpenAPI document uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SharedObjects(Protocol):
-    """The components of an application, which are no part of a request."""
+    """The components of an application. They are not part of a request."""
 
     factories: dict[type, Callable[..., Any]]
 
@@ -19,7 +19,7 @@ class SharedObjects(Protocol):
 
 
 class DescribedApp(Protocol):
-    """An application, as its OpenAPI document sees it."""
+    """An application that has an OpenAPI document."""
 
     title: str
     version: str
@@ -28,7 +28,7 @@ class DescribedApp(Protocol):
 
     @property
     def components(self) -> SharedObjects:
-        """What handlers ask for by its type."""
+        """The components by type."""
 
     @property
     def _converters(self) -> Mapping[str, Converter]: ...

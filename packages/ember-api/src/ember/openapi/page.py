@@ -1,11 +1,11 @@
-"""The documentation as HTML: Swagger UI, or a plain list where its files are missing."""
+"""The documentation page: Swagger UI, or a plain list if its files are missing."""
 
 from __future__ import annotations
 
 import html
 from typing import Any
 
-#: Not in the page itself, so that a Content-Security-Policy may forbid inline scripts.
+#: A file of its own: the Content-Security-Policy forbids inline scripts.
 SCRIPT = """\
 "use strict";
 const root = document.getElementById("swagger-ui");
@@ -48,7 +48,7 @@ def swagger(title: str, url: str, assets: str) -> str:
 
 
 def listing(document: dict[str, Any], url: str) -> str:
-    """The operations as a plain page that needs no script."""
+    """A plain page with the operations, without scripts."""
     info = document["info"]
     items = "".join(
         _operation(path, method, operation)

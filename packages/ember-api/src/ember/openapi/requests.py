@@ -1,4 +1,4 @@
-"""What a route takes, as OpenAPI says it: parameters by source, and the body by content type."""
+"""Describes the request of a route: parameters by source, and the body by content type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE: Schema = {"type": "string", "format": "binary", "contentMediaType": OCTETS
 
 
 def parameters_of(app: DescribedApp, route: Route) -> list[Parameter]:
-    """What the handler of `route`, and all that it depends on, takes from a request."""
+    """The parameters of the handler of `route` and of its dependencies."""
     analysis = Analysis(
         route.owner,
         path_types(app, route),
@@ -32,7 +32,7 @@ def parameters_of(app: DescribedApp, route: Route) -> list[Parameter]:
         app.components.factories,
         {},
         False,
-        # Components may still be added by the hooks that run at start.
+        # Start hooks may add more components.
         final=False,
     )
     found = walk(analysis.arguments(route.handler))
@@ -42,7 +42,7 @@ def parameters_of(app: DescribedApp, route: Route) -> list[Parameter]:
 
 
 def path_types(app: DescribedApp, route: Route) -> dict[str, Any]:
-    """What the router gives for each parameter of the path."""
+    """The type of each path parameter, as the router converts it."""
     types: dict[str, Any] = {}
     for parameter in route.template.parameters:
         converter = app._converters.get(parameter.converter)
@@ -56,7 +56,7 @@ def path_types(app: DescribedApp, route: Route) -> dict[str, Any]:
 def describe_parameters(
     app: DescribedApp, route: Route, found: list[Parameter], components: Components
 ) -> list[Schema]:
-    """The `parameters` of an operation: those of the path first, each name once per source."""
+    """The `parameters` of an operation: path parameters first, each name once for each source."""
     result: dict[tuple[str, str], Schema] = {}
     for name, schema in _path(app, route, found, components).items():
         result["path", name] = schema
@@ -73,7 +73,7 @@ def describe_parameters(
 def _path(
     app: DescribedApp, route: Route, found: list[Parameter], components: Components
 ) -> dict[str, Schema]:
-    """Every parameter of the template, whether the handler asks for it or not."""
+    """All parameters of the template, also those that the handler does not use."""
     asked = {p.alias: p for p in found if p.source == "path"}
     asked |= {p.name: p for p in found if p.source == "path" and p.alias == p.name}
     result = {}
@@ -90,7 +90,7 @@ def _path(
 
 
 def _converted(app: DescribedApp, name: str) -> Schema:
-    """What a path converter takes, where no annotation says it."""
+    """The schema of a path converter, for a parameter without annotation."""
     known: dict[str, Schema] = {
         "int": {"type": "integer"},
         "float": {"type": "number"},
@@ -134,7 +134,7 @@ def _named(parameter: Parameter, components: Components) -> list[Schema]:
             "required": field.required and parameter.required,
             "schema": schema,
         }
-        # What is said of a field is said of the parameter that it is here.
+        # The description of the field becomes that of the parameter.
         for key in ("description", "deprecated"):
             if key in schema:
                 item[key] = schema.pop(key)
@@ -152,7 +152,7 @@ def _numbered(examples: list[Any]) -> Schema:
 
 
 def describe_body(found: list[Parameter], components: Components) -> Schema | None:
-    """The `requestBody` of an operation; None where it takes none."""
+    """The `requestBody` of an operation; None if it has no body."""
     form = [p for p in found if p.source in ("form", "file")]
     body = [p for p in found if p.source == "body" and p.include_in_schema]
     if form:
@@ -187,13 +187,13 @@ def _has_files(fields: list[Field]) -> bool:
 
 
 def _is_flat(annotation: Any) -> bool:
-    """Whether a form, which has nothing but names and text, can say it."""
+    """Whether a form, which has only names and text, can represent it."""
     return kind_of(bare(annotation).type) is Kind.SCALAR
 
 
 def _form_of(schema: Schema, components: Components) -> Schema:
-    """The schema of an object as a form has it: without null, and what a browser sends for a field
-    that nobody filled in is as good as none."""
+    """The schema of an object in a form: without null. An empty text, which browsers send for an
+    empty field, counts as a missing value."""
     named = components.schemas.get(str(schema.get("$ref")).rpartition("/")[2], schema)
     properties = named.get("properties", {})
     changed = {name: without_null(value) for name, value in properties.items()}
@@ -207,7 +207,7 @@ def _form_of(schema: Schema, components: Components) -> Schema:
 
 
 def _is_special_text(schema: Schema) -> bool:
-    """Whether not any text will do."""
+    """Whether the schema restricts text."""
     options = [schema, *schema.get("anyOf", ())]
     return any({"format", "pattern"} & option.keys() for option in options)
 

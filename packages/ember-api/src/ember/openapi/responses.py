@@ -1,4 +1,4 @@
-"""What a route answers, as OpenAPI says it: from the return annotation and the status."""
+"""Describes the responses of a route, from the return annotation and the status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ember.routing.route import Route
 from ember.routing.router import RouteError
 from ember.schema.annotations import bare
 
-#: Stands for the range "2XX" (OpenAPI 3.1 section 4.8.16).
+#: Means the range "2XX" (OpenAPI 3.1 section 4.8.16).
 _ANY_SUCCESS = 2
 _STRING: Schema = {"type": "string"}
 PROBLEM = "Problem"
@@ -100,14 +100,14 @@ class Responses:
         }
 
     def _add(self, status: int, kind: str | None, schema: Schema | None) -> None:
-        # RFC 9110: these have no content, whatever the annotation says.
+        # RFC 9110: these have no content, also if the annotation has a type.
         if status in (204, 304):
             kind = None
         key = "2XX" if status == _ANY_SUCCESS else str(status)
-        answer = self._found.setdefault(key, {"description": reason(status) or "Answer"})
+        response = self._found.setdefault(key, {"description": reason(status) or "Response"})
         if kind is None:
             return
-        content = answer.setdefault("content", {})
+        content = response.setdefault("content", {})
         media = content.setdefault(kind, {})
         if schema:
             known = media.get("schema")
@@ -144,12 +144,12 @@ class Responses:
         elif parts.type in (bytes, bytearray, memoryview):
             self._add(status or 200, "application/octet-stream", None)
         else:
-            # With its metadata, without None.
+            # The type with its metadata, but without None.
             shown = parts.type if parts.optional else annotation
             self._add(status or 200, "application/json", value_schema(shown, self._components))
 
     def _union(self, members: tuple[Any, ...], status: int | None) -> None:
-        """Each kind of member by itself; what is JSON together, so that its schema stays one."""
+        """Describe each member; members that are JSON together, so that they have one schema."""
         data = [m for m in members if _is_json(m)]
         if data:
             self._annotated_json(data, status)
@@ -160,7 +160,7 @@ class Responses:
     def _annotated_json(self, members: list[Any], status: int | None) -> None:
         union: Any = Union[tuple(members)]  # noqa: UP007 - made from a tuple
         schema = value_schema(union, self._components)
-        # Structs and models in one union: no library describes both.
+        # No library can describe Structs and models in one union.
         schemas = [schema] if schema else [value_schema(m, self._components) for m in members]
         for each in schemas:
             self._add(status or 200, "application/json", each)
@@ -176,7 +176,7 @@ class Responses:
             for code in codes:
                 self._annotated(args[0], code)
         else:
-            # Which one, only the handler knows.
+            # Only the handler knows the status.
             self._annotated(args[0], _ANY_SUCCESS)
 
     def _response(self, cls: type[Response], status: int | None) -> None:
@@ -197,15 +197,15 @@ class Responses:
         elif issubclass(cls, JSONResponse):
             self._add(code, "application/json", None)
         elif issubclass(cls, StreamingResponse):
-            self._add(code, "*/*", None)  # as its content_type= says
+            self._add(code, "*/*", None)  # the type is its content_type=
         elif cls.__module__ == "ember.responses.files":
-            self._add(code, "*/*", None)  # by the name of the file
+            self._add(code, "*/*", None)  # the type depends on the file name
         else:
             self._add(code, kind if isinstance(kind, str) else None, None)
 
 
 def returned(route: Route) -> Any:
-    """What the handler is annotated to return; `empty` where that is unsaid or not to be found."""
+    """The return annotation of the handler; `empty` if there is none or it cannot be resolved."""
     try:
         annotation = inspect.signature(route.handler).return_annotation
     except (TypeError, ValueError):
@@ -216,7 +216,7 @@ def returned(route: Route) -> Any:
     try:
         return Hints(route.handler, route.owner).of(stand_in)
     except RouteError:
-        # Unlike a parameter's, it is not needed to serve the route.
+        # It is not needed to serve the route, unlike that of a parameter.
         return inspect.Signature.empty
 
 

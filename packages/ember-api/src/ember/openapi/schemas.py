@@ -1,4 +1,4 @@
-"""JSON Schemas of parameters, bodies and answers."""
+"""JSON Schemas of parameters, bodies and responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ember.schema.annotations import fields_of, needs_pydantic
 
 
 def value_schema(annotation: Any, components: Components) -> Schema:
-    """What goes out for a value of `annotation`; `{}`, which is anything, where that is unknown."""
+    """The schema of a value of `annotation` in a response; `{}` (anything) if it is not known."""
     try:
         if needs_pydantic(annotation):
             return components.add(*_serialized(annotation))
@@ -23,8 +23,8 @@ def value_schema(annotation: Any, components: Components) -> Schema:
 
 
 def _serialized(annotation: Any) -> tuple[Schema, dict[str, Schema]]:
-    """As pydantic writes it: with computed fields and serialization aliases. Where there are none,
-    as it reads it, so that a model is one component of the document."""
+    """The schema of pydantic's output, with computed fields and serialization aliases. If there are
+    none, that of its input: so a model is one component of the document."""
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUserError
 
@@ -48,12 +48,12 @@ def _serialized(annotation: Any) -> tuple[Schema, dict[str, Schema]]:
 
 
 def _alike(written: Any, read: Any) -> bool:
-    """Whether two schemas of one model say the same but for what writing always has: every field,
-    and decimals as text."""
+    """Whether the output and input schemas of a model are equal, except that output has every
+    field, and decimals as text."""
     if isinstance(written, dict) and isinstance(read, dict):
         options = read.get("anyOf")
         if "anyOf" not in written and options and options[0] == {"type": "number"}:
-            # A Decimal: it is read from a number as well.
+            # A Decimal: as input it may be a number too.
             read = {**options[-1], **{k: v for k, v in read.items() if k != "anyOf"}}
         keys = (written.keys() | read.keys()) - {"required"}
         return all(k in written and k in read and _alike(written[k], read[k]) for k in keys)
@@ -65,7 +65,7 @@ def _alike(written: Any, read: Any) -> bool:
 
 
 def parameter_schema(parameter: Parameter, components: Components) -> Schema:
-    """What `parameter` takes, with its default, title and examples.
+    """The schema of `parameter`, with its default, title and examples.
 
     Raises RouteError for an annotation that has no JSON Schema.
     """
@@ -82,7 +82,7 @@ def parameter_schema(parameter: Parameter, components: Components) -> Schema:
 
 
 def _as_text(schema: Schema, parameter: Parameter) -> Schema:
-    """`schema` without what names and text cannot say: null, and a list of nothing."""
+    """`schema` without the values that names and text cannot have: null, and an empty list."""
     schema = _decimal_as_text(without_null(schema))
     if schema.get("type") == "array" and parameter.required:
         schema.setdefault("minItems", 1)
@@ -90,11 +90,11 @@ def _as_text(schema: Schema, parameter: Parameter) -> Schema:
 
 
 def _decimal_as_text(schema: Schema) -> Schema:
-    """A Decimal without the number that stands for it in JSON."""
+    """The schema of a Decimal in text, without the number of JSON."""
     options = schema.get("anyOf", ())
     if len(options) == 2 and options[0].get("type") == "number" and "pattern" in options[1]:
         about = {key: value for key, value in schema.items() if key != "anyOf"}
-        # Bounds are said of the number.
+        # The bounds are beside `anyOf`.
         return {**options[1], **about}
     if isinstance(schema.get("items"), dict):
         return {**schema, "items": _decimal_as_text(schema["items"])}
@@ -102,7 +102,7 @@ def _decimal_as_text(schema: Schema) -> Schema:
 
 
 def without_null(schema: Schema) -> Schema:
-    """A copy that does not take null; left away is what stands for it in a query or a form."""
+    """A copy that does not allow null: in a query or a form the name is left out instead."""
     kinds = schema.get("anyOf")
     if not isinstance(kinds, list):
         return dict(schema)
@@ -114,7 +114,7 @@ def without_null(schema: Schema) -> Schema:
 
 
 def described(schema: Schema, parameter: Parameter, components: Components) -> Schema:
-    """`schema` with what the signature and the marker say about the value."""
+    """`schema` with the title, examples and default from the signature and the marker."""
     schema = dict(schema)
     if parameter.title:
         schema["title"] = parameter.title
@@ -128,7 +128,7 @@ def described(schema: Schema, parameter: Parameter, components: Components) -> S
 
 
 def plain(value: Any) -> Any:
-    """A default as JSON would have it; None for what has no such form."""
+    """A default as JSON; None if it has no JSON form."""
     import msgspec
 
     try:
@@ -139,15 +139,15 @@ def plain(value: Any) -> Any:
 
 
 def field_schemas(parameter: Parameter, components: Components) -> dict[str, Schema]:
-    """Each field of a data class, by its name on the wire, as a value of its own in a query, header
-    or cookie: with its default, its bounds and what is said of it."""
+    """The schemas of the fields of a data class, by their names in the request, for a query, header
+    or cookie: with default, bounds and description."""
     schema, named = parameter.schema(REF_TEMPLATE)
     whole = named.get(str(schema.get("$ref")).rpartition("/")[2], schema)
     properties = whole.get("properties", {})
     result = {}
     for field in fields_of(parameter.type):
         found = without_null(properties.get(field.alias, {}))
-        # Only what it refers to: the class itself is no schema of the document.
+        # Only the schemas that it refers to: the class itself is not a schema of the document.
         found = dict(components.add(found, _reachable(found, named)))
         found.pop("title", None)
         result[field.alias] = _decimal_as_text(found)
@@ -155,7 +155,7 @@ def field_schemas(parameter: Parameter, components: Components) -> dict[str, Sch
 
 
 def _reachable(schema: Any, named: dict[str, Schema]) -> dict[str, Schema]:
-    """Those of `named` that `schema` refers to, and that they refer to."""
+    """The `named` schemas that `schema` refers to, directly or indirectly."""
     found: dict[str, Schema] = {}
     waiting = [schema]
     while waiting:
@@ -172,10 +172,10 @@ def _reachable(schema: Any, named: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def documentation(handler: Any) -> tuple[str, str]:
-    """(the first line, the rest) of a docstring; Markdown, as OpenAPI has it."""
+    """Returns (first paragraph, rest) of a docstring. OpenAPI reads them as Markdown."""
     text = inspect.getdoc(handler) or ""
     if not hasattr(handler, "__name__") and not isinstance(handler, type):
-        # Of an object its class's docstring describes the class.
+        # The docstring of an object is that of its class: use that of `__call__`.
         text = inspect.getdoc(type(handler).__call__) or ""
     head, _, rest = text.partition("\n\n")
     return " ".join(head.split()), rest.strip()

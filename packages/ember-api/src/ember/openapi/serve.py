@@ -1,5 +1,5 @@
-"""The routes of the description and of the page that shows it; what they need is loaded by the
-first request."""
+"""The routes of the OpenAPI document and of its page. Their modules are imported at the first
+request."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ember.routing.signature import REQUEST, Plan
 if TYPE_CHECKING:
     from ember.openapi.interfaces import DescribedApp
 
-#: No Path: an application whose documentation nobody reads does without pathlib.
+#: Not a Path: pathlib would be imported at start.
 ASSETS = os.path.join(os.path.dirname(__file__), "assets")
-#: Files of the page and what they are; the first is ours, the others are swagger-ui-dist's.
+#: The files of the page and their types. All but the first are from swagger-ui-dist.
 FILES = {
     "docs.js": "text/javascript; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
 }
-#: Nothing from elsewhere, no script in the page. Swagger UI writes style attributes and shows
-#: images as data:.
+#: No resources of other sites, no inline scripts. Swagger UI needs style attributes and data:
+#: images.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; form-action 'self'; "
@@ -35,10 +35,8 @@ POLICY = (
 
 
 def documentation_routes(app: DescribedApp) -> list[tuple[Route, Plan]]:
-    """The routes of `openapi_url` and `docs_url`; a route of the application's own goes before.
-
-    One that is bound to a host does not: it takes the path on its host alone.
-    """
+    """The routes of `openapi_url` and `docs_url`. A GET route of the application with the same path
+    replaces one, unless it is only for some hosts."""
     if app.openapi_url is None:
         return []
     taken = {route.path for route in app.routes if "GET" in route.methods and not route.hosts}
@@ -57,7 +55,7 @@ def documentation_routes(app: DescribedApp) -> list[tuple[Route, Plan]]:
 
 
 def installed() -> bool:
-    """Whether Swagger UI was fetched."""
+    """Whether the files of Swagger UI are installed."""
     return os.path.exists(os.path.join(ASSETS, "swagger-ui-bundle.js"))
 
 
@@ -69,7 +67,7 @@ class _Documentation:
         self._json: bytes | None = None
 
     async def openapi(self, request: Request) -> Response:
-        # Made once: declaring another route makes another _Documentation.
+        # Made once: a new route makes a new _Documentation.
         if self._json is None:
             import json
 
@@ -81,7 +79,7 @@ class _Documentation:
     async def page(self, request: Request) -> Response:
         from ember.openapi.page import listing, swagger
 
-        # Relative, so that a proxy may put the application under a prefix.
+        # Relative: it works behind a proxy with a prefix.
         base = posixpath.dirname(self._docs_url) or "/"
         url = posixpath.relpath(self._openapi_url, base)
         assets = posixpath.relpath(f"{self._docs_url.rstrip('/')}/assets", base)

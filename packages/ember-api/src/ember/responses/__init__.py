@@ -1,1 +1,1 @@
-"""From what a handler returns to a response: conversion, files, streams, templates."""
+"""Responses: conversion of return values, files, streams, templates."""

@@ -1,5 +1,4 @@
-"""Conditional requests and ranges (RFC 9110 sections 13 and 14): what part of a file is asked for,
-if any."""
+"""Conditional requests and ranges (RFC 9110 sections 13 and 14)."""
 
 from __future__ import annotations
 
@@ -8,8 +7,8 @@ import re
 from ember.headers import Headers
 from ember.protocol.message.dates import parse_http_date
 
-#: Ranges of one request that are answered; more are a way to make the server work (RFC 9110 section
-#: 17.15), and get the whole file.
+#: The most ranges of one request. With more, which may be an attack (RFC 9110 section 17.15), the
+#: whole file is sent.
 MAX_RANGES = 32
 
 # Bits of `Request.conditions`; 4 stands for all the others.
@@ -22,13 +21,13 @@ Range = tuple[int, int]
 
 
 class Unsatisfiable(Exception):
-    """No range that was asked for lies in the file (416)."""
+    """No requested range lies in the file (416)."""
 
 
 def precondition(headers: Headers, etag: str, modified: int) -> int:
-    """The status that the preconditions of a GET or HEAD ask for: 200, 304 or 412.
+    """The status by the preconditions of a GET or HEAD: 200, 304 or 412.
 
-    In the order of RFC 9110 section 13.2.2. `modified`: seconds since the epoch.
+    They are evaluated in the order of RFC 9110 section 13.2.2. `modified`: seconds since the epoch.
     """
     if (match := _all(headers, "if-match")) is not None:
         # Strong comparison (section 13.1.1): a weak validator never matches.
@@ -46,10 +45,10 @@ def precondition(headers: Headers, etag: str, modified: int) -> int:
 
 
 def ranges(headers: Headers, size: int, etag: str, modified: int) -> list[Range] | None:
-    """The parts (first byte, byte after the last) that a GET asks for; None: the whole file.
+    """The requested parts of a GET, as (first byte, byte after the last); None: the whole file.
 
-    Overlapping parts are joined. What is not well-formed is ignored, as RFC 9110 section 14.2 says.
-    Raises `Unsatisfiable`.
+    Overlapping parts are joined. A malformed field is ignored (RFC 9110 section 14.2). Raises
+    `Unsatisfiable`.
     """
     field = headers.get("range")
     if field is None or not _if_range(headers.get("if-range"), etag, modified):
@@ -66,7 +65,7 @@ def ranges(headers: Headers, size: int, etag: str, modified: int) -> list[Range]
         spec = _range(part)
         if spec is None or (not spec[1] and not spec[2]) or len(part) > 40:
             return None
-        if not spec[1]:  # the last so many bytes
+        if not spec[1]:  # a suffix: the last bytes
             first, end = max(0, size - int(spec[2])), size
         else:
             first, end = int(spec[1]), int(spec[2]) + 1 if spec[2] else size
@@ -78,12 +77,12 @@ def ranges(headers: Headers, size: int, etag: str, modified: int) -> list[Range]
     if not found:
         raise Unsatisfiable
     joined = _join(found)
-    # As many bytes as the file has: then the file itself is the shorter answer.
+    # If the parts have as many bytes as the file, the whole file is shorter.
     return joined if len(joined) == 1 or sum(e - f for f, e in joined) < size else None
 
 
 def _join(found: list[Range]) -> list[Range]:
-    """Without overlaps, in the order asked for (RFC 9110 section 15.3.7.2)."""
+    """The ranges without overlaps, in the requested order (RFC 9110 section 15.3.7.2)."""
     joined: list[Range] = []
     for first, end in found:
         kept: list[Range] = []
@@ -100,7 +99,7 @@ def _join(found: list[Range]) -> list[Range]:
 
 
 def _if_range(value: str | None, etag: str, modified: int) -> bool:
-    """Whether the range still fits the file (RFC 9110 section 13.1.5): strong comparison."""
+    """Whether If-Range matches the file, by strong comparison (RFC 9110 section 13.1.5)."""
     if value is None:
         return True
     if value.startswith(('"', "W/")):
@@ -114,5 +113,5 @@ def _all(headers: Headers, name: str) -> str | None:
 
 
 def _date(value: str | None) -> int | None:
-    """Seconds since the epoch; None for what is no date, which is then ignored."""
+    """Seconds since the epoch; None for an invalid date, which is ignored."""
     return None if value is None else parse_http_date(value)

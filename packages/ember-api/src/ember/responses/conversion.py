@@ -1,9 +1,8 @@
-"""What a handler returned, as a Response.
+"""Converts the return value of a handler to a Response.
 
 dict, list, number, bool, msgspec Struct, dataclass, attrs class, pydantic model -> JSON; str ->
 text/plain; bytes -> application/octet-stream; None -> 204; (body, status) and (body, status,
-headers); an async generator -> streamed; a Response as it is. Anything else is an error that names
-the type.
+headers); an async generator -> a stream; a Response is unchanged. Any other type is an error.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from ember.response import Response, StreamingResponse
 
 _JSON = "application/json"
 _encode: Any = None
-#: orjson, where it is installed, for what is plain.
+#: orjson, if it is installed, for plain dicts and lists.
 _plain: Any = None
 _options: Any = 0
 
 
 class UnsupportedReturn(TypeError):
-    """A handler returned something that has no response; the message names handler and type."""
+    """A handler returned a value that cannot become a response. The message names both."""
 
 
 def encode_json(value: object) -> bytes:
-    """`value` as JSON. Raises TypeError for what has no JSON form."""
+    """Encode `value` as JSON. Raises TypeError if it has no JSON form."""
     if _encode is None:
         _load()
     if _plain is not None and (type(value) is dict or type(value) is list):
@@ -36,7 +35,7 @@ def encode_json(value: object) -> bytes:
             written: bytes = _plain(value, None, _options)
             return written
         except TypeError:
-            pass  # something in it is not plain: the whole is msgspec's
+            pass  # it contains a value that is not plain: msgspec encodes it
     try:
         result: bytes = _encode(value)
     except UnicodeEncodeError:
@@ -47,7 +46,7 @@ def encode_json(value: object) -> bytes:
 
 
 def _load() -> None:
-    # At first use, because msgspec costs 8 MB of memory and not every application answers JSON.
+    # At first use: msgspec takes 8 MB of memory, and not every application sends JSON.
     global _encode, _plain, _options
     import msgspec
 
@@ -61,7 +60,7 @@ def _type_name(value: object) -> str:
 
 
 def is_data(value: object) -> bool:
-    """Whether a class of somebody's holds data that goes out as JSON."""
+    """Whether it is an object of a data class, which is sent as JSON."""
     cls = type(value)
     return (
         hasattr(cls, "__struct_fields__")
@@ -71,10 +70,10 @@ def is_data(value: object) -> bool:
 
 
 def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response:
-    """The Response for what a handler returned.
+    """The response for the return value of a handler.
 
-    `status`: what the route declared, 0 when it did not. A Response, or a tuple with a status, has
-    its own. Raises UnsupportedReturn, which names `owner`.
+    `status`: the status of the route; 0: none. A Response, or a tuple with a status, has its own
+    status. Raises UnsupportedReturn, whose message names `owner`.
     """
     cls = type(value)
     if cls is dict or cls is list:
@@ -91,7 +90,7 @@ def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response
         return Response(value, status or 200, None, "application/octet-stream")
     if isinstance(value, (dict, list, bool, int, float)):
         return Response.trusted(_json(value, owner), status or 200, _JSON)
-    # Looked up in the class itself: asking a model for what it has not takes a microsecond.
+    # Looked up in the dict of the class: a missing attribute of a model takes a microsecond.
     if "__pydantic_serializer__" in cls.__dict__ and hasattr(cls, "model_dump_json"):
         return Response.trusted(_model_json(value), status or 200, _JSON)
     if is_data(value):
@@ -108,10 +107,10 @@ def convert(value: Any, status: int = 0, owner: str = "the handler") -> Response
 
 
 def _model_json(model: Any) -> bytes:
-    """A pydantic model as JSON."""
+    """Encode a pydantic model as JSON."""
     cls = type(model)
     if cls.model_dump_json.__module__ == "pydantic.main":
-        # What pydantic's own method calls in the end, without the detour through a str.
+        # The same as pydantic's own method, without a str in between.
         result: bytes = cls.__pydantic_serializer__.to_json(model)
         return result
     text: str = model.model_dump_json()
@@ -152,8 +151,8 @@ def _json(value: Any, owner: str) -> bytes:
     try:
         return encode_json(value)
     except (TypeError, ValueError, RecursionError) as error:
-        # What only says that it has no form is in the message; a failure of a class's own method
-        # has a traceback of its own to show.
+        # The message says that a value has no JSON form. An error in a method of the value has a
+        # traceback, which is shown too.
         tells = type(error) is NoJSONForm or error.__traceback__ is None
         raise UnsupportedReturn(
             f"{owner} returned a {_type_name(value)} that has no JSON form: {error}"

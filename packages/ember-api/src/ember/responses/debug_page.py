@@ -1,4 +1,4 @@
-"""The page that a browser gets for an unhandled exception while debugging. Never in production."""
+"""The page that a browser gets for an unhandled exception in debug mode. Not for production."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ SECRET = re.compile(
     r"|signature|csrf|xsrf|jwt|bearer",
     re.IGNORECASE,
 )
-#: What is shown in its place.
+#: The text that is shown instead.
 MASK = "********"
-#: No script, nothing from elsewhere, in nobody's frame: what is shown may be a client's.
+#: No scripts, no other resources, no frames: a client may have sent parts of the page.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
@@ -42,12 +42,12 @@ POLICY = (
 
 
 def masked(name: str, value: str) -> str:
-    """`value`, unless `name` is that of a secret."""
+    """`value`, or MASK if `name` looks like that of a secret."""
     return MASK if SECRET.search(name) else value
 
 
 def render(request: Request, error: BaseException) -> HTMLResponse:
-    """The exception with its frames, innermost first, and the head of the request."""
+    """A page with the exception, its frames (the innermost first) and the request."""
     frames = "".join(_frame(f) for f in reversed(traceback.extract_tb(error.__traceback__)))
     name = _escape(f"{type(error).__name__}: {safe_str(error)}")
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -78,7 +78,7 @@ def render(request: Request, error: BaseException) -> HTMLResponse:
 
 
 def _escape(text: str) -> str:
-    """`text` for HTML, its lines kept and what cannot be seen or sent in it escaped."""
+    """Escape `text` for HTML, with its line breaks, and control characters as escapes."""
     return html.escape("\n".join(printable(line) for line in text.split("\n")))
 
 

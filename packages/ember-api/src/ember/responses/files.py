@@ -1,4 +1,4 @@
-"""`FileResponse`: a file, whole or in part, as the request's conditions say."""
+"""`FileResponse`: sends a file, whole or in part, with conditional requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ember.responses.conditional import Range, Unsatisfiable, precondition, rang
 if TYPE_CHECKING:
     from ember.protocol.message.headers import HeadersInit
 
-# What mimetypes does not know, or knows differently from one machine to the next.
+# Types that mimetypes does not know, or that differ between machines.
 _TYPES = {
     ".css": "text/css",
     ".csv": "text/csv",
@@ -39,18 +39,18 @@ _TYPES = {
 
 
 class FileResponse(Response):
-    """Sends a file, with `ETag` and `Last-Modified`; answers 304, ranges (206, 416), 412 and HEAD.
+    """Sends a file, with `ETag` and `Last-Modified`; handles 304, ranges (206, 416), 412 and HEAD.
 
-    - `filename`: what the client should call it; sent as an attachment, or with
+    - `filename`: the name for the client. The file is sent as an attachment, or with
       `disposition="inline"` to be shown.
-    - `content_type`: guessed from the name when not given.
-    - `etag`: the entity tag with its quotes; made of time and size when not given.
-    - `root`: the folder that `path` is taken from, for names that a client may choose: what is not
-      a plain path below it, or leads over a symbolic link, is a FileNotFoundError.
+    - `content_type`: default: by the file name.
+    - `etag`: the entity tag with its quotes; default: made from time and size.
+    - `root`: the folder of `path`, for names that a client may choose. A path that is not a plain
+      path below it, or that contains a symbolic link, raises FileNotFoundError.
 
-    Raises FileNotFoundError and PermissionError as `open` does, IsADirectoryError for a folder, and
-    OSError for what is no regular file. The file is opened at once, so that what is sent is what
-    was seen, even when it is replaced meanwhile.
+    Raises FileNotFoundError and PermissionError like `open`, IsADirectoryError for a folder, and
+    OSError if it is not a regular file. The file is opened at once: so the response does not change
+    if the file is replaced meanwhile.
     """
 
     def __init__(
@@ -81,19 +81,19 @@ class FileResponse(Response):
         try:
             self._file = OpenFile(name, folder)
         except OSError as error:
-            # ELOOP, ENOTDIR: a link, or something below a file.
+            # ELOOP, ENOTDIR: a symbolic link, or a path below a file.
             if folder is None or error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
         self._describe(self._file.status, etag)
         if filename is not None:
             self.headers["Content-Disposition"] = content_disposition(disposition, filename)
-        # Whoever does not ask for less gets the whole file.
+        # The whole file, unless `for_request` finds ranges.
         self.stream = Pieces(self._file, [(0, self.size)])
 
     @classmethod
     def from_memory(cls, data: bytes, like: FileResponse) -> FileResponse:
-        """The same answer as `like`, from a copy of its content that is kept in memory."""
+        """The same response as `like`, with its content in memory."""
         self = cls.__new__(cls)
         Response.__init__(self, data, 200, None, like.content_type)
         self.path = like.path
@@ -121,12 +121,12 @@ class FileResponse(Response):
         headers["Content-Length"] = str(self.size)
 
     def for_request(self, request: Request) -> FileResponse:
-        """What `request` asks for: this response, made 304, 206, 412 or 416 where its headers say
-        so.
+        """Apply the conditions and ranges of `request`: this response may become a 304, 206, 412 or
+        416.
 
-        The server calls it before the first byte; a second call changes nothing.
+        The server calls it before the first byte. A second call changes nothing.
         """
-        # RFC 9110 section 13.2.1: only where the answer would be a 200.
+        # RFC 9110 section 13.2.1: only if the response would be a 200.
         if self._prepared or self.status_code != 200 or request.method not in ("GET", "HEAD"):
             return self
         self._prepared = True
@@ -151,7 +151,7 @@ class FileResponse(Response):
         return self
 
     def read_all(self) -> bytes:
-        """The whole content, read now; the file is closed."""
+        """Read the whole content and close the file."""
         data, file = b"", self._file
         assert file is not None, "the content is in memory already"
         while more := file.read_now(self.size + 1 - len(data), len(data)):
@@ -165,8 +165,7 @@ class FileResponse(Response):
         if self._file is not None:
             self._file.close()
         self.content_type = None
-        # What describes content that is not sent; ETag, Cache-Control and Vary stay (section
-        # 15.4.5).
+        # These fields describe content. ETag, Cache-Control and Vary stay (section 15.4.5).
         for name in ("Content-Length", "Content-Disposition", "Content-Encoding", "Accept-Ranges"):
             self.headers.pop(name)
 
@@ -188,7 +187,7 @@ class FileResponse(Response):
             self.body = b"".join(p if isinstance(p, bytes) else data[p[0] : p[1]] for p in parts)
 
     def _byteranges(self, wanted: list[Range]) -> list[bytes | Range]:
-        """Several parts in one message (RFC 9110 section 14.6)."""
+        """The parts of a multipart response (RFC 9110 section 14.6)."""
         boundary = os.urandom(12).hex()
         parts: list[bytes | Range] = []
         kind = f"Content-Type: {self.content_type}\r\n" if self.content_type else ""
@@ -203,9 +202,9 @@ class FileResponse(Response):
 
 
 def _below(folder: str, name: str) -> str:
-    """`name` in `folder`. Raises FileNotFoundError for what may lead out of it."""
+    """The path of `name` in `folder`. Raises FileNotFoundError if it may lead outside."""
     parts = name.split("/")
-    # A NUL ends a name in C; a backslash or a colon is a way out on Windows.
+    # A NUL ends a name in C. A backslash or a colon may lead outside on Windows.
     bad = "\0" if os.sep == "/" else "\0\\:"
     if any(p in ("", ".", "..") for p in parts) or any(c in bad for c in name):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -213,16 +212,16 @@ def _below(folder: str, name: str) -> str:
 
 
 class Pieces:
-    """The bytes of a file and what stands between its parts, piece by piece; closes the file.
+    """The parts of a file, and the bytes between them, as a stream. It closes the file.
 
-    The server sends `file_parts` by itself; who goes through the pieces reads them.
+    The server sends `file_parts` directly. Other code iterates and gets the bytes.
     """
 
     def __init__(self, file: OpenFile, parts: list[bytes | Range]) -> None:
         self.file_parts: list[bytes | FilePart] = []
         for part in parts:
             self.file_parts.append(part if isinstance(part, bytes) else FilePart(file, *part))
-        #: bytes of all the pieces
+        #: The bytes of all parts.
         self.file_length = sum(map(len, self.file_parts))
         self._file = file
         self._iterator: AsyncIterator[bytes] | None = None
@@ -256,12 +255,12 @@ class Pieces:
 
 
 def content_type_of(path: str) -> str:
-    """The media type that the name of a file suggests; text is UTF-8."""
+    """The media type by the name of a file; text is UTF-8."""
     ending = os.path.splitext(path)[1].lower()
     kind = _TYPES.get(ending)
     if kind is None:
         guessed, encoding = mimetypes.guess_type(path, strict=False)
-        # "a.tar.gz" is a gzip file, not a tar that is encoded on its way.
+        # "a.tar.gz" is a gzip file, not a tar file with Content-Encoding.
         kind = guessed if guessed and not encoding else "application/octet-stream"
         if encoding == "gzip":
             kind = "application/gzip"
@@ -269,8 +268,8 @@ def content_type_of(path: str) -> str:
 
 
 def content_disposition(kind: str, filename: str) -> str:
-    """The field's value (RFC 6266): the name for everybody, and as RFC 8187 has it where it needs
-    more than ASCII."""
+    """The value of Content-Disposition (RFC 6266): the name in ASCII, and by RFC 8187 if it has
+    other characters."""
     plain = "".join(c if " " <= c <= "~" else "_" for c in filename)
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
     value = f'{kind}; filename="{quoted}"'

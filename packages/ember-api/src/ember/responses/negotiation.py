@@ -1,4 +1,4 @@
-"""Which content coding a client wants (RFC 9110 section 12.5.3)."""
+"""Chooses the content coding for a client (RFC 9110 section 12.5.3)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from ember.response import Response
 
 
 def negotiate(accept: str | None, offered: Iterable[str]) -> str | None:
-    """The coding of `offered` that `Accept-Encoding` likes best; None: as it is.
+    """The coding of `offered` with the highest weight in `Accept-Encoding`; None: no coding.
 
-    Of several that it likes as much, the first of `offered`. A client that says nothing gets no
-    coding: it could not have one in mind.
+    For equal weights it is the first of `offered`. Without the field there is no coding.
     """
     if not accept:
         return None
@@ -26,12 +25,12 @@ def negotiate(accept: str | None, offered: Iterable[str]) -> str | None:
             weight = other
         if weight > most:
             best, most = coding, weight
-    # "gzip;q=0.1, identity" says what it likes better.
+    # "gzip;q=0.1, identity": the client prefers no coding.
     return None if weights.get("identity", 0.0) > most else best
 
 
 def parse_accept(accept: str) -> dict[str, float]:
-    """Coding to weight, 0 to 1; what is not well-formed has 0."""
+    """The weights by coding, 0 to 1; a malformed weight is 0."""
     weights: dict[str, float] = {}
     for item in accept.split(","):
         coding, *parameters = item.split(";")
@@ -53,7 +52,7 @@ def parse_accept(accept: str) -> dict[str, float]:
 
 
 def add_vary(response: Response, name: str = "Accept-Encoding") -> None:
-    """Tell caches that the answer depends on the request's field `name`."""
+    """Tell caches that the response depends on the request header field `name`."""
     present = response.headers.get_all("vary")
     known = {part.strip().lower() for value in present for part in value.split(",")}
     if name.lower() not in known and "*" not in known:

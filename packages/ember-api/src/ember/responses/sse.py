@@ -14,16 +14,16 @@ from ember.response import StreamingResponse
 from ember.responses.conversion import encode_json
 
 _PING = b": ping\n\n"
-#: What ends a line in an event stream; a value that holds one is split there.
+#: The line ends of an event stream; data is split there.
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
 class ServerSentEvent:
     """One event.
 
-    - `data`: str as it is, None for none, anything else as JSON; each line is a `data:` field.
-    - `event`: the type that the browser dispatches; `message` when not given.
-    - `id`: comes back as `Last-Event-ID` when the browser reconnects.
+    - `data`: a str, None for no data, or any other value as JSON. Each line is a `data:` field.
+    - `event`: the event type in the browser; default: `message`.
+    - `id`: the browser sends it as `Last-Event-ID` when it reconnects.
     - `retry`: milliseconds that the browser waits before it reconnects.
 
     Raises ValueError for a line break in `event` or `id`, a NUL in `id`, or a negative `retry`.
@@ -41,13 +41,13 @@ class ServerSentEvent:
         self.data = data
         self.event = _single_line("event", event)
         self.id = _single_line("id", None if id is None else str(id))
-        # The standard drops an id with a NUL; better to hear of it here.
+        # The standard ignores an id with NUL: an error is better.
         if self.id is not None and "\x00" in self.id:
-            raise ValueError(f"ServerSentEvent(id={id!r}): an id holds no NUL")
+            raise ValueError(f"ServerSentEvent(id={id!r}): an id may not contain NUL")
         self.retry = _milliseconds("ServerSentEvent", retry)
 
     def encode(self) -> bytes:
-        """The event as it goes over the wire, its empty line included."""
+        """The bytes of the event, with its empty line."""
         text = ""
         if self.event is not None:
             text = f"event: {self.event}\n"
@@ -65,7 +65,7 @@ class ServerSentEvent:
         if not text:
             return b""
         try:
-            return (text + "\n").encode()  # as utf8(), without a call more for each event
+            return (text + "\n").encode()  # like utf8(), but saves a call
         except UnicodeEncodeError:
             return utf8(text + "\n")
 
@@ -91,10 +91,10 @@ def _milliseconds(owner: str, value: int | None) -> int | None:
 
 
 def encode_item(item: object) -> bytes:
-    """An item of the iterable: ServerSentEvent as such, str as data, anything else as JSON data."""
+    """Encode an item: a ServerSentEvent, a str as data, any other value as JSON data."""
     if isinstance(item, ServerSentEvent):
         return item.encode()
-    # Most items are one line of text: no event has to be made to encode it.
+    # Most items are one line of text: no event object is needed.
     if isinstance(item, str) and "\n" not in item and "\r" not in item:
         return utf8(f"data: {item}\n\n")
     return ServerSentEvent(item).encode()
@@ -104,14 +104,13 @@ class SSEResponse(StreamingResponse):
     """Streams the items of an async iterable as server-sent events.
 
     - items: `str`, `ServerSentEvent`, or any value that has a JSON form.
-    - `ping_interval`: seconds of silence after which a comment keeps proxies from closing; None:
-      never.
-    - `retry`: milliseconds, sent first: how long the browser waits before it reconnects.
-    - `last_event`: what is sent when the server stops, before the stream ends.
+    - `ping_interval`: seconds without an event after which a comment is sent, so that proxies keep
+      the connection open; None: never.
+    - `retry`: milliseconds that the browser waits before it reconnects. It is sent first.
+    - `last_event`: is sent before the stream ends, when the server stops.
 
-    The iterable runs in the handler's task, so that a timeout, a task group or a context variable
-    entered in it may be held from item to item. It is closed when the client leaves and when the
-    server stops.
+    The iterable runs in the task of the handler: so a timeout, a task group or a context variable
+    may stay open between items. It is closed when the client leaves and when the server stops.
     """
 
     def __init__(
@@ -141,12 +140,12 @@ class SSEResponse(StreamingResponse):
         super().__init__(self._frames(), status_code, headers, "text/event-stream")
         if "cache-control" not in self.headers:
             self.headers.add("Cache-Control", "no-store")
-        # nginx would otherwise collect events until its buffer is full.
+        # Without this, nginx would buffer events.
         if "x-accel-buffering" not in self.headers:
             self.headers.add("X-Accel-Buffering", "no")
 
     def stop(self) -> None:
-        """End the stream with its last event; called when the server stops."""
+        """End the stream with its last event. Called when the server stops."""
         if self._waiting is not None:
             self._waiting.stop()
 
@@ -154,7 +153,7 @@ class SSEResponse(StreamingResponse):
         return encode_item(item)
 
     def _end(self) -> bytes:
-        """What follows the last item, when there is nothing more to come."""
+        """The bytes after the last item, at the normal end of the iterable."""
         return b""
 
     async def _frames(self) -> AsyncIterator[bytes]:
@@ -164,7 +163,7 @@ class SSEResponse(StreamingResponse):
             self.stop()
         source = self._source.__aiter__()
         try:
-            # A first byte at once: the browser's `open` event should not wait for the first item.
+            # Bytes at once: the `open` event of the browser should not wait for the first item.
             yield b": open\n\n" if self._retry is None else f"retry: {self._retry}\n\n".encode()
             while not waiting.stopped:
                 try:
@@ -184,12 +183,12 @@ class SSEResponse(StreamingResponse):
 
 
 _open: WeakSet[SSEResponse] = WeakSet()
-#: Loops whose server stops: a stream that begins there now ends at once.
+#: The loops whose server is stopping: a stream that starts there now ends at once.
 _stopping: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 def stop_streams() -> None:
-    """Tell the open streams of the running loop that the server stops, and those that begin."""
+    """End the open streams of the running loop, and those that start later: the server stops."""
     loop = asyncio.get_running_loop()
     _stopping.add(loop)
     for response in tuple(_open):

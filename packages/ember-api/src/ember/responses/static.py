@@ -1,4 +1,4 @@
-"""`app.static`: the files of a directory, and nothing that lies outside of it."""
+"""`app.static`: serves the files of a directory, and no file outside it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from ember.responses.conditional import IF_MODIFIED_SINCE, IF_NONE_MATCH
 from ember.responses.files import FileResponse, Pieces, content_type_of
 from ember.responses.negotiation import negotiate
 
-#: Content coding to the ending of the sibling that has it, the best first.
+#: The file endings of compressed copies by content coding, the best first.
 _SIBLINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
 
 MIB = 1024 * 1024
 
 
-#: Seconds for which a path is believed to lead where it led, and paths that are remembered.
+#: Seconds for which the file of a path is remembered, and the most paths that are remembered.
 _BELIEVED = 1.0
 _REMEMBERED = 1024
-#: Values of Accept-Encoding whose meaning is remembered for a path: browsers send a handful.
+#: The most values of Accept-Encoding that are remembered for a path. Browsers send a handful.
 _CHOICES = 32
 
 
 class _Ready:
-    """A file as one path gives it: the fields of 200 and of 304, encoded once."""
+    """The prepared header fields of a file, for 200 and for 304, encoded once."""
 
     __slots__ = ("etag", "found", "known", "status")
 
     def __init__(self, of: FileResponse, extra: list[tuple[str, str]]) -> None:
-        #: what the file was; the same object as where it is kept in memory
+        #: The stat result of the file; the same object as in `_Kept`.
         self.status = of.file_status
         self.etag = of.headers["ETag"]
         fields = [("ETag", self.etag), ("Last-Modified", of.headers["Last-Modified"])]
         self.found = MutableHeaders([*fields, ("Accept-Ranges", "bytes"), *extra])
-        # RFC 9110 section 15.4.5: what a 200 would have said of caching, nothing of the content.
+        # RFC 9110 section 15.4.5: the fields of a 200 about caching, not those about content.
         self.known = MutableHeaders([*fields, *(f for f in extra if f[0] != "Content-Encoding")])
 
 
 class _Found:
-    """What a path of the URL is: where the file is, and its siblings that are encoded already."""
+    """The file of a URL path, and its compressed copies."""
 
     __slots__ = ("choices", "codings", "content_type", "file", "ready", "until")
 
@@ -60,7 +60,7 @@ class _Found:
         self.ready: dict[str | None, _Ready] = {}
 
     def choose(self, accept: str | None) -> str | None:
-        """The coding for a value of Accept-Encoding; None: as it is."""
+        """The coding for a value of Accept-Encoding; None: no coding."""
         if accept in self.choices:
             return self.choices[accept]
         coding = negotiate(accept, self.codings)
@@ -70,7 +70,7 @@ class _Found:
 
 
 class _Kept:
-    """A file in memory, and the answer that it was read for."""
+    """A file in memory, and the response for which it was read."""
 
     __slots__ = ("data", "response", "seen", "status")
 
@@ -78,12 +78,12 @@ class _Kept:
         self.data = data
         self.response = response
         self.status = response.file_status
-        #: when the file was last looked at
+        #: When the file was last compared with the disk.
         self.seen = monotonic()
 
 
 class StaticFiles:
-    """A handler for the files below `directory`; see `Ember.static` for its options."""
+    """A handler for the files under `directory`; see `Ember.static` for its options."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class StaticFiles:
             raise ValueError("static(memory_files=...): expected a number of files, 0 or more")
         if not recheck >= 0:
             raise ValueError("static(recheck=...): expected seconds, 0 or more")
-        # Refused here, where it was written, instead of at the first request.
+        # An invalid value raises an error here, not at the first request.
         Response(headers={"Cache-Control": cache_control} if cache_control else None)
         self._root = root
         self._inside = root if root.endswith(os.sep) else root + os.sep
@@ -129,12 +129,12 @@ class StaticFiles:
 
     @property
     def in_memory(self) -> int:
-        """Bytes of files that are kept in memory now."""
+        """Bytes of file content in memory now."""
         return self._size
 
     def hit(self, request: Request, path: str) -> Response | None:
-        """The answer when nothing has to be waited for: a file that was asked for before, whole or
-        with If-None-Match. None: ask `__call__`."""
+        """The response, if it can be made without waiting: for a file that was requested before,
+        whole or with If-None-Match. None: use `__call__`."""
         found = self._known.get(path)
         if found is None:
             return None
@@ -161,7 +161,7 @@ class StaticFiles:
             kept.seen = now
         asked = request.conditions
         if asked:
-            # If-None-Match makes If-Modified-Since void (RFC 9110 section 13.1.3).
+            # With If-None-Match, If-Modified-Since is ignored (RFC 9110 section 13.1.3).
             if asked not in (IF_NONE_MATCH, IF_NONE_MATCH | IF_MODIFIED_SINCE):
                 return None
             if request.joined("if-none-match") != ready.etag:
@@ -174,7 +174,7 @@ class StaticFiles:
     def _from_disk(
         self, request: Request, file: str, found: _Found, ready: _Ready
     ) -> Response | None:
-        """A file that is too large for memory, if it is still what it was."""
+        """The response with a file that is too large for memory, if it has not changed."""
         if ready.status.st_size <= self._largest or request.conditions:
             return None
         try:
@@ -189,10 +189,12 @@ class StaticFiles:
         return response
 
     async def __call__(self, request: Request, path: str = "") -> Response:
-        """The answer for the file at `path`, percent-decoded, below the directory. Raises NotFound:
-        the same for what is not there, what is refused and what may not be read."""
-        if (answer := self.hit(request, path)) is not None:
-            return answer
+        """The response for the file at `path` (percent-decoded) under the directory.
+
+        Raises NotFound for a missing, a refused and an unreadable file: a client cannot tell them
+        apart."""
+        if (ready := self.hit(request, path)) is not None:
+            return ready
         response = None
         for believed in (True, False):
             found = await self._lead(path, believed)
@@ -205,8 +207,8 @@ class StaticFiles:
             try:
                 response = await self._open(file, found.content_type)
             except OSError:
-                # Gone since it was found, become a link, or not readable: it is looked for anew,
-                # once, and whoever asks is told nothing about it.
+                # The file was removed, became a symbolic link, or is not readable. Try once more,
+                # without the remembered path.
                 continue
             break
         if response is None or not isinstance(found, _Found):
@@ -224,15 +226,15 @@ class StaticFiles:
         return response.for_request(request)
 
     async def _lead(self, path: str, believed: bool) -> _Found | str | None:
-        """What `path` leads to, as `_find` has it. `believed`: as it was a moment ago will do."""
+        """The result of `_find`, which may be remembered if `believed` is True."""
         found = self._known.get(path)
         now = monotonic()
         if found is not None and believed:
             if now < found.until:
                 return found
-            # One looks; those who come meanwhile believe what was known.
+            # One request looks on the disk; others use the remembered file meanwhile.
             found.until = now + _BELIEVED
-        # Symbolic links are followed on the way, so the disk is asked: not on the loop.
+        # It follows symbolic links on the disk: not on the loop.
         sought = await run_short(self._find, path)
         if isinstance(sought, _Found):
             self._known[path] = sought
@@ -243,14 +245,14 @@ class StaticFiles:
         return sought
 
     def to_folder(self, request: Request, path: str) -> Response:
-        """The redirect to the same path with a slash, so that links in its page fit."""
+        """The redirect to the same path with a slash, so that relative links in its page work."""
         query = f"?{request.query_string}" if request.query_string else ""
-        # Relative, so that it holds whatever a proxy puts in front; with "./", so that no name can
-        # be taken for a scheme or a host.
+        # Relative, so that it works behind a proxy with a prefix. With "./", so that no name can be
+        # read as a scheme or a host.
         return RedirectResponse(f"./{quoted(path.rpartition('/')[2])}/{query}", 308)
 
     def _find(self, path: str) -> _Found | str | None:
-        """What is at `path`; a str is where to go instead; None: nothing that may be given."""
+        """The file at `path`; a str: redirect to this folder; None: no file that may be served."""
         folder = path == "" or path.endswith("/")
         segments = path.rstrip("/").split("/") if path.rstrip("/") else []
         if path.startswith("/") or not all(map(self._may_pass, segments)):
@@ -277,28 +279,28 @@ class StaticFiles:
         return _Found(file, codings) if os.path.isfile(file) else None
 
     def _has_index(self, folder: str) -> bool:
-        """Whether the folder, of which nothing is a link, has an index that may be given."""
+        """Whether the folder has an index file that may be served."""
         if self._index is None:
             return False
         index = self._resolve(os.path.relpath(os.path.join(folder, self._index), self._root))
         return index is not None and os.path.isfile(index)
 
     def _may_pass(self, segment: str) -> bool:
-        """Whether a part of a path is a plain name, on every system."""
+        """Whether a segment of a path is a plain file name, on every system."""
         if segment in ("", ".", "..") or (segment[0] == "." and not self._dotfiles):
             return False
-        # A backslash or a colon is a way out on Windows; a NUL ends a name in C.
+        # A backslash or a colon may lead outside on Windows. A NUL ends a name in C.
         return not any(c in "\\:\0" or c < " " or c == "\x7f" for c in segment)
 
     def _resolve(self, relative: str) -> str | None:
-        """Where `relative` really is; None when that is outside or nowhere."""
+        """The real path of `relative`; None if it is outside the directory or does not exist."""
         try:
             real = os.path.realpath(os.path.join(self._root, relative), strict=True)
         except (OSError, ValueError):
             return None
         if real != self._root and not real.startswith(self._inside):
             return None
-        # A link inside may lead to what has no right to be seen.
+        # A symbolic link inside the directory may lead to a hidden file.
         if not self._dotfiles and f"{os.sep}." in real[len(self._root) :]:
             return None
         return real
@@ -323,14 +325,14 @@ class StaticFiles:
         return self._again(kept, content_type)
 
     def _response(self, file: str, content_type: str) -> FileResponse:
-        """`file`, of which nothing was a link when it was found: what has become one since then
-        is not followed."""
+        """The response with `file`. Symbolic links that were made after `_find` are not
+        followed."""
         name = file[len(self._inside) :]
         return FileResponse(name, content_type=content_type, root=self._root)
 
     def _again(self, kept: _Kept, content_type: str) -> FileResponse:
         response = FileResponse.from_memory(kept.data, kept.response)
-        # The same file may be one thing by its name and another as somebody's encoded sibling.
+        # The same file has another type if it is served as the compressed copy of another file.
         response.content_type = content_type
         return response
 
@@ -348,7 +350,7 @@ class StaticFiles:
 
 
 def _same(a: os.stat_result, b: os.stat_result) -> bool:
-    """Whether a file is the one that was read, unchanged."""
+    """Whether two stat results are of the same, unchanged file."""
     return (a.st_mtime_ns, a.st_size, a.st_ino, a.st_dev) == (
         b.st_mtime_ns,
         b.st_size,
@@ -358,7 +360,7 @@ def _same(a: os.stat_result, b: os.stat_result) -> bool:
 
 
 def quoted(segment: str) -> str:
-    """A part of a path as it stands in a URL."""
+    """A segment of a path, percent-encoded."""
     from urllib.parse import quote
 
     return quote(segment, safe="!$&'()*+,;=@")

@@ -1,6 +1,6 @@
-"""`Templates`: pages from Jinja2 templates, escaped by default.
+"""`Templates`: renders Jinja2 templates, with escaping by default.
 
-Jinja2 comes with the extra: `pip install "ember-api[templates]"`.
+Install Jinja2 with `pip install "ember-api[templates]"`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _App(Protocol):
-    """What templates need of the application."""
+    """The parts of an application that templates use."""
 
     templates: Templates | None
 
@@ -31,9 +31,9 @@ class _App(Protocol):
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Endings that only say who reads the file: `mail.txt.j2` is text.
+#: Endings that do not count: `mail.txt.j2` is text.
 _MARKS = (".j2", ".jinja", ".jinja2")
-#: What is neither HTML nor XML, so that nothing in it is escaped. All else is.
+#: File endings without escaping: neither HTML nor XML. All others are escaped.
 _PLAIN = {
     ".txt": "text/plain; charset=utf-8",
     ".text": "text/plain; charset=utf-8",
@@ -50,25 +50,24 @@ _HTML = "text/html; charset=utf-8"
 
 
 class TemplateError(Exception):
-    """A template that is not there, or that cannot be rendered as it was asked for."""
+    """A missing template, or one that cannot be rendered in this way."""
 
 
 class Templates:
-    """The templates of one directory, or of several, of which the first that has a file wins.
+    """The templates of one or more directories; the first directory with a file is used.
 
-    - `app`: whose `url_for` templates call where no request is given, and for whose requests
-      `request.render_template` renders with these.
-    - `strict`: a variable that was not given is an error that names it; False: it is empty text.
-    - `auto_reload`: look at the file's time whenever it is rendered, and read it again when it has
-      changed.
+    - `app`: the application for `url_for` in templates that are rendered without a request. Its
+      requests get `request.render_template`.
+    - `strict`: a missing variable raises an error that names it; False: it is empty text.
+    - `auto_reload`: check the file time at every rendering, and read a changed file again.
     - `options`: any other argument of `jinja2.Environment`.
 
-    What a template prints is escaped, unless its name ends in .txt, .text, .md or .csv (an ending
-    .j2, .jinja or .jinja2 behind that does not count). Templates may call `async def` functions;
-    `render_async` then waits for what they wait for. They have `url_for(name, **params)`, and
-    `request` where it was given.
+    Output is escaped, unless the name of the template ends with .txt, .text, .md or .csv (a
+    further ending .j2, .jinja or .jinja2 does not count). Templates may call `async def` functions
+    that wait; use `render_async` for them. Templates have `url_for(name, **params)`, and `request`
+    if it was given.
 
-    Raises NotADirectoryError where there is no such directory, ImportError without Jinja2.
+    Raises NotADirectoryError if a directory does not exist, ImportError without Jinja2.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class Templates:
             "undefined": undefined,
             "auto_reload": auto_reload,
         }
-        #: The `jinja2.Environment`, for everything that has no name here.
+        #: The `jinja2.Environment`, for all other settings.
         self.environment: Environment = jinja2.Environment(**given | options, enable_async=True)
         self.environment.policies["json.dumps_function"] = _dumps
 
@@ -107,8 +106,8 @@ class Templates:
 
         self.environment.globals["url_for"] = url_for
         self.environment.globals["request"] = self.environment.undefined(
-            hint='"request" is not there: render with request.render_template(name, context), or '
-            "give it: templates.render(name, context, request=request)"
+            hint='"request" is not given: render with request.render_template(name, context), or '
+            "with templates.render(name, context, request=request)"
         )
         self._app = app
         if app is not None:
@@ -116,16 +115,16 @@ class Templates:
 
     @property
     def globals(self) -> dict[str, Any]:
-        """What every template sees; to be added to."""
+        """The global variables of all templates. You may add to them."""
         return self.environment.globals
 
     @property
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """What templates write behind a `|`; to be added to."""
+        """The filters of all templates. You may add to them."""
         return self.environment.filters
 
     def filter(self, function: F) -> F:
-        """Decorate a function that templates may use as a filter of its name."""
+        """Decorate a function: templates can use it as a filter with its name."""
         self.environment.filters[function.__name__] = function
         return function
 
@@ -141,9 +140,9 @@ class Templates:
     ) -> HTMLResponse:
         """A response with the template `name`, rendered with `context`.
 
-        `content_type` follows from the name where it is not given. Raises TemplateError for a
-        template that is not there, and for one that has to wait (see `render_async`);
-        `jinja2.UndefinedError` for a variable that was not given; what the template raises.
+        `content_type`: default: by the name. Raises TemplateError for a missing template, and for a
+        template that has to wait (see `render_async`); `jinja2.UndefinedError` for a missing
+        variable; the exceptions of the template.
         """
         text = _at_once(self._rendered(name, context, request), name)
         return HTMLResponse(text, status_code, headers, content_type or _type_of(name))
@@ -158,7 +157,7 @@ class Templates:
         headers: HeadersInit | None = None,
         content_type: str | None = None,
     ) -> HTMLResponse:
-        """`render`, for a template that calls `async def` functions which wait for something."""
+        """`render` for a template that calls `async def` functions that wait."""
         text = await self._rendered(name, context, request)
         return HTMLResponse(text, status_code, headers, content_type or _type_of(name))
 
@@ -169,7 +168,7 @@ class Templates:
         *,
         request: Request | None = None,
     ) -> str:
-        """What `render_async` answers, as text: for mails and parts of pages."""
+        """The rendered text, without a response: for mails and parts of pages."""
         return await self._rendered(name, context, request)
 
     async def _rendered(
@@ -183,7 +182,7 @@ class Templates:
         try:
             return await self.environment.get_template(name).render_async(values)
         except TemplateNotFound as error:
-            # Also one that this one extends or includes.
+            # The missing template may be one that this template extends or includes.
             raise TemplateError(self._missing(str(error.name or name), name)) from error
 
     def _missing(self, name: str, asked: str) -> str:
@@ -205,7 +204,7 @@ class Templates:
 
 
 def _at_once(rendering: Coroutine[Any, Any, str], name: str) -> str:
-    """The result of a coroutine that never waits."""
+    """The result of a coroutine that does not wait. Raises TemplateError if it does."""
     try:
         rendering.send(None)
     except StopIteration as done:
@@ -233,5 +232,5 @@ def _type_of(name: str) -> str:
 
 
 def _dumps(value: object, **_: object) -> str:
-    """What `|tojson` prints: whatever a handler may return as JSON."""
+    """The output of `|tojson`: any value that a handler may return as JSON."""
     return encode_json(value).decode()

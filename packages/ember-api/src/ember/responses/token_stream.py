@@ -1,4 +1,4 @@
-"""Tokens of a language model as server-sent events, in the frames that OpenAI's clients read."""
+"""Streams tokens of a language model as server-sent events, in the format of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Bucket(Protocol):
-    """What slows a stream down: `await bucket.acquire(1)` returns when one more may go out."""
+    """Limits the rate of a stream: `await bucket.acquire(1)` returns when one more is allowed."""
 
     async def acquire(self, tokens: int, /) -> object: ...
 
 
 class SSEWriter:
-    """The frames of token streams, as bytes that are ready to be sent."""
+    """Encodes the frames of token streams."""
 
     @staticmethod
     def encode_token(
         token: str, *, id: str = "chatcmpl-0", model: str = "", created: int = 0
     ) -> bytes:
-        """One token, as a `chat.completion.chunk`. Raises TypeError for what is no str."""
+        """One token, as a `chat.completion.chunk`. Raises TypeError if it is not a str."""
         if not isinstance(token, str):
             raise TypeError(f"a token is a str, not {type(token).__name__}")
         return _chunk(id, model, created, {"content": token}, None)
@@ -38,12 +38,12 @@ class SSEWriter:
         id: str | int | None = None,
         retry: int | None = None,
     ) -> bytes:
-        """Any other event: see ServerSentEvent, also for the errors."""
+        """Any other event. The arguments and errors are those of ServerSentEvent."""
         return ServerSentEvent(data, event, id, retry).encode()
 
     @staticmethod
     def encode_done() -> bytes:
-        """What ends a stream of tokens."""
+        """The end of a token stream."""
         return _DONE
 
 
@@ -64,12 +64,12 @@ def _chunk(
 class TokenStreamResponse(SSEResponse):
     """Streams the tokens of an async iterable of str, each in a frame, then `data: [DONE]`.
 
-    - `model`: what the frames call the model.
-    - `id`: what they call the completion; one is made up where none is given.
-    - `ping_interval`: as of SSEResponse.
+    - `model`: the name of the model in the frames.
+    - `id`: the id of the completion in the frames; default: a random one.
+    - `ping_interval`: see SSEResponse.
 
-    A stream that breaks is never marked as done: if the iterable raises, the message is broken off;
-    if the server stops, the last frame is an `error`, which clients raise.
+    An incomplete stream never ends with `[DONE]`: if the iterable raises, the connection is
+    aborted; if the server stops, the last frame is an `error`, which clients raise.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ async def sse_stream(
 ) -> AsyncIterator[bytes]:
     """The items of `iterable` as encoded events, then `data: [DONE]`; for a StreamingResponse.
 
-    With `token_bucket`, `await token_bucket.acquire(1)` goes before each item.
+    With `token_bucket`, it calls `await token_bucket.acquire(1)` before each item.
     """
     async for item in iterable:
         if token_bucket is not None:

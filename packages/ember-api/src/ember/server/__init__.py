@@ -1,1 +1,1 @@
-"""What `app.run` does: options, certificates, workers and their supervisor."""
+"""`app.run`: options, certificates, workers and their supervisor."""

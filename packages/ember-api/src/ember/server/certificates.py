@@ -1,4 +1,4 @@
-"""From the `ssl_...` options of `app.run` to the certificates of its server."""
+"""Makes the TLS configuration of a server from the `ssl_...` options of `app.run`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def certificates(options: Any) -> ServerTLS | None:
-    """What `options` (server.Options) ask for; None without TLS. Raises `TLSError`."""
+    """The TLS configuration of `options` (server.Options); None without TLS. Raises `TLSError`."""
     if options.ssl_certfile is None:
         return None
     from ember.protocol.server.tls import ServerTLS

@@ -1,4 +1,4 @@
-"""What a server has to know of the application that it serves, and the other way round."""
+"""The parts of an application that its server uses, and the other way round."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ else:
 
 
 class Lifecycle(Protocol):
-    """The start hooks that a server runs by itself."""
+    """The start hooks that a server runs."""
 
     async def started(self) -> None:
-        """Run what follows the moment at which the sockets listen."""
+        """Run the hooks that run when the sockets listen."""
 
 
 class RunningServer(Protocol):
-    """What serves an application now: one process, or the supervisor of several."""
+    """The server of an application: one process, or the supervisor of several."""
 
     board: Scoreboard
-    #: Which slot of the board is this process's.
+    #: The slot of this process on the scoreboard.
     slot: int
     #: "io_uring", "epoll", "uvloop" or "asyncio"; empty before it is known.
     loop_name: str
 
     @property
     def requests(self) -> int:
-        """How many requests came since the start."""
+        """The number of requests since the start."""
 
     def stop(self) -> None:
-        """Tell it to stop, and wait for its end where that is possible."""
+        """Tell it to stop, and wait for its end if possible."""
 
 
 class ServedApp(_Served, Protocol):
-    """An application, as its server sees it: besides what the connections ask for."""
+    """An application, as its server uses it."""
 
     debug: bool
     server: RunningServer | None
@@ -60,7 +60,7 @@ class ServedApp(_Served, Protocol):
     def _threads(self) -> ThreadPool: ...
 
     async def startup(self) -> None:
-        """Run what comes before the first request."""
+        """Run the start hooks, before the first request."""
 
     async def shutdown(self, until: float | None = None) -> None:
-        """Run what comes after the last request, until `until` on the loop's clock."""
+        """Run the stop hooks, after the last request, until `until` on the loop's clock."""

@@ -1,4 +1,4 @@
-"""What `app.run` and `ember start` may be asked for."""
+"""The options of `app.run` and `ember start`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StartError(Exception):
 
 
 class Options(NamedTuple):
-    """What `app.run` and `ember start` were asked for; `Ember.run` explains each."""
+    """The options of `app.run` and `ember start`; `Ember.run` explains them."""
 
     host: str | None = "127.0.0.1"
     port: int = 8000
@@ -45,7 +45,8 @@ class Options(NamedTuple):
     uds_mode: int | None = None
 
     def check(self) -> None:
-        """Raises StartError for what this version cannot do or what contradicts itself."""
+        """Raises StartError for options that are invalid, not supported, or contradict each
+        other."""
         workers = self.workers
         if workers is not None and (type(workers) is not int or workers < 1):
             raise StartError(f"workers={workers!r}: expected a whole number, 1 or more")
@@ -74,12 +75,12 @@ class Options(NamedTuple):
 
     @property
     def buffers(self) -> tuple[int, int]:
-        """How many receive buffers a ring has, and of how many bytes each."""
+        """The number of receive buffers of a ring, and their size in bytes."""
         return self.io_uring_num_bufs, self.io_uring_buf_size
 
 
 class Recorder:
-    """Catches `app.run()` while the CLI imports a module that calls it at its top level."""
+    """Records calls of `app.run()` while the CLI imports a module that calls it."""
 
     def __init__(self) -> None:
         self.active = False

@@ -1,4 +1,4 @@
-"""`app.run`: from options to one process that serves, or to a supervisor and its workers."""
+"""`app.run`: starts one process that serves, or a supervisor with workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(app: ServedApp, options: Options, *, block: bool = True) -> None:
-    """Serve `app`; with `block` until a signal, and exit status 1 when it cannot start."""
+    """Serve `app`. With `block` until a signal; it exits with status 1 if it cannot start."""
     if recorder.active:
         recorder.calls.append((app, options))
         return
@@ -42,7 +42,7 @@ def run(app: ServedApp, options: Options, *, block: bool = True) -> None:
 
 
 def report(error: StartError) -> None:
-    """Tell the supervisor, if there is one, why this process does not serve."""
+    """If this process is a worker, tell its supervisor why it does not serve."""
     if VARIABLE in os.environ:
         from ember.server.workers.context import WorkerContext
 
@@ -83,13 +83,13 @@ def _workers(options: Options, block: bool) -> int:
     if options.workers is not None:
         return options.workers
     if not block:
-        return 1  # a thread of this program, with which the caller shares what it has
+        return 1  # a thread of this program: it shares memory with the caller
     from ember.server.workers.counts import default_workers
 
     return default_workers().workers
 
 
 def stop(app: ServedApp) -> None:
-    """End the server that serves `app`; nothing happens when none does."""
+    """Stop the server of `app`, if there is one."""
     if app.server is not None:
         app.server.stop()

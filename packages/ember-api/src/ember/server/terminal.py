@@ -1,4 +1,4 @@
-"""Colours and tables for people; plain text where nobody looks, and where NO_COLOR asks for it."""
+"""Colours and tables for terminals; plain text if it is not a terminal, or with NO_COLOR."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class Style:
-    """Colours for a stream; none when it is not a terminal or NO_COLOR is set (no-color.org)."""
+    """Colours for a stream; none if it is not a terminal, or if NO_COLOR is set (no-color.org)."""
 
     def __init__(self, stream: TextIO) -> None:
         forced = bool(os.environ.get("FORCE_COLOR"))
@@ -18,27 +18,27 @@ class Style:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colours else text
 
     def accent(self, text: str) -> str:
-        """Ember's own orange."""
+        """Ember's orange."""
         return self._paint("1;38;5;208", text)
 
     def strong(self, text: str) -> str:
-        """What the eye should find first."""
+        """Important text."""
         return self._paint("1", text)
 
     def dim(self, text: str) -> str:
-        """What can be overlooked."""
+        """Less important text."""
         return self._paint("2", text)
 
     def good(self, text: str) -> str:
-        """As it should be."""
+        """Text for success."""
         return self._paint("32", text)
 
     def bad(self, text: str) -> str:
-        """Not as it should be."""
+        """Text for errors."""
         return self._paint("31", text)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        """Left-aligned columns under `head`; the cells are plain text."""
+        """A table with left-aligned columns under `head`. The cells are plain text."""
         widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
 
         def line(cells: Sequence[str]) -> str:

@@ -1,16 +1,16 @@
-"""What was measured, counted in little room however long it takes."""
+"""The measured values, in a fixed amount of memory."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 
-#: Bits of a latency that are kept: 0.1 % of its value.
+#: Significant bits of a latency: a precision of 0.1 %.
 _BITS = 10
 
 
 class Latencies:
-    """How often each latency was seen, in microseconds."""
+    """A histogram of latencies, in microseconds."""
 
     def __init__(self) -> None:
         self._seen: Counter[int] = Counter()
@@ -20,7 +20,7 @@ class Latencies:
         self.most = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one latency."""
         micros = int(seconds * 1e6)
         spare = micros.bit_length() - _BITS
         self._seen[micros if spare <= 0 else micros >> spare << spare] += 1
@@ -32,7 +32,7 @@ class Latencies:
             self.most = seconds
 
     def percentile(self, share: float) -> float:
-        """Seconds within which that share (0 to 1) of the answers came."""
+        """The latency in seconds below which the share (0 to 1) of the responses is."""
         wanted = max(1, math.ceil(share * self.count))
         passed = 0
         for micros in sorted(self._seen):
@@ -43,36 +43,36 @@ class Latencies:
 
     @property
     def mean(self) -> float:
-        """Seconds."""
+        """The mean in seconds."""
         return self.total / self.count
 
 
 class Figures:
-    """The outcome of one load; it grows while the load runs."""
+    """The results of a load test; they change while it runs."""
 
     def __init__(self) -> None:
         self.latencies = Latencies()
         self.statuses: Counter[int] = Counter()
-        #: What went wrong, by kind: connect, closed, timeout, malformed.
+        #: The errors by kind: connect, closed, timeout, malformed.
         self.errors: Counter[str] = Counter()
         self.bytes = 0
-        #: Seconds of the clock, and of this process's CPU.
+        #: Seconds of wall-clock time, and of CPU time of this process.
         self.seconds = 0.0
         self.cpu = 0.0
 
     @property
     def requests(self) -> int:
-        """How many were answered."""
+        """How many requests got a response."""
         return self.latencies.count
 
     @property
     def failed(self) -> int:
-        """How many were not, whatever the reason."""
+        """How many requests failed."""
         return self.errors.total()
 
     @property
     def classes(self) -> dict[str, int]:
-        """Answers by the first digit of their status: {"2xx": 100}."""
+        """Responses by the first digit of their status: {"2xx": 100}."""
         found: Counter[str] = Counter()
         for status, count in self.statuses.items():
             found[f"{status // 100}xx"] += count

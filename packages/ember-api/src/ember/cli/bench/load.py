@@ -1,4 +1,4 @@
-"""Requests over many connections, as fast as the answers come."""
+"""Sends requests over many connections, as fast as the responses arrive."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ember.protocol.http1.responses import END, Event, ResponseHead, ResponsePar
 if TYPE_CHECKING:
     import ssl
 
-#: Seconds between two looks at the progress and at what takes too long.
+#: Seconds between two checks of progress and timeouts.
 TICK = 0.25
-#: Seconds before a connection that was refused, or brought nothing, is tried again.
+#: Seconds before a new try, if a connection was refused or had no response.
 PAUSE = 0.1
 
 clock = time.perf_counter
 
 
 class Target(NamedTuple):
-    """Where to, and the bytes of one request."""
+    """The address of the server, and the bytes of one request."""
 
     host: str
     port: int
@@ -34,19 +34,19 @@ class Target(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How much."""
+    """How many requests are sent, and in which way."""
 
     connections: int
     #: Seconds; None with `requests`.
     duration: float | None
     requests: int | None
     pipeline: int
-    #: Seconds that an answer may take.
+    #: Seconds in which a response has to arrive.
     timeout: float
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, which keeps `pipeline` requests in flight."""
+    """One connection with `pipeline` requests in flight."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -56,7 +56,7 @@ class _Connection(asyncio.Protocol):
         self._sent: deque[float] = deque()
         self._transport: asyncio.Transport | None = None
         self._ending = False
-        #: Whether anything was answered on it.
+        #: Whether it had a response.
         self.answered = False
         self.lost = asyncio.get_running_loop().create_future()
 
@@ -90,7 +90,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._took(self._parser.eof())
         except IncompleteResponse:
-            return  # connection_lost counts what has no response
+            return  # connection_lost counts the requests without response
         except InvalidResponse:
             self._give_up("malformed")
 
@@ -111,7 +111,7 @@ class _Connection(asyncio.Protocol):
             return
         self.answered = True
         if self._ending:
-            # What was sent behind it will not be answered, as the server has said.
+            # The server closes the connection: later requests on it get no response.
             load.unclaim(len(self._sent))
             self._sent.clear()
             self.close()
@@ -119,7 +119,7 @@ class _Connection(asyncio.Protocol):
             self._send(responses)
 
     def look(self, now: float) -> None:
-        """Give up what takes too long."""
+        """Close the connection if a response takes too long."""
         if self._sent and now - self._sent[0] > self._load.plan.timeout:
             self._give_up("timeout")
 
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
         self.close()
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -142,7 +142,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Load:
-    """Runs a plan against a target; `figures` is the outcome, also while it runs."""
+    """Runs a plan against a target. `figures` has the results, also while it runs."""
 
     def __init__(self, target: Target, plan: Plan) -> None:
         self.target = target
@@ -153,9 +153,9 @@ class Load:
         self._open: set[_Connection] = set()
 
     async def run(self, progress: Callable[[float], object] | None = None) -> Figures:
-        """Connect, send until the plan is fulfilled or `over` is set, disconnect.
+        """Connect, send until the plan is done or `over` is set, disconnect.
 
-        `progress(seconds)` is called now and then. Raises OSError when nothing can connect.
+        `progress(seconds)` is called four times a second. Raises OSError if it cannot connect.
         """
         first = [await self._connect() for _ in range(min(1, self.plan.connections))]
         wanted = (self._connect() for _ in range(self.plan.connections - len(first)))
@@ -168,7 +168,7 @@ class Load:
         if refused:
             self.figures.errors["connect"] += refused
         began, cpu = clock(), time.process_time()
-        # Those that were refused try again, beside the others.
+        # Refused connections are tried again, beside the others.
         keepers = [
             asyncio.ensure_future(self._keep(connection))
             for connection in (*connections, *[None] * refused)
@@ -197,7 +197,7 @@ class Load:
             if self.figures.requests > answered:
                 answered, moved = self.figures.requests, now
             elif end is None and now - moved > self.plan.timeout + TICK:
-                return  # nobody answers any more, and there is no other end
+                return  # no more responses, and there is no other end
             for connection in list(self._open):
                 connection.look(now)
             if progress is not None:
@@ -209,7 +209,7 @@ class Load:
                 continue
 
     async def _keep(self, connection: _Connection | None) -> None:
-        """One connection after the other, as long as the load lasts."""
+        """Keep a connection open, and replace it if it was closed."""
         while not self.over.is_set():
             if connection is None:
                 try:
@@ -238,7 +238,7 @@ class Load:
         self._open.add(connection)
         return connection
 
-    # -- what connections tell ----------------------------------------------------------------
+    # -- called by connections ----------------------------------------------------------------
 
     def claim(self, count: int) -> int:
         """How many of `count` requests may still be sent."""
@@ -251,12 +251,12 @@ class Load:
         return count
 
     def unclaim(self, count: int) -> None:
-        """So many that were claimed will be sent by another connection."""
+        """Give back claimed requests; another connection will send them."""
         if self._unclaimed is not None:
             self._unclaimed += count
 
     def answered(self, status: int, seconds: float) -> None:
-        """One answer came in time."""
+        """Count a response."""
         if self.over.is_set():
             return
         self.figures.statuses[status] += 1
@@ -264,7 +264,7 @@ class Load:
         self._enough()
 
     def failed(self, why: str, count: int) -> None:
-        """So many requests will have no answer."""
+        """Count requests without response."""
         if not self.over.is_set():
             self.figures.errors[why] += count
             self._enough()

@@ -1,4 +1,4 @@
-"""The outcome of a load for people and for programs."""
+"""Formats the results of a load test, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 def as_json(url: str, method: str, plan: Plan, figures: Figures, client: Any) -> dict[str, Any]:
-    """Everything that was measured, with its units in the names."""
+    """All measured values, with the units in the names."""
     known = figures.latencies
     latency: dict[str, float] | None = None
     if known.count:
@@ -40,7 +40,7 @@ def as_json(url: str, method: str, plan: Plan, figures: Figures, client: Any) ->
 
 
 def table(found: dict[str, Any], style: Style) -> str:
-    """The same for people."""
+    """The results as text."""
     lines = [
         f"{style.accent('Ember')} bench {style.strong(found['method'] + ' ' + found['url'])}"
         + style.dim(
@@ -74,7 +74,7 @@ def table(found: dict[str, Any], style: Style) -> str:
 
 
 def note(client: dict[str, Any]) -> str:
-    """What the figures are worth."""
+    """A note on the limits of the measurement."""
     share = client["cpu_share"]
     busy = f"this client took {share:.0%} of a core"
     if share > 0.9:

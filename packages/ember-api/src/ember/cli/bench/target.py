@@ -1,4 +1,4 @@
-"""From what was typed to the bytes of a request."""
+"""Makes the bytes of a request from the command line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class BadTarget(Exception):
-    """What cannot be asked for, in one sentence."""
+    """Why the target is invalid, in one sentence."""
 
 
 class Goal(NamedTuple):
-    """A target, and how it is called."""
+    """A target with its URL and method."""
 
     url: str
     method: str
@@ -36,7 +36,7 @@ def aim(
     *,
     insecure: bool = False,
 ) -> Goal:
-    """What is to be sent where. Raises BadTarget."""
+    """The target and request for the command line. Raises BadTarget."""
     example = "expected something like http://127.0.0.1:8000/path"
     if "://" not in url:
         url = f"http://{url}"
@@ -96,7 +96,7 @@ def _fields(headers: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _is_local(host: str) -> bool:
-    """Whether `host` is this machine, as far as can be told without asking anybody else."""
+    """Whether `host` is this machine, as far as it is known without DNS."""
     if host in ("localhost", socket.gethostname()):
         return True
     try:

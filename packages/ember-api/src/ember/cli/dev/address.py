@@ -1,5 +1,5 @@
-"""Where an application wants to be served, by the text of its module: it is not imported, since
-whatever is wrong with it is for the child to explain."""
+"""Reads the host and port of `app.run(...)` from the source of a module, without importing it: the
+child process imports it, and reports its errors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ember.cli.locate import MODULES
 
 
 class Address(NamedTuple):
-    """What `app.run` has by default."""
+    """A host and port, with the defaults of `app.run`."""
 
     host: str = "127.0.0.1"
     port: int = 8000
 
 
 def declared(target: str | None) -> Address:
-    """The constant `host` and `port` of the `app.run(...)` in the module that `target` names, also
-    where it stands behind `if __name__ == "__main__":`; the defaults for what it does not say."""
+    """The constant `host` and `port` of `app.run(...)` in the module of `target`, also under
+    `if __name__ == "__main__":`. A missing value is the default."""
     path, _, attribute = _file(target).rpartition(":")
     try:
         with open(path, encoding="utf-8") as file:
@@ -50,7 +50,7 @@ def _file(target: str | None) -> str:
 
 
 def _applications(tree: ast.Module) -> set[str]:
-    """The names that an Ember(...) is bound to."""
+    """The names of variables with an `Ember(...)`."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):

@@ -1,7 +1,7 @@
-"""The process that `ember dev` starts again and again: it serves on an inherited socket.
+"""The process of `ember dev` that serves the application, on an inherited socket.
 
-It is started before it is needed: what every application imports is loaded when the word comes to
-serve, so that only the application itself is left.
+It is started before it is needed. It imports the common modules and waits: then only the
+application itself has to be imported.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import Any
 
 from ember.cli.dev.hosts import Hosts, refusal
 
-#: The application did not start, and stderr says why.
+#: The exit status if the application did not start; stderr says why.
 NOT_STARTED = 3
 
 
 def serve(target: str | None, fd: int, lifeline: int, loop: str, listening: str) -> int:
-    """Serve until told to stop; the exit status. `listening`: the host of the socket `fd`, as it
-    was named."""
-    # What the folder holds goes before what Ember's own command has put on the path.
+    """Serve until told to stop. Returns the exit status. `listening`: the host name with which the
+    socket `fd` was bound."""
     from ember.cli.locate import locate
     from ember.server.run import AppServer, StartError
 
@@ -45,7 +44,7 @@ def serve(target: str | None, fd: int, lifeline: int, loop: str, listening: str)
 
 
 def check_hosts(app: Any, hosts: Hosts) -> None:
-    """Refuse requests for other names than `hosts` allows."""
+    """Refuse requests for hosts that `hosts` does not allow."""
     from ember.response import Response
 
     dispatch = app.dispatch
@@ -58,7 +57,7 @@ def check_hosts(app: Any, hosts: Hosts) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """The traceback as far as it is the user's: without the machinery that imported the module."""
+    """The traceback without the frames of Ember's and Python's import code."""
     machinery = (os.path.dirname(os.path.dirname(__file__)), "<frozen importlib")
     found = traceback.TracebackException.from_exception(error)
     kept = [
@@ -71,13 +70,13 @@ def explain(error: BaseException) -> str:
 
 
 def _follow(lifeline: int) -> None:
-    """End when the supervisor has ended, however that came about."""
+    """End this process when the supervisor has ended."""
     while os.read(lifeline, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-#: What applications have in common. Nothing of the user's, and nothing that starts a thread.
+#: The modules that applications have in common: none of the user's, none that starts a thread.
 COMMON = (
     "asyncio",
     "msgspec",
@@ -92,12 +91,13 @@ COMMON = (
 
 
 def wait(word: int) -> bool:
-    """Load what is common, and wait for the word; False when it will not come any more."""
+    """Import the common modules and wait for the order to serve. Returns False if the supervisor
+    has closed the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish yet
     for module in COMMON:
         try:
             importlib.import_module(module)
-        except ImportError:  # whoever needs it will say so
+        except ImportError:  # the application will report it, if it needs the module
             continue
     came = bool(os.read(word, 1))
     os.close(word)

@@ -1,4 +1,4 @@
-"""What browsers get while the application is down: why, and the page again once it is up."""
+"""The error page that browsers get while the application is down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from ember.cli.dev.hosts import Hosts, refusal
 from ember.responses.debug_page import POLICY
 
-#: Seconds that a client has for its request.
+#: Seconds in which a client has to send its request.
 REQUEST_TIMEOUT = 2.0
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:0;background:#191512;color:#eee4dc}"
@@ -27,7 +27,7 @@ _HEAD = (
 
 
 def page(text: str) -> bytes:
-    """The error as HTML; it asks again every second."""
+    """The error as HTML. The page reloads every second."""
     head, _, rest = text.strip().partition("\n")
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=1>"
@@ -39,7 +39,7 @@ def page(text: str) -> bytes:
 
 
 class Overlay:
-    """Answers on a listening socket in the place of the application, between `start` and `stop`."""
+    """Serves the error page on a listening socket, between `start` and `stop`."""
 
     def __init__(self, sock: socket.socket, text: str, hosts: Hosts) -> None:
         self._sock = sock
@@ -49,11 +49,11 @@ class Overlay:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start to serve."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave what comes from now on to the application."""
+        """Stop to serve."""
         self._over.set()
         self._thread.join()
 
@@ -66,7 +66,7 @@ class Overlay:
                 continue
             try:
                 client, _ = self._sock.accept()
-            except OSError:  # it left again
+            except OSError:  # the client has left
                 continue
             threading.Thread(target=self._answer, args=(client,), daemon=True).start()
 
@@ -83,9 +83,9 @@ class Overlay:
                 client.sendall(self._response(request))
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(65536):
-                    pass  # so that a body that is still coming does not reset the answer
+                    pass  # unread bytes would reset the connection before the response arrives
             except OSError:
-                return  # the client's business
+                return  # the client has left
 
     def _response(self, request: bytes) -> bytes:
         status, kind, body = b"500 Internal Server Error", b"html", self._page

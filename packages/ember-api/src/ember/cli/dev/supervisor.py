@@ -1,4 +1,4 @@
-"""The process that stays: it holds the socket, watches the files, and replaces its child."""
+"""The supervisor of `ember dev`: it holds the socket, watches files, and restarts its child."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ember.cli.dev.watch import Bell, Watch
 from ember.server.run import StartError
 from ember.server.terminal import Style
 
-#: Seconds between two looks at the files; longer where a look takes long.
+#: Seconds between two checks of the files; longer if a check takes long.
 INTERVAL = 0.05
-#: Of one look to the pause after it, at most.
+#: The largest share of time for checks.
 SHARE = 0.1
-#: Seconds between two looks at the files where the kernel says when they change.
+#: Seconds between two checks of the files if the kernel reports changes.
 SAFETY = 2.0
-#: Seconds after a start at which the next process is made.
+#: Seconds after a start until the next spare process is made.
 AHEAD = 0.5
-#: Seconds that the application has to end before it is killed.
+#: Seconds in which the application has to end before it is killed.
 GRACE = 3.0
-#: Characters of what it wrote to stderr that the page shows.
+#: The most characters of its stderr that the error page shows.
 KEPT = 16_384
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket that the application will serve on. Raises StartError."""
+    """The listening socket for the application. Raises StartError."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -53,21 +53,21 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Spare:
-    """A process that waits; `word` is the end of a pipe, and closing it unused ends the process."""
+    """A process that waits. `word` is the end of a pipe: a byte starts it, closing ends it."""
 
     def __init__(self, process: subprocess.Popen[str], word: int) -> None:
         self.process = process
         self._word = word
 
     def serve(self) -> subprocess.Popen[str]:
-        """Give the word."""
-        with contextlib.suppress(BrokenPipeError):  # ended already: whoever looks at it will see
+        """Let the process serve."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended: the caller will see that
             os.write(self._word, b"!")
         os.close(self._word)
         return self.process
 
     def forget(self) -> None:
-        """End it, unused."""
+        """End the process."""
         os.close(self._word)
         self.process.kill()
         self.process.wait()
@@ -76,11 +76,11 @@ class Spare:
 
 
 class Supervisor:
-    """Runs the application in a child, and another one after every change."""
+    """Runs the application in a child process, and restarts it after every change."""
 
     def __init__(self, sock: socket.socket, target: str | None, loop: str, host: str) -> None:
         self._sock = sock
-        #: what was listened on, by the name that it was given
+        #: The host name of the listening socket.
         self._host = host
         self._hosts = Hosts(host)
         self._target = target or ""
@@ -98,11 +98,11 @@ class Supervisor:
         self._signals = 0
         self._wake = threading.Event()
         self._bell = Bell(os.getcwd(), self._wake.set)
-        # The child ends when the other end is closed, however this process ends.
+        # The child ends when the other end is closed, also if this process is killed.
         self._lifeline, self._held = os.pipe()
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM; the exit status."""
+        """Run until SIGINT or SIGTERM. Returns the exit status."""
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             host, port = self._sock.getsockname()[:2]
@@ -123,14 +123,14 @@ class Supervisor:
             os.close(self._held)
 
     def _follow(self) -> None:
-        """Look at the child and at the files until a signal comes."""
+        """Check the child and the files until a signal comes."""
         pause, looked = INTERVAL, time.monotonic()
         while not self._signals:
             rung = self._wake.wait(pause)
             self._wake.clear()
             if self._child is not None and self._child.poll() is not None:
                 self._fell()
-            # The next process, once this one has had the time to start.
+            # Make the next spare process, after this one had time to start.
             if self._spare is None and time.monotonic() - self._started > AHEAD:
                 self._spare = self._prepare()
             began = time.monotonic()
@@ -154,7 +154,7 @@ class Supervisor:
     # -- the child ----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Let the process that waits serve, or one that is made now."""
+        """Let the spare process serve, or a new one."""
         spare, self._spare = self._spare, None
         if spare is None or spare.process.poll() is not None:
             if spare is not None:
@@ -167,7 +167,7 @@ class Supervisor:
         self._reader.start()
 
     def _prepare(self) -> Spare:
-        """A process that has loaded what applications have in common, and waits for the word."""
+        """Make a process that has imported the common modules and waits."""
         environment = dict(os.environ)
         if self._style.colours:
             environment["FORCE_COLOR"] = "1"
@@ -191,7 +191,7 @@ class Supervisor:
                 text=True,
                 errors="replace",
                 env=environment,
-                # At a terminal it stays in the foreground, so that breakpoint() can read.
+                # At a terminal it stays in the foreground, so that breakpoint() works.
                 process_group=None if self._terminal else 0,
             )
         finally:
@@ -199,7 +199,7 @@ class Supervisor:
         return Spare(process, ours)
 
     def _copy(self, child: subprocess.Popen[str]) -> None:
-        """What the application writes to stderr goes to ours, and its end is kept."""
+        """Copy the stderr of the application to this process's, and keep the last part."""
         assert child.stderr is not None
         for line in child.stderr:
             sys.stderr.write(line)
@@ -207,7 +207,7 @@ class Supervisor:
             self._tail = (self._tail + line)[-KEPT:]
 
     def _fell(self) -> None:
-        """The application has ended by itself: say why until something changes."""
+        """The application has ended by itself: show why until a file changes."""
         child, self._child = self._child, None
         assert child is not None
         if self._reader is not None:
@@ -231,12 +231,12 @@ class Supervisor:
         self._start()
 
     def _end_child(self) -> None:
-        """Let the application finish what it does; not for long."""
+        """Stop the application, and kill it if it does not end in time."""
         child, self._child = self._child, None
         if child is None:
             return
         asked = self._signals
-        # Ctrl+C at a terminal has reached it already, and a second signal would mean: at once.
+        # Ctrl+C at a terminal has reached it already; a second signal would mean to end at once.
         if not (self._interrupted and self._terminal):
             child.terminate()
         deadline = time.monotonic() + GRACE

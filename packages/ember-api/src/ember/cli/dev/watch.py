@@ -1,5 +1,5 @@
-"""Which files of a folder have changed, by their times: on every file system, with no extension
-module. Where watchfiles is installed (the extra `dev`) the kernel says when to look."""
+"""Finds changed files of a folder by their times, on every file system. If watchfiles is installed
+(the extra `dev`), the kernel reports when to check."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ import os
 import threading
 from collections.abc import Callable
 
-#: What an application is made of, what it reads, and what it shows. Data that it may write itself
-#: is not here.
+#: Source, settings and templates of applications. Files that an application may write are not here.
 SUFFIXES = (
     *(".py", ".toml", ".env"),
     *(".html", ".jinja", ".jinja2", ".j2"),
     *(".css", ".js", ".mjs", ".svg"),
 )
-#: Folders that hold other people's files, or what is made from the application's own.
+#: Folders with files of other packages, or with generated files.
 SKIPPED = {"__pycache__", "node_modules", "build", "dist", "venv", "site-packages"}
 
 
 class Watch:
-    """The files below a folder; `changed` says what is different since it was last asked."""
+    """The files under a folder. `changed` lists what has changed since the last call."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._seen = self._scan()
 
     def changed(self) -> list[str]:
-        """Paths of files that are new, gone or written to, relative to the folder."""
+        """Paths of new, removed and changed files, relative to the folder."""
         now = self._scan()
         before, self._seen = self._seen, now
         if now == before:
@@ -42,7 +41,7 @@ class Watch:
                 with os.scandir(folders.pop()) as entries:
                     for entry in entries:
                         self._look(entry, found, folders)
-            except OSError:  # gone since it was seen, or not ours to read
+            except OSError:  # removed meanwhile, or not readable
                 continue
         return found
 
@@ -59,17 +58,17 @@ class Watch:
         elif name.endswith(SUFFIXES):
             try:
                 facts = entry.stat()
-            except OSError:  # an editor replaces files
+            except OSError:  # removed meanwhile: editors replace files
                 return
-            # An editor that keeps the time still makes another file of it.
+            # The inode too: an editor may replace a file and keep its time.
             found[entry.path] = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
 
 
 class Bell:
-    """Rings when something below a folder may have changed, from a thread; `rings` is False where
-    watchfiles is not installed, and once the kernel refuses to tell."""
+    """Calls `ring` from a thread when a file under a folder may have changed. `rings` is False if
+    watchfiles is not installed, or if the kernel cannot watch the folder."""
 
-    #: Milliseconds that it waits for more, since editors write in several steps.
+    #: Milliseconds that it waits for more changes: editors write in several steps.
     _STEP, _MOST = 5, 50
 
     def __init__(self, folder: str, ring: Callable[[], object]) -> None:
@@ -99,12 +98,12 @@ class Bell:
                 raise_interrupt=False,
             ):
                 self._ring()
-        except OSError:  # too many folders for the kernel, or it has no such thing
+        except OSError:  # too many folders, or not supported
             self.rings = False
             self._ring()
 
     def stop(self) -> None:
-        """Ring no more."""
+        """Stop watching."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

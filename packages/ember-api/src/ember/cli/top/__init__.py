@@ -65,7 +65,7 @@ def _watch(source: Source, interval: float, *, once: bool, as_json: bool) -> Non
 
 
 def _next(source: Source, before: Scrape, interval: float) -> Scrape:
-    """One interval after `before`, or now where that took longer."""
+    """The scrape one interval after `before`, or now if more time has passed."""
     time.sleep(max(0.0, before.at + interval - time.monotonic()))
     return source.scrape()
 
@@ -80,6 +80,6 @@ def _show(figures: Figures, url: str, *, screen: bool, once: bool) -> None:
         return
     height = shutil.get_terminal_size().lines
     lines = tables(figures, url, style, height=height - 1).splitlines()
-    # Line by line over the old ones: nothing flickers. What is too long is cut, not wrapped.
+    # Each line is overwritten, so that nothing flickers. Long lines are cut.
     text = "".join(f"{line}\x1b[K\n" for line in lines)
     print(f"\x1b[?7l\x1b[H{text}\x1b[J", end="", flush=True)

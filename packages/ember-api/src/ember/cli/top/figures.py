@@ -1,4 +1,4 @@
-"""What happened between two looks at `/metrics`."""
+"""The difference of two scrapes of `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ember.cli.top.scrape import Scrape
 _REQUESTS = "ember_http_requests_total"
 _BUCKETS = "ember_http_request_duration_seconds_bucket"
 _CACHE = "ember_cache_requests_total"
-#: Outcomes that needed no handler, and those that could have been one of these.
+#: The outcomes that are hits, and those that count for the hit rate.
 _HITS, _LOOKED = ("hit", "stale"), ("hit", "stale", "miss")
 
 Bounds = dict[float, float]
 
 
 class Route(NamedTuple):
-    """One route and method; times in seconds, inf where beyond the largest bucket."""
+    """One route and method. Times are in seconds; inf: above the largest bucket."""
 
     route: str
     method: str
     rate: float
-    #: Answers with a status of 500 and more, a second.
+    #: Responses with a status of 500 or more, per second.
     errors: float
     p50: float | None
     p99: float | None
 
 
 class Worker(NamedTuple):
-    """One worker; None is what the page does not have."""
+    """One worker; None: not on the page."""
 
     worker: str
     pid: int | None
@@ -45,14 +45,14 @@ class Worker(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Everything that is shown."""
+    """All values that are shown."""
 
     seconds: float
     rate: float
     errors: float
     in_flight: float
     connections: float
-    #: Share of the answers of routes with a cache; None where there were none.
+    #: The share of hits among requests to routes with a cache; None if there were none.
     hit_rate: float | None
     p50: float | None
     p99: float | None
@@ -63,7 +63,7 @@ class Figures(NamedTuple):
     workers: list[Worker]
 
     def document(self, url: str) -> dict[str, Any]:
-        """For programs, with the units in the names."""
+        """The values as JSON, with the units in the names."""
         routes = [
             {
                 "route": r.route,
@@ -106,9 +106,9 @@ class Figures(NamedTuple):
 
 
 def difference(before: Scrape, after: Scrape) -> Figures:
-    """What the server did between two looks; gauges are those of the later one.
+    """The difference of two scrapes. Gauges are those of the later one.
 
-    A counter that went down began anew (the server was started again): it counts from nothing.
+    A counter that is lower than before has started again at 0, with the server.
     """
     seconds = max(after.at - before.at, 1e-9)
     rates: dict[tuple[str, str], float] = defaultdict(float)
@@ -148,10 +148,10 @@ def difference(before: Scrape, after: Scrape) -> Figures:
 
 
 def quantile(share: float, below: Bounds) -> float | None:
-    """The duration that `share` of the requests stayed within, even within a bucket, as
-    Prometheus's histogram_quantile() has it; inf beyond the last bound, None of no request.
+    """The quantile of a histogram, linear inside a bucket, like Prometheus's
+    histogram_quantile(); inf above the last bound, None without requests.
 
-    `below` has how many were within each bound, those of the smaller ones included.
+    `below`: the cumulative counts by bound.
     """
     total = below.get(math.inf, 0.0)
     if total <= 0:
@@ -168,7 +168,7 @@ def quantile(share: float, below: Bounds) -> float | None:
 
 
 def _grown(before: Scrape, after: Scrape, name: str) -> list[tuple[dict[str, str], float]]:
-    """By how much each sample of a counter grew."""
+    """The increase of each sample of a counter."""
     old = {tuple(sorted(labels.items())): value for labels, value in before.all(name)}
     grown = []
     for labels, value in after.all(name):
@@ -202,7 +202,7 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
     found = []
     for labels, _ in after.all("ember_worker_info"):
         name, pid = labels.get("worker", ""), labels.get("pid", "")
-        # The CPU time is that of one process: of a new one it says nothing about this interval.
+        # The CPU time is that of one process: a new process has no value for this interval.
         same = pids.get(name) == pid and name in cpu
         found.append(
             Worker(
@@ -211,7 +211,7 @@ def _workers(before: Scrape, after: Scrape, seconds: float) -> list[Worker]:
                 labels.get("state", "?"),
                 resident.get(name),
                 cpu[name] / seconds if same else None,
-                # Of one that was not there before it would be all that its predecessors had.
+                # For a new worker it would include the requests of all workers before it.
                 grown[name] / seconds if name in grown and name in known else None,
                 connections.get(name),
                 uptime.get(name),
@@ -226,7 +226,7 @@ def _by_worker(samples: Any) -> dict[str, float]:
 
 
 def _integer(text: str) -> int | None:
-    """The number that `text` is, of at most 18 digits."""
+    """The number in `text`; None if it is not one of at most 18 digits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 

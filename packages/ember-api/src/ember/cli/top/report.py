@@ -1,4 +1,4 @@
-"""The figures as tables for people."""
+"""Formats the figures as tables."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from ember.cli.top.figures import Figures, Route, Worker
 from ember.server.terminal import Style
 
-#: Characters of a route, or of another label, that are shown.
+#: The most characters of a route, or of another label, that are shown.
 _WIDEST = 48
-#: Lines of the head, of the heads of the tables and between them.
+#: Lines of the header, of the table headers and between the tables.
 _AROUND = 7
 
 
 def tables(figures: Figures, url: str, style: Style, *, height: int | None = None) -> str:
-    """One line of sums, the workers, the routes; at most `height` lines."""
+    """A line of sums, then the workers and the routes; at most `height` lines."""
     f = figures
     hits = "" if f.hit_rate is None else f"   cache hits {style.strong(f'{f.hit_rate:.1%}')}"
     errors = style.bad(f"   {_rate(f.errors)} errors/s") if f.errors else ""
@@ -60,7 +60,7 @@ def _more(style: Style, count: int, of: str) -> list[str]:
 def _table(
     style: Style, head: tuple[str, ...], rows: list[tuple[str, ...]], left: tuple[int, ...]
 ) -> str:
-    """Numbers to the right; the columns `left` to the left."""
+    """A table with right-aligned columns; the columns `left` are left-aligned."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
     def pad(row: tuple[str, ...]) -> list[str]:
@@ -95,7 +95,7 @@ def _route(r: Route, bound: float) -> tuple[str, ...]:
 
 
 def _plain(label: str) -> str:
-    """What a label says, without what a terminal would take for an order, and not too long."""
+    """A label without control characters, and not too long."""
     text = "".join(c if c.isprintable() else "?" for c in label)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""One look at `/metrics`: asked for over HTTP, read as Prometheus writes it (format 0.0.4)."""
+"""Reads `/metrics` over HTTP, in the text format of Prometheus (0.0.4)."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from urllib.parse import urlsplit
 from ember.exceptions import InvalidResponse
 from ember.protocol.http1.responses import END, ResponseHead, ResponseParser
 
-#: Seconds that the server may take to answer.
+#: Seconds in which the server has to respond.
 TIMEOUT = 10.0
-#: Bytes that a page may have.
+#: The largest page, in bytes.
 LARGEST = 64 << 20
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 
-#: What no count, size or time comes near: with such numbers nothing could be computed.
+#: Larger numbers are errors: no count, size or time is so large.
 _BEYOND = 1e30
 
 Labels = dict[str, str]
 
 
 class CannotScrape(Exception):
-    """Why there are no metrics, in one sentence, with the cure."""
+    """Why there are no metrics, in one sentence, with what to do."""
 
 
 class Scrape:
-    """The samples of one page, and when it came (seconds of the monotonic clock)."""
+    """The samples of one page, and when it was read (seconds of the monotonic clock)."""
 
     def __init__(self, text: str, at: float) -> None:
         self.at = at
         self._samples: dict[str, list[tuple[Labels, float]]] = {}
-        for line in text.split("\n"):  # a label may have what else ends lines
+        for line in text.split("\n"):  # not splitlines(): labels may contain other line ends
             if not line.startswith("ember_"):
                 continue
             sample = _sample(line)
@@ -48,16 +48,16 @@ class Scrape:
             self._samples.setdefault(name, []).append((labels, value))
 
     def all(self, name: str) -> Iterator[tuple[Labels, float]]:
-        """The samples of a name; none where the page does not have it."""
+        """The samples of a name; none if the page does not have it."""
         yield from self._samples.get(name, ())
 
     def one(self, name: str) -> float | None:
-        """The sample of a name that has no labels."""
+        """The sample of a name without labels."""
         return next((value for labels, value in self.all(name) if not labels), None)
 
 
 class Source:
-    """Where the metrics are. Raises CannotScrape for what is no URL."""
+    """The URL of a metrics page. Raises CannotScrape for an invalid URL."""
 
     def __init__(self, url: str) -> None:
         example = "expected something like http://127.0.0.1:8000/metrics"
@@ -86,11 +86,11 @@ class Source:
             authority = name if port is None else f"{name}:{port}"
         fields = f"Host: {authority}\r\nConnection: close\r\n"
         self._request = f"GET {self._path} HTTP/1.1\r\n{fields}\r\n".encode()
-        #: What is asked for.
+        #: The whole URL.
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._path}"
 
     def scrape(self) -> Scrape:
-        """Ask for the page, over a connection of its own. Raises CannotScrape."""
+        """Read the page, over a new connection. Raises CannotScrape."""
         try:
             status, body = self._get()
         except (OSError, InvalidResponse) as error:
@@ -116,7 +116,7 @@ class Source:
         return scrape
 
     def _get(self) -> tuple[int, bytes]:
-        """Status and body, no more of it than a byte above `LARGEST`. Raises OSError."""
+        """Returns (status, body). It stops reading above `LARGEST` bytes. Raises OSError."""
         port = self._port or (443 if self._secure else 80)
         parser = ResponseParser()
         status, size = 0, 0
@@ -137,7 +137,7 @@ class Source:
         return status, b"".join(pieces)
 
     def _over(self, plain: socket.socket) -> socket.socket:
-        """The connection over TLS, where that was asked for."""
+        """The connection, with TLS for https."""
         if not self._secure:
             return plain
         import ssl
@@ -147,7 +147,7 @@ class Source:
 
 
 def _sample(line: str) -> tuple[str, Labels, float] | None:
-    """Name, labels and value of a line; None where it is none that Ember writes."""
+    """Name, labels and value of a line; None if it is not valid."""
     found = _SAMPLE.match(line)
     if found is None:
         return None

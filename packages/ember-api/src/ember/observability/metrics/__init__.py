@@ -1,8 +1,8 @@
-"""`/metrics`: what all workers counted, as Prometheus reads it.
+"""`/metrics`: the counts of all workers, in the format of Prometheus.
 
-Each worker counts in its area of the board (`ember.protocol.telemetry.series`); whichever answers
-adds all of them up, also those of workers that are gone. So sums never go down while the server
-lives.
+Each worker counts in its metrics region of the scoreboard (`ember.protocol.telemetry.series`). The
+worker that gets the request adds up all regions, also those of workers that have ended. So sums
+never decrease while the server runs.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _COUNTED = dict[tuple[str, ...], list[int]]
 
 
 def page(areas: Iterable[memoryview], board: Scoreboard | None) -> Response:
-    """The answer to a scrape."""
+    """The response to a scrape."""
     return Response(
         render(areas, board), headers={"Cache-Control": "no-store"}, content_type=CONTENT_TYPE
     )
 
 
 def render(areas: Iterable[memoryview], board: Scoreboard | None) -> bytes:
-    """The text of the page: `areas` added up, the workers of `board` if there is one, and the
-    application's own metrics where it uses prometheus_client."""
+    """The text of the page: the sums of `areas`, the workers of `board` if there is one, and the
+    application's own metrics if it uses prometheus_client."""
     out = Page()
     _requests(out, list(areas), board)
     if board is None:
@@ -54,13 +54,13 @@ def _requests(out: Page, areas: list[memoryview], board: Scoreboard | None) -> N
     headers = [read_header(area) for area in areas] or [(0, 0, 0, 0)]
     accepted, dropped = (sum(header[i] for header in headers) for i in (2, 3))
     if board is not None:
-        # What a worker that was killed had open has gone with it.
+        # A worker that was killed has no open requests and connections any more.
         headers = [headers[slot.index] for slot in board.live()]
     flying, open_now = (sum(header[i] for header in headers) for i in (0, 1))
     counted: dict[int, _COUNTED] = {kind: {} for kind in _LABELS}
     for area in areas:
         for record in read(area):
-            if record.kind in counted:  # else of a version that counts more
+            if record.kind in counted:  # a newer version may count other kinds
                 sums = counted[record.kind].setdefault(record.label, [0] * len(record.values))
                 for i, value in enumerate(record.values):
                     sums[i] += value
@@ -69,28 +69,28 @@ def _requests(out: Page, areas: list[memoryview], board: Scoreboard | None) -> N
     out.add(
         "ember_http_requests_total",
         "counter",
-        "Requests that are over, by route template, method and status.",
+        "Finished requests, by route template, method and status.",
         [(labels, values[0]) for labels, values in requests],
     )
     out.add(
         "ember_http_response_bytes_total",
         "counter",
-        "Bytes of their answers, heads included.",
+        "Bytes of their responses, with heads.",
         [(labels, values[1]) for labels, values in requests],
     )
     out.add_histogram(
         "ember_http_request_duration_seconds",
-        "Seconds from the head of a request to the last byte of its answer.",
+        "Seconds from the head of a request to the last byte of its response.",
         BOUNDS,
         [(labels, tuple(values[2:]), values[0] / 1e9) for labels, values in durations],
     )
     out.add(
         "ember_http_requests_aborted_total",
         "counter",
-        "Requests whose answer did not come to its end: the client left, or the handler broke.",
+        "Requests with an incomplete response: the client left, or the handler failed.",
         [(labels, values[1]) for labels, values in durations],
     )
-    out.add("ember_http_requests_in_flight", "gauge", "Requests that are not over.", [({}, flying)])
+    out.add("ember_http_requests_in_flight", "gauge", "Unfinished requests.", [({}, flying)])
     out.add("ember_http_connections", "gauge", "Open connections.", [({}, open_now)])
     out.add(
         "ember_http_connections_accepted_total",
@@ -101,13 +101,13 @@ def _requests(out: Page, areas: list[memoryview], board: Scoreboard | None) -> N
     out.add(
         "ember_cache_requests_total",
         "counter",
-        "Answers of routes with a cache, by what the cache had.",
+        "Requests to routes with a cache, by outcome.",
         [(labels, values[0]) for labels, values in _labelled(counted, CACHE)],
     )
     out.add(
         "ember_access_log_dropped_total",
         "counter",
-        "Lines of the access log that nobody took.",
+        "Lines of the access log that could not be written.",
         [({}, dropped)],
     )
 
@@ -125,18 +125,18 @@ def _workers(out: Page, board: Scoreboard) -> None:
     live = list(board.live())
     processes = [look(slot.pid) for slot in live]
     add = out.add
-    add("ember_workers", "gauge", "Workers that there are.", [({}, len(live))])
+    add("ember_workers", "gauge", "Running workers.", [({}, len(live))])
     started = sum(slot.generation for slot in board.slots)
     add(
         "ember_worker_restarts_total",
         "counter",
-        "Workers that were started in the place of others.",
+        "Workers that were started to replace others.",
         [({}, max(started - board.workers, 0))],
     )
     add(
         "ember_worker_info",
         "gauge",
-        "1; who the worker is.",
+        "1; the labels describe the worker.",
         [({**_name(s), "pid": str(s.pid), "state": s.state.name.lower()}, 1) for s in live],
     )
     now = time.monotonic_ns()
@@ -150,19 +150,19 @@ def _workers(out: Page, board: Scoreboard) -> None:
         (
             "ember_worker_requests_total",
             "counter",
-            "Its requests, its predecessors' included.",
+            "Its requests, with those of the workers before it.",
             [_finished(board.metrics_region(s.index)) for s in live],
         ),
         (
             "ember_worker_uptime_seconds",
             "gauge",
-            "Since when it runs.",
+            "Seconds since its start.",
             [max(now - s.started, 0) / 1e9 for s in live],
         ),
         (
             "ember_worker_heartbeat_age_seconds",
             "gauge",
-            "How long ago its loop said that it turns; once a second while it does.",
+            "Seconds since its last heartbeat; its event loop sends one every second.",
             [max(now - s.heartbeat, 0) / 1e9 for s in live],
         ),
     ]
@@ -186,7 +186,7 @@ def _workers(out: Page, board: Scoreboard) -> None:
 
 
 def _finished(area: memoryview) -> int:
-    """Requests that are over; what the slot itself says is as old as its heartbeat."""
+    """Finished requests. They are newer than `requests` of the slot."""
     return sum(record.values[0] for record in read(area) if record.kind == REQUESTS)
 
 
@@ -199,14 +199,14 @@ def _alone(out: Page) -> None:
 
 
 def _process(out: Page, processes: list[Process], age: float | None) -> None:
-    """The names that every Prometheus client has; here of all workers together."""
+    """The metrics of every Prometheus client, here for all workers together."""
     resident = [p.resident for p in processes if p.resident is not None]
     fds = [p.open_fds for p in processes if p.open_fds is not None]
     if resident:
         text = "Resident memory of all workers."
         out.add("process_resident_memory_bytes", "gauge", text, [({}, sum(resident))])
     if fds:
-        text = "Open descriptors of all workers."
+        text = "Open file descriptors of all workers."
         out.add("process_open_fds", "gauge", text, [({}, sum(fds))])
     if age is not None:
         text = "When the oldest worker was started, seconds since 1970."
@@ -214,9 +214,9 @@ def _process(out: Page, processes: list[Process], age: float | None) -> None:
 
 
 def _own(taken: set[str]) -> bytes:
-    """What the application counts itself with prometheus_client, where it has imported that.
+    """The metrics that the application counts with prometheus_client, if it has imported it.
 
-    Of this worker alone, unless PROMETHEUS_MULTIPROC_DIR is set, as with any server.
+    They are those of this worker only, unless PROMETHEUS_MULTIPROC_DIR is set.
     """
     client = sys.modules.get("prometheus_client")
     if client is None:
@@ -230,7 +230,7 @@ def _own(taken: set[str]) -> bytes:
         collector(registry)
 
     class Others:
-        """All families but those that are on the page already."""
+        """All metric families that are not on the page yet."""
 
         def collect(self) -> list[object]:
             return [

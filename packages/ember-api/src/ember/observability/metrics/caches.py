@@ -1,4 +1,4 @@
-"""What the caches of routes count, published where all workers' numbers are added up."""
+"""Copies the counters of route caches into the metrics region."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from ember.protocol.telemetry.series import Series
     from ember.routing.route import Route
 
-#: What `/metrics` calls an outcome, and what `route.cache_stats` does.
+#: The outcomes by their names in `/metrics` and in `route.cache_stats`.
 OUTCOMES = (("hit", "hits"), ("stale", "stale"), ("miss", "misses"), ("pass", "passed"))
 
 
 class Caches:
-    """Adds to `series` what the caches of `routes()` have counted since the last time."""
+    """Adds the new counts of the caches of `routes()` to `series`."""
 
     def __init__(self, series: Series, routes: Callable[[], Iterable[Route]]) -> None:
         self._series = series
@@ -22,7 +22,7 @@ class Caches:
         self._last: dict[tuple[str, tuple[str, ...], tuple[str, ...], str], int] = {}
 
     def publish(self) -> None:
-        """Once a second, and for a scrape."""
+        """Add the counts since the last call. Called once a second, and for a scrape."""
         words = self._series.words
         for route in self._routes():
             stats = None if route.cache is None else route.cache_stats
@@ -35,5 +35,5 @@ class Caches:
                 self._last[key] = count
                 at = self._series.cache(route.path, outcome)
                 if at is not None:
-                    # Less than before: the route was made anew, and counts from nothing.
+                    # Less than before: the route was made again and counts from 0.
                     words[at] += more if more >= 0 else count

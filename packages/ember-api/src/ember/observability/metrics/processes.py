@@ -1,4 +1,4 @@
-"""What the kernel says of a process; Linux's /proc, nothing elsewhere."""
+"""Memory, CPU time and open files of a process, from /proc (Linux only)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Process(NamedTuple):
-    """One process; None is what this machine does not tell, or not to us."""
+    """The values of one process; None: not available here."""
 
     resident: int | None
     cpu_seconds: float | None
@@ -15,7 +15,7 @@ class Process(NamedTuple):
 
 
 def look(pid: int) -> Process:
-    """Bytes of resident memory, CPU time, open descriptors of a process."""
+    """Bytes of resident memory, CPU time and open file descriptors of a process."""
     return Process(_resident(pid), _cpu(pid), _open_fds(pid))
 
 
@@ -30,7 +30,7 @@ def _resident(pid: int) -> int | None:
 def _cpu(pid: int) -> float | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in parentheses may hold anything.
+            # The name in parentheses may contain any characters.
             fields = file.read().rpartition(b")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Prometheus text (exposition format 0.0.4): families of samples, escaped as it asks."""
+"""The text format of Prometheus (exposition format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Labels = Mapping[str, str]
 
 
 class Page:
-    """Collects families; `encode` gives the page."""
+    """Collects metric families. `encode` returns the page."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        #: The families that are there.
+        #: The names of the families on the page.
         self.names: set[str] = set()
 
     def add(self, name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> None:
-        """One family of the `kind` counter or gauge; left out when it has no samples."""
+        """Add a family of `kind` counter or gauge, unless it has no samples."""
         lines = [f"{name}{_labels(labels)} {number(value)}" for labels, value in samples]
         if lines:
             self._head(name, kind, text)
@@ -31,8 +31,7 @@ class Page:
         bounds: tuple[float, ...],
         samples: Iterable[tuple[Labels, tuple[int, ...], float]],
     ) -> None:
-        """One histogram: for each sample how many were within each bound and beyond, and the
-        sum."""
+        """Add a histogram. Each sample has the counts for each bound and above, and the sum."""
         lines = []
         for labels, counts, total in samples:
             below = 0
@@ -55,7 +54,7 @@ class Page:
 
 
 def number(value: float) -> str:
-    """As the format writes numbers."""
+    """A number in the text format."""
     if isinstance(value, int) or value.is_integer():
         return str(int(value))
     return repr(value)
