@@ -1,4 +1,4 @@
-"""A plain application behind the door, so that protocol tests need no framework."""
+"""A minimal `ember.protocol.Application`, so that protocol tests need no framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations as objects, wherever their names are: forward references, closures, factories."""
+"""Resolves annotations to objects: forward references, names in closures and factory functions."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ember.routing.router import RouteError
 
 _identifiers = re.compile(r"[^\W\d]\w*").findall
 
-#: Variables of the function in which a handler was defined, found when it was registered: later,
-#: when everything is known and routes are compiled, that function has long returned.
+#: The variables of the function in which a handler was defined. They are stored at registration:
+#: when the routes are compiled, that function has returned.
 _surroundings: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
 
 class UnresolvedAnnotation(RouteError):
-    """A forward reference to a name that does not exist (yet)."""
+    """A forward reference to a name that does not exist, or not yet."""
 
 
 class Hints:
-    """The annotations of one function. `owner` starts the messages."""
+    """Resolves the annotations of one function. `owner` starts the messages."""
 
     def __init__(self, function: Callable[..., Any], owner: str) -> None:
         self._owner = owner
@@ -42,9 +42,9 @@ class Hints:
         self._names = _namespace(self._target)
 
     def of(self, parameter: inspect.Parameter) -> Any:
-        """The annotation of `parameter` as an object; `Parameter.empty` where there is none.
+        """The annotation of `parameter` as an object; `Parameter.empty` without an annotation.
 
-        Raises UnresolvedAnnotation for a name that is not known, RouteError for any other mistake.
+        Raises UnresolvedAnnotation for an unknown name, RouteError for any other mistake.
         """
         annotation = parameter.annotation
         try:
@@ -61,7 +61,7 @@ class Hints:
                 f"not known in {module}; import it at the top of the module, not under "
                 f"TYPE_CHECKING"
             ) from None
-        except Exception as error:  # noqa: BLE001 - whatever the annotation raises is reported
+        except Exception as error:  # noqa: BLE001 - every error of the annotation is reported
             raise RouteError(
                 f'{self._owner}: parameter "{parameter.name}: {show(parameter.annotation)}": '
                 f"{type(error).__name__}: {error}"
@@ -78,7 +78,7 @@ class Hints:
             return eval(text, self._names)
 
     def _inside(self, annotation: Any) -> Any:
-        """`list["Item"]`, where only a part is a string."""
+        """Resolve an annotation with strings inside, such as `list["Item"]`."""
         if isinstance(annotation, typing.ForwardRef):
             return self._evaluate(annotation.__forward_arg__)
         if not _has_strings(annotation):
@@ -101,14 +101,14 @@ def _has_strings(annotation: Any) -> bool:
 
 
 def unwrap(function: Any) -> Any:
-    """What is called in the end: without functools.partial and bound self."""
+    """The function inside functools.partial objects and bound methods."""
     while hasattr(function, "func"):
         function = function.func
     return getattr(function, "__func__", function)
 
 
 def _definition(function: Any) -> Any:
-    """Where the annotations were written: beneath decorators, partials and `__call__`."""
+    """The function with the annotations: inside decorators, partials and `__call__`."""
     target = unwrap(inspect.unwrap(unwrap(function)))
     if isinstance(target, type) or hasattr(target, "__globals__"):
         return target
@@ -116,7 +116,7 @@ def _definition(function: Any) -> Any:
 
 
 def _namespace(target: Any) -> dict[str, Any]:
-    """The names that annotations can mean: builtins, globals, and variables of a closure."""
+    """The names for annotations: builtins, globals, and variables of a closure."""
     names = dict(vars(builtins))
     if isinstance(target, type):
         names |= getattr(vars(target).get("__init__"), "__globals__", {})
@@ -129,13 +129,13 @@ def _namespace(target: Any) -> dict[str, Any]:
     for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=False):
         try:
             names[name] = cell.cell_contents
-        except ValueError:  # a variable of the enclosing function that is not assigned yet
+        except ValueError:  # the enclosing function has not assigned the variable yet
             continue
     return names
 
 
 def _surrounding(target: Any) -> dict[str, Any]:
-    """The variables of the function that defines `target`, while it still runs, as in
+    """The variables of the function that defines `target`, while it still runs. For example:
 
     def create_app():
         class Item(Struct): ...
@@ -152,7 +152,7 @@ def _surrounding(target: Any) -> dict[str, Any]:
     while frame is not None:
         code = frame.f_code
         if code.co_name == name and (file is None or code.co_filename == file):
-            # Only what the annotations name: all of it would keep alive whatever else was there.
+            # Only the names in the annotations: other variables should not be kept alive.
             text = " ".join(str(a) for a in getattr(target, "__annotations__", {}).values())
             found = frame.f_locals
             _surroundings[target] = {n: found[n] for n in _identifiers(text) if n in found}
@@ -162,14 +162,14 @@ def _surrounding(target: Any) -> dict[str, Any]:
 
 
 def call_name(function: Any) -> str:
-    """How messages name a dependency."""
+    """The name of a dependency in messages."""
     target = unwrap(function)
     name: str = getattr(target, "__qualname__", type(target).__qualname__)
     return name.replace("<locals>.", "")
 
 
 def show(annotation: Any) -> str:
-    """An annotation as its author wrote it, more or less."""
+    """An annotation as text, about as it was written."""
     if isinstance(annotation, str):
         return annotation
     if get_origin(annotation) is Annotated:
@@ -180,7 +180,7 @@ def show(annotation: Any) -> str:
 
 
 def function_kind(function: Callable[..., Any], threads: bool) -> int:
-    """How a function is called; plain ones in a thread where `threads` says so, classes never."""
+    """The kind of a function. With `threads`, plain functions run in a thread; classes never do."""
     target = unwrap(function)
     if isinstance(target, type):
         return INLINE

@@ -1,4 +1,4 @@
-"""What a handler writes beside a parameter to say where its value comes from.
+"""Markers for the parameters of handlers: they say where a value comes from.
 
 `limit: Annotated[int, Query(ge=1, le=100)] = 20`, or in FastAPI's older spelling
 `limit: int = Query(20, ge=1, le=100)`. The markers are read once, at registration.
@@ -18,7 +18,7 @@ _CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length
 
 
 class Marker:
-    """Where a value comes from, under which name, and what it must satisfy."""
+    """The source of a value, its name in the request, and its constraints."""
 
     __slots__ = (
         "alias",
@@ -65,7 +65,7 @@ class Marker:
 
 
 class Dependency:
-    """What `Depends` leaves in an annotation."""
+    """The result of `Depends` in an annotation."""
 
     __slots__ = ("call", "inline", "scope", "use_cache")
 
@@ -82,56 +82,59 @@ class Dependency:
 
 
 def Query(default: Any = MISSING, **options: Any) -> Any:
-    """From the query string. On a Struct, model or dataclass: each field is a query parameter.
+    """A value of the query string. On a Struct, model or dataclass: each field is a query
+    parameter.
 
-    Options of all sources: `alias` (the name on the wire), `default`, `default_factory`, `title`,
-    `description`, `examples`, `deprecated`, `include_in_schema`; and the constraints `gt`, `ge`,
-    `lt`, `le`, `multiple_of`, `min_length`, `max_length` (of text, or items of a list), `pattern`
-    (a regex that is searched for). A value that breaks one is a 422. A `pattern` meets text that a
-    client chose: one that backtracks, such as `(a+)+$`, lets a client hold the loop.
+    Options of all sources: `alias` (the name in the request), `default`, `default_factory`,
+    `title`, `description`, `examples`, `deprecated`, `include_in_schema`; and the constraints `gt`,
+    `ge`, `lt`, `le`, `multiple_of`, `min_length`, `max_length` (of text, or items of a list),
+    `pattern` (a regex, which is searched for). A value that breaks a constraint is a 422. Clients
+    choose the text for a `pattern`: with a regex that backtracks, such as `(a+)+$`, a client can
+    block the event loop.
     """
     return Marker("query", default, options)
 
 
 def Path(default: Any = MISSING, **options: Any) -> Any:
-    """From the path; options as for `Query`. A default is refused: a path always has its parts."""
+    """A parameter of the path. The options are those of `Query`, without a default."""
     if default is not MISSING:
         raise TypeError("Path(): a path parameter is always there and takes no default")
     return Marker("path", default, options)
 
 
 def Header(default: Any = MISSING, **options: Any) -> Any:
-    """From a header field: `user_agent` reads `User-Agent` (`convert_underscores=False`: as
-    written).
+    """A header field: `user_agent` reads `User-Agent` (`convert_underscores=False`: `user_agent`).
 
-    A list annotation takes every field of that name. Options as for `Query`.
+    With a list annotation it is a list of all fields of that name. The options are those of
+    `Query`.
     """
     return Marker("header", default, options)
 
 
 def Cookie(default: Any = MISSING, **options: Any) -> Any:
-    """From a cookie; options as for `Query`."""
+    """A cookie. The options are those of `Query`."""
     return Marker("cookie", default, options)
 
 
 def Body(default: Any = MISSING, **options: Any) -> Any:
-    """From the body: JSON, a form or MessagePack by its content type; `bytes` takes it as it is.
+    """The body: JSON, a form or MessagePack, by its content type; with `bytes` the raw body.
 
-    One body parameter is the whole body; of several, or with `embed=True`, each is a member of one
-    object. `media_type`: the only type that is taken, such as "application/json", which other sites
-    cannot make a browser send without being asked; others are a 415. Options as for `Query`.
+    One body parameter is the whole body. With several, or with `embed=True`, each is a member of
+    one object. `media_type`: the only accepted type; others are a 415. With "application/json",
+    browsers of other sites cannot send the request without a CORS preflight. The other options are
+    those of `Query`.
     """
     return Marker("body", default, options)
 
 
 def Form(default: Any = MISSING, **options: Any) -> Any:
-    """From a form field. On a Struct, model or dataclass: the whole form. Options as for
+    """A form field. On a Struct, model or dataclass: the whole form. The options are those of
     `Query`."""
     return Marker("form", default, options)
 
 
 def File(default: Any = MISSING, **options: Any) -> Any:
-    """From a file of a multipart form, as `UploadFile`, or as `bytes` when annotated so."""
+    """A file of a multipart form, as `UploadFile`, or as `bytes` with that annotation."""
     return Marker("file", default, options)
 
 
@@ -143,21 +146,22 @@ def Depends(
     inline: bool = False,
     **options: Any,
 ) -> Any:
-    """What `dependency` returns or yields; without one, the annotated class is called.
+    """The value that `dependency` returns or yields. Without one, the annotated class is called.
 
     `dependency`: a function, an async function, a class, or a (async) generator function that
-    yields once; it may ask for the same things as a handler. A plain function runs in the thread
-    pool, as a `def` handler does; with `inline=True`, and always for classes, on the loop. It is
-    called once per request, however many ask for it; `use_cache=False` calls it for each.
+    yields once. It may have the same parameters as a handler. A plain function runs in the thread
+    pool, like a `def` handler; with `inline=True`, and always for a class, on the loop. It is
+    called once for each request, also if several parameters use it; with `use_cache=False` once for
+    each of them.
 
-    What follows the `yield` runs after the response was sent, a stream to its end (`scope=
-    "request"`, the default). With `scope="function"` it runs when the handler has ended, before the
-    response is sent: what fails there, such as a commit, fails the request, and nothing is held for
-    the length of a stream; for a handler that is an async generator its end is that of the stream.
-    What a dependency of scope "request" needs cannot be of scope "function".
+    The code after the `yield` runs after the response was sent, a stream to its end
+    (`scope="request"`, the default). With `scope="function"` it runs when the handler has ended,
+    before the response is sent. Then an error in it, such as in a commit, becomes the response, and
+    the dependency is not open while a stream is sent. A handler that is an async generator ends
+    with its stream. A dependency of scope "request" cannot depend on one of scope "function".
 
-    When the handler fails, or a stream breaks, or its client leaves, the error is raised at the
-    `yield`; before the response, one that is raised instead replaces it.
+    If the handler fails, a stream breaks or its client leaves, the error is raised at the `yield`.
+    Before the response is sent, the dependency may raise another error, which replaces it.
     """
     if options:
         name = next(iter(options))

@@ -1,4 +1,4 @@
-"""`app.dependency_overrides`: what stands in for a dependency, in tests."""
+"""`app.dependency_overrides`: replacements of dependencies, for tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 class Overrides(dict[Callable[..., Any], Callable[..., Any]]):
     """A dict from dependency to replacement.
 
-    `changed` is called whenever it changes, so that routes are compiled again
-    before the next request.
+    `changed` is called at every change: routes are compiled again before the next request.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -28,29 +27,29 @@ class Overrides(dict[Callable[..., Any], Callable[..., Any]]):
         self._changed()
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all replacements."""
         super().clear()
         self._changed()
 
     def pop(self, key: Callable[..., Any], *default: Any) -> Any:
-        """Forget one."""
+        """Remove the replacement of `key`."""
         result = super().pop(key, *default)
         self._changed()
         return result
 
     def popitem(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Forget the last one."""
+        """Remove the last replacement."""
         result = super().popitem()
         self._changed()
         return result
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Take over others."""
+        """Add replacements."""
         super().update(*args, **kwargs)
         self._changed()
 
     def setdefault(self, key: Callable[..., Any], default: Any = None) -> Any:
-        """The replacement of `key`, after setting it where there was none."""
+        """The replacement of `key`; `default` is set if there is none."""
         if key not in self:
             self[key] = default
         return self[key]

@@ -41,7 +41,7 @@ def _octal(ctx: click.Context, option: click.Parameter, value: str | None) -> in
 )
 @click.option("--loop", type=click.Choice(LOOPS), default="auto", show_default=True)
 @click.option("--thread-pool-workers", type=click.IntRange(min=1), help="Threads for def handlers.")
-@click.option("--necromancer/--no-necromancer", default=True, help="Replace dead workers.")
+@click.option("--necromancer/--no-necromancer", default=True, help="Respawn dead workers.")
 @click.option(
     "--access-log",
     metavar="[json|color|PATH]",
@@ -49,7 +49,7 @@ def _octal(ctx: click.Context, option: click.Parameter, value: str | None) -> in
     flag_value="auto",
     help="A line for each request: to stdout, or appended to a file as JSON.",
 )
-@click.option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
+@click.option("--metrics", is_flag=True, help="Serve /metrics for Prometheus.")
 @click.option("--debug", is_flag=True, help="Readable error pages; start errors with traceback.")
 @click.pass_context
 def command(

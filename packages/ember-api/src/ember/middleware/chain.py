@@ -156,7 +156,7 @@ class Chain(Plan):
                 value = self.go_in(flow, flow.at if phase == _START else flow.at + 1)
                 if self.waits(flow, value):
                     return True
-            except Exception as failure:  # noqa: BLE001 - whatever it is, on_error answers it
+            except Exception as failure:  # noqa: BLE001 - on_error handles every error
                 return self.failed(flow, failure)
         elif phase == _ERROR:
             if error is not None:

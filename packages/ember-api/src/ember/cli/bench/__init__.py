@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
-    help="Seconds that an answer may take.",
+    help="Seconds that a response may take.",
 )
 @click.option("--insecure", is_flag=True, help="Believe any certificate of an https server.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -63,10 +63,10 @@ def command(
     insecure: bool,
     as_json: bool,
 ) -> None:
-    """Send requests to URL as fast as the answers come, and say how fast that is.
+    """Send requests to URL as fast as the responses arrive, and print how fast that is.
 
-    Latency is from a request's last byte sent to its answer's last byte received. Answers that
-    come after the time is up are not counted.
+    Latency is the time from the last byte of a request to the last byte of its response. Responses
+    that arrive after the time is up are not counted.
     """
     from ember.cli.bench.load import Plan
     from ember.cli.bench.report import as_json as document

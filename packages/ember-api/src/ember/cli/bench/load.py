@@ -57,7 +57,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ending = False
         #: Whether it had a response.
-        self.answered = False
+        self.responded = False
         self.lost = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,11 +105,11 @@ class _Connection(asyncio.Protocol):
                 self._head = event
             elif event is END and self._head is not None:
                 responses += 1
-                load.answered(self._head.status, now - self._sent.popleft())
+                load.responded(self._head.status, now - self._sent.popleft())
                 self._ending = not self._head.keep_alive
         if not responses:
             return
-        self.answered = True
+        self.responded = True
         if self._ending:
             # The server closes the connection: later requests on it get no response.
             load.unclaim(len(self._sent))
@@ -221,7 +221,7 @@ class Load:
             connection.begin()
             await connection.lost
             self._open.discard(connection)
-            if not connection.answered:
+            if not connection.responded:
                 await asyncio.sleep(PAUSE)
             connection = None
 
@@ -255,7 +255,7 @@ class Load:
         if self._unclaimed is not None:
             self._unclaimed += count
 
-    def answered(self, status: int, seconds: float) -> None:
+    def responded(self, status: int, seconds: float) -> None:
         """Count a response."""
         if self.over.is_set():
             return

@@ -21,9 +21,9 @@ from ember.server.run import LOOPS
 def command(target: str | None, host: str | None, port: int | None, loop: str) -> None:
     """Serve an application and start it again whenever a file of it changes.
 
-    Errors come as readable pages. An application that does not start is explained in the terminal
-    and in the browser, until the next change. Requests are answered for the names of this machine
-    and for --host alone, with --host 0.0.0.0 for all names.
+    Errors are shown as readable pages. If the application does not start, the terminal and the
+    browser show why, until the next change. Only requests to the names of this machine and to
+    --host are served; with --host 0.0.0.0 requests to all names.
     """
     from ember.cli.dev.address import declared
     from ember.cli.dev.supervisor import Supervisor, listen
