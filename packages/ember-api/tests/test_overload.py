@@ -87,8 +87,8 @@ def test_on_a_connection_above_the_maximum_a_hit_is_503_as_well(serve: ServeFixt
     with running.connect() as client:
         assert get(client, "/kept") == (200, "MISS")
         assert get(client, "/kept") == (200, "HIT")
-        with running.connect() as crowded:
-            assert get(crowded, "/kept") == (503, None)
+        with running.connect() as over_limit:
+            assert get(over_limit, "/kept") == (503, None)
         assert get(client, "/kept") == (200, "HIT")
 
 

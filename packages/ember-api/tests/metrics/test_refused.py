@@ -205,14 +205,14 @@ def test_what_is_too_much_has_one(
     monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 1)
     path = tmp_path / "log"
     server = serve(make(path, RequestIDMiddleware(), max_connections=1))
-    with server.connect() as first, server.connect() as crowded:
+    with server.connect() as first, server.connect() as over_limit:
         first.send(HEAD + b"\r\n")
         assert first.recv_response().status == 200
         eventually(lambda: server.server.connections == 2)
         with server.connect() as unheard:
             refused = unheard.recv_response()
-        crowded.send(HEAD + b"\r\n")
-        shed = crowded.recv_response()
+        over_limit.send(HEAD + b"\r\n")
+        shed = over_limit.recv_response()
     assert (refused.status, shed.status) == (503, 503)
     eventually(lambda: len(lines(path)) == 3)
     found = {(line["id"], line["route"], line["status"]) for line in lines(path)[1:]}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ember.limits import ServerLimits
 from ember.protocol.http1.framing import Framing
-from ember.protocol.server.intake import Intake
+from ember.protocol.server.body_reader import RequestBodyReader
 from ember.request import Request
 
 from tests.support.app import App
@@ -22,7 +22,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
 
 
 class Feed:
-    """An intake with a clock that is moved by hand."""
+    """An body_reader with a clock that is moved by hand."""
 
     def __init__(self, **limits: Any) -> None:
         self.now = 1000.0
@@ -38,8 +38,8 @@ class Feed:
         exchange: Any = SimpleNamespace(answered=False, max_body_size=1 << 20, started=False)
         framing = Framing()
         framing.length = 1 << 20
-        self.intake = Intake(self.connection, exchange, framing)  # type: ignore[arg-type]
-        self.until = self.now + self.intake.patience()
+        self.body_reader = RequestBodyReader(self.connection, exchange, framing)  # type: ignore[arg-type]
+        self.until = self.now + self.body_reader.patience()
 
     def expect(self, phase: str, seconds: float) -> None:
         self.until = self.now + seconds
@@ -50,8 +50,8 @@ class Feed:
         if self.now > self.until + 1e-6:
             return False
         self.connection.buffer += b"x" * size
-        while self.intake.pump():
-            self.intake.body.drop()
+        while self.body_reader.pump():
+            self.body_reader.body.drop()
         return True
 
 
@@ -64,7 +64,7 @@ def test_a_body_at_the_least_rate_arrives_and_one_byte_less_does_not() -> None:
     times = [little.send(9, 1.0) for _ in range(1000)]
     # Of the two seconds of grace one is waited in, and each second costs a tenth of the other.
     assert times.index(False) == 11
-    assert "too slowly: at least 10 bytes a second" in little.intake.verdict()
+    assert "too slowly: at least 10 bytes a second" in little.body_reader.verdict()
 
 
 @pytest.mark.once
@@ -85,9 +85,9 @@ def test_a_gap_of_less_than_the_body_timeout_is_none_too_slow_after_enough_bytes
 def test_the_time_in_which_the_server_does_not_read_is_not_counted() -> None:
     feed = Feed(min_body_rate=10, body_rate_grace=2.0)
     assert feed.send(1, 0.5)
-    feed.intake.hold()
+    feed.body_reader.hold()
     feed.now += 3600
-    feed.until = feed.now + feed.intake.patience()
+    feed.until = feed.now + feed.body_reader.patience()
     assert feed.send(1, 1.5)
     assert not feed.send(1, 1.0)
 

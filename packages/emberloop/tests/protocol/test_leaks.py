@@ -30,7 +30,7 @@ OURS = {
     "Connection",
     "HttpStream",
     "TlsStream",
-    "Intake",
+    "RequestBodyReader",
     "Body",
     "HTTPProtocol",
     "Context",

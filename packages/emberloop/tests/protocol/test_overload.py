@@ -106,7 +106,7 @@ def test_who_says_nothing_above_the_maximum_does_not_hold_the_reserve(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 2)
-    monkeypatch.setattr("ember.protocol.server.overload.CROWDED_TIMEOUT", 0.1)
+    monkeypatch.setattr("ember.protocol.server.overload.OVER_LIMIT_TIMEOUT", 0.1)
     running, _ = gated(serve, max_connections=1)
     with ask(running, "/at-once") as first, running.connect() as silent, running.connect() as slow:
         slow.send("GET /hea")

@@ -69,7 +69,7 @@ def connect(sock: socket.socket) -> Client:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody takes more than its share because the others are slow."""
-    monkeypatch.setattr(sharing, "PATIENCE", 60.0)
+    monkeypatch.setattr(sharing, "TAKEOVER_DELAY", 60.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -240,7 +240,7 @@ def test_nothing_comes_after_the_turns_are_closed(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch, credit: int
 ) -> None:
     """Whatever it was waiting for: it had taken what others did not, and would look again."""
-    monkeypatch.setattr(sharing, "PATIENCE", 0.02)
+    monkeypatch.setattr(sharing, "TAKEOVER_DELAY", 0.02)
 
     async def main() -> list[str]:
         loop = asyncio.get_running_loop()
@@ -248,7 +248,7 @@ def test_nothing_comes_after_the_turns_are_closed(
         loop.set_exception_handler(lambda _, context: errors.append(str(context)))
         share, listener = Counter(), Listening()
         share.full = True
-        turns = sharing.Turns(loop, listening, listener, share)
+        turns = sharing.AcceptBalancer(loop, listening, listener, share)
         turns.changed()
         assert not listener.accepts
         with socket.create_connection(listening.getsockname()):

@@ -74,7 +74,7 @@ class Item:
         self.looked: list[float] = []
         self.nexts = list(nexts)
 
-    def look_at(self, now: float) -> float:
+    def check_deadlines(self, now: float) -> float:
         self.looked.append(now)
         return now + self.nexts.pop(0) if self.nexts else NEVER
 
@@ -164,7 +164,7 @@ def test_who_is_removed_is_not_looked_at_and_an_empty_wheel_has_no_timer(
 @pure
 def test_one_that_fails_does_not_take_the_others_deadlines(wheel: Wheel, clock: Clock) -> None:
     class Failing(Item):
-        def look_at(self, now: float) -> float:
+        def check_deadlines(self, now: float) -> float:
             raise ValueError("fails")
 
     good = [Item() for _ in range(5)]

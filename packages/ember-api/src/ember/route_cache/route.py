@@ -97,7 +97,7 @@ class CachedRoute:
         if method != "GET" and method != "HEAD":
             self.counters.passed += 1
             return self.endpoint.call(request, values)
-        if request.particular:
+        if request.bypasses_cache:
             return self._checked(request, values)
         key = self.key(request)
         entry = self._hit(key)

@@ -27,8 +27,8 @@ cdef class AcceptListener(Listener):
             os.close(fd)
             raise
         cdef CoreLoop loop = self.loop
-        if loop.unsettled:
-            loop.settled()
+        if loop.has_deferred:
+            loop.run_deferred()
         conn.setblocking(False)
         self.context.copy().run(self._connected, conn)
         return 0

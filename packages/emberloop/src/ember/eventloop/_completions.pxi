@@ -45,11 +45,11 @@ cdef int received_by_ring(CoreLoop loop, Stream stream, int res, uint32_t flags)
     cdef ring *r = &loop.core.ring
     cdef uint32_t buffer = flags >> RING_CQE_BUFFER_SHIFT
     if not flags & RING_CQE_F_MORE:
-        # Any multishot may end at any time; attend() arms it again if it is still wanted.
+        # Any multishot may end at any time; apply_updates() arms it again if it is still wanted.
         stream.flags &= ~<uint32_t>(S_ARMED | S_CANCEL)
         stream.pending -= 1
         if not stream.flags & S_LOST:
-            stream.want()
+            stream.schedule_update()
         else:
             unhold(stream)
     if flags & RING_CQE_F_BUFFER:
@@ -106,19 +106,19 @@ cdef int watched_by_ring(Stream stream, int res, uint32_t flags) except -1:
             return 0
         if res < 0 and res != -ECANCELED:
             stream.flags &= ~<uint32_t>S_WATCHES    # cannot be had: not asked for again
-        stream.want()
+        stream.schedule_update()
     return peer_hung_up(stream, <uint32_t>res) if res > 0 else 0
 
 
 cdef int peer_hung_up(Stream stream, uint32_t events) except -1:
-    """Noted only: attend() tells the owner, unless recv does because reading goes on."""
+    """Noted only: apply_updates() tells the owner, unless recv does because reading goes on."""
     if stream.closing or not stream.flags & S_WATCHES:
         return 0
     if events & (EPOLLERR | EPOLLHUP):
         stream.flags |= S_GONE
     if events & EPOLLRDHUP:
         stream.flags |= S_HANGUP
-    return stream.want()
+    return stream.schedule_update()
 
 
 cdef int forget_stream(Stream stream, bint inherited) except -1:
@@ -136,7 +136,7 @@ cdef int forget_stream(Stream stream, bint inherited) except -1:
         # How much of it was sent is not known any more.
         stream.fail(ECANCELED)
     if not stream.flags & S_TODO:
-        stream.want()
+        stream.schedule_update()
     return 0
 
 

@@ -1,11 +1,11 @@
 # CoreLoop: the ready queue, timers, and the turn.
 #
-# Ownership: what a kernel event names (a listener, a stream) stays alive until the next turn begins,
-# so every callback may re-enter the loop: close or cancel anything, itself and what is later in the
-# same batch included, raise, schedule, or fork. `unregister` keeps the reference for that long and
-# `bury` gives it up. In the child of a fork that a callback made the loop is the parent's (`disown`).
-# Nothing that can run Python code (memory for an object may: the garbage collector runs finalizers)
-# happens while a structure of the loop is between two states.
+# Ownership: what a kernel event names (a listener, a stream) stays alive until the next turn
+# begins, so every callback may re-enter the loop: close or cancel anything, itself and what is
+# later in the same batch included, raise, schedule, or fork. `unregister` keeps the reference for
+# that long and `bury` gives it up. In the child of a fork that a callback made the loop is the
+# parent's (`disown`). Nothing that can run Python code (memory for an object may: the garbage
+# collector runs finalizers) happens while a structure of the loop is between two states.
 
 #: Receive buffers of one ring: how many and how large (bytes); both powers of two.
 RECV_BUFFERS = 256
@@ -265,7 +265,7 @@ cdef class CoreLoop:
     cdef int leave(self) except -1:
         # What was written in the last turn must not wait for a next run.
         if self.core.kind != NO_CORE and not self._closed:
-            self.attend()
+            self.apply_updates()
             self.flush()
             if self.core.kind == RING_CORE and ring_unsubmitted(&self.core.ring):
                 ring_enter(&self.core.ring, 0, 0)
@@ -278,10 +278,10 @@ cdef class CoreLoop:
             if self._stopping or not self.forever:
                 return
 
-    cdef int settled(self) except -1:
-        if self.unsettled:
-            self.unsettled = False
-            self.settle()
+    cdef int run_deferred(self) except -1:
+        if self.has_deferred:
+            self.has_deferred = False
+            self.undo_deferred()
         return 0
 
     cdef int run_ready(self) except -1:
@@ -292,8 +292,8 @@ cdef class CoreLoop:
             n -= 1
             what = self.pop_ready()
             if type(what) is Handle or type(what) is TimerHandle:
-                if self.unsettled:
-                    self.settled()
+                if self.has_deferred:
+                    self.run_deferred()
                 if self._debug:
                     self.run_slowly(what)
                 else:
@@ -301,15 +301,15 @@ cdef class CoreLoop:
             elif isinstance(what, Runnable):
                 (<Runnable>what).run()
             else:
-                if self.unsettled:
-                    self.settled()
+                if self.has_deferred:
+                    self.run_deferred()
                 if not what._cancelled:
                     if self._debug:
                         self.run_slowly(what)
                     else:
                         what._run()
-        if self.unsettled:
-            self.settled()
+        if self.has_deferred:
+            self.run_deferred()
         return 0
 
     cdef int run_slowly(self, object what) except -1:
@@ -335,7 +335,7 @@ cdef class CoreLoop:
         if core.past_count:
             self.bury()
         if core.todo_end:
-            self.attend()
+            self.apply_updates()
         self.flush()
         if self.ready_count == 0 and not self._stopping and core.todo_end == 0:
             wait = True
@@ -400,7 +400,7 @@ cdef class CoreLoop:
             core.todo_room = room
         return True
 
-    cdef int attend(self) except -1:
+    cdef int apply_updates(self) except -1:
         cdef Core *core = self.core
         cdef PyObject *first
         cdef object what
@@ -415,9 +415,9 @@ cdef class CoreLoop:
             Py_DECREF(what)         # the list's reference; `what` has one of its own
             try:
                 if isinstance(what, Stream):
-                    (<Stream>what).attend()
+                    (<Stream>what).apply_updates()
                 else:
-                    (<Listener>what).attend()
+                    (<Listener>what).apply_updates()
             except BaseException:
                 # The others stay in the list, even if this ends the program.
                 self.guard(what, "a stream or listener could not be attended to")
@@ -706,7 +706,7 @@ cdef class CoreLoop:
         cdef object what
         try:
             if core.kind != NO_CORE and core.pid == os_getpid():
-                self.attend()
+                self.apply_updates()
                 self.flush()
                 if core.kind == RING_CORE and core.thread == PyThread_get_thread_ident():
                     # Sockets armed on a ring outlive it for a moment: take them back first.
@@ -805,12 +805,12 @@ cdef class CoreLoop:
             stream.first_span = stream.last_span = 0
             stream.queued = 0
             if stream.closing or stream.flags & (S_WANTS_DRAIN | S_WEOF):
-                stream.want()
+                stream.schedule_update()
             if stream.outbox != NULL or span.next:
                 j = i + 1
                 while j:
                     part = &arena.spans[j - 1]
-                    stream.keep(arena.memory + part.at, part.size, None)
+                    stream.queue_unsent(arena.memory + part.at, part.size, None)
                     j = part.next
                     part.stream = NULL
                 continue
@@ -820,7 +820,7 @@ cdef class CoreLoop:
                     ring_enter(&core.ring, 0, 0)
                     sqe = ring_sqe_get(&core.ring)
                     if sqe == NULL:
-                        stream.keep(arena.memory + span.at, span.size, None)
+                        stream.queue_unsent(arena.memory + span.at, span.size, None)
                         span.stream = NULL
                         continue
                 sqe.opcode = RING_OP_SEND
@@ -842,7 +842,7 @@ cdef class CoreLoop:
                     n = 0
                 stream.backlog -= n
                 if n < span.size:
-                    stream.keep(arena.memory + span.at + n, span.size - n, None)
+                    stream.queue_unsent(arena.memory + span.at + n, span.size - n, None)
                 span.stream = NULL
         if core.kind == RING_CORE:
             core.sends_unseen = True
@@ -983,7 +983,7 @@ cdef class CoreLoop:
             res = 0
         if <uint32_t>res < span.size and not stream.flags & S_ABORT:
             stream.backlog += span.size - res
-            stream.keep(arena.memory + span.at + res, span.size - res, None)
+            stream.queue_unsent(arena.memory + span.at + res, span.size - res, None)
         return 0
 
     # ---- waiting on the ring ---------------------------------------------------------------

@@ -41,7 +41,7 @@ cdef class Listener:
             raise
         try:
             stream.flags |= S_WANT_READ
-            stream.want()
+            stream.schedule_update()
             stream.on_connect()
         except BaseException:
             # It has no owner that could end it.
@@ -55,11 +55,11 @@ cdef class Listener:
             self.loop.register(self, self.fd)
             self.flags |= L_STARTED
         self.flags |= L_WANT
-        return self.want()
+        return self.schedule_update()
 
     cdef int pause(self) except -1:
         self.flags &= ~<uint32_t>L_WANT
-        return self.want()
+        return self.schedule_update()
 
     cdef int look(self) except -1:
         """Takes what waits although this process was not told of it."""
@@ -73,12 +73,12 @@ cdef class Listener:
             self.accepted(fd)
         return 0
 
-    cdef int want(self) except -1:
+    cdef int schedule_update(self) except -1:
         if not self.flags & L_TODO and self.loop.ask(<PyObject *>self):
             self.flags |= L_TODO
         return 0
 
-    cdef int attend(self) except -1:
+    cdef int apply_updates(self) except -1:
         cdef Core *core = self.loop.core
         cdef ring_sqe *sqe
         cdef uint32_t events
@@ -128,7 +128,7 @@ cdef class Listener:
         if not self.flags & L_STARTED:
             return 0
         if core.kind != NO_CORE:
-            self.attend()
+            self.apply_updates()
         if core.kind == RING_CORE and self.pending:
             # The ring holds the socket until the cancelled accept has completed.
             Py_INCREF(self)
@@ -156,7 +156,7 @@ cdef class Listener:
                     self.early.append(result)
                 except MemoryError:
                     sys_close(result)
-                return self.want()
+                return self.schedule_update()
             self.flags &= ~<uint32_t>L_EXHAUSTED
             try:
                 self.adopt(result)
@@ -166,7 +166,7 @@ cdef class Listener:
         if result not in ONE_CONNECTION:
             # The socket stays readable: give the process time to close something.
             if not self.closed and not self.flags & L_RESTS:
-                self.want()
+                self.schedule_update()
                 self.loop.call_later(ACCEPT_RETRY_DELAY, self._retry)
                 self.flags |= L_RESTS
                 if not self.flags & L_EXHAUSTED:
@@ -185,7 +185,7 @@ cdef class Listener:
     def _retry(self):
         self.flags &= ~<uint32_t>L_RESTS
         if not self.closed:
-            self.want()
+            self.schedule_update()
 
 
 cdef int accepted_by_ring(Listener listener, int res, uint32_t flags) except -1:
@@ -194,7 +194,7 @@ cdef int accepted_by_ring(Listener listener, int res, uint32_t flags) except -1:
         listener.flags &= ~<uint32_t>(L_ARMED | L_CANCEL)
         listener.pending -= 1
         if not listener.closed:
-            listener.want()
+            listener.schedule_update()
     held = listener.flags & L_HELD and listener.pending == 0
     try:
         listener.accepted(res)
@@ -220,7 +220,7 @@ cdef int accept_on_epoll(Listener listener) except -1:
             # To the end of the queue of the processes that wait for this socket.
             ember_epoll_set(listener.loop.core.epoll, EPOLL_CTL_DEL, listener.fd, 0, NULL)
             listener.flags &= ~<uint32_t>L_EPOLL
-            return listener.want()
+            return listener.schedule_update()
     return 0
 
 
@@ -228,5 +228,5 @@ cdef int forget_listener(Listener listener) except -1:
     listener.flags &= ~<uint32_t>(L_ARMED | L_CANCEL | L_EPOLL)
     listener.pending = 0
     if not listener.closed:
-        listener.want()
+        listener.schedule_update()
     return 0

@@ -98,7 +98,7 @@ cdef int keep_unsent(Stream stream, const char *data, Py_ssize_t size, object ow
             box.first = chunk
         box.last = chunk
         stream.outbox = box
-    stream.want()
+    stream.schedule_update()
     if stream.loop.sending:
         try:
             stream.loop.risen.append(stream)
@@ -131,7 +131,7 @@ cdef int outbox_sent(Stream stream, Py_ssize_t size) except -1:
         free(box)
     # Only now: the end of who owned the bytes may run anything, and the outbox is in order.
     free_chunks(done.first)
-    stream.want()
+    stream.schedule_update()
     stream.check_low()
     if stream.closing and stream.outbox == NULL and not stream.flags & S_ABORT:
         return stream.on_flushed()
@@ -164,23 +164,23 @@ cdef int outbox_sent_by_ring(Stream stream, int res) except -1:
     if stream.flags & S_ABORT:
         stream.drop_outbox()
         unhold(stream)
-        return stream.want()
+        return stream.schedule_update()
     if res > 0:
         return send_file_chunk(stream) if is_file_first(stream) else outbox_sent(stream, res)
     if res in (0, -EAGAIN, -EINTR, -ECANCELED):
-        return stream.want()     # nothing was sent; cancelled by retire_ring()
+        return stream.schedule_update()     # nothing was sent; cancelled by retire_ring()
     # What the peer had sent may be behind this completion, with the reason why it is gone.
     return fail_after_reading(stream, -res)
 
 
 cdef int fail_after_reading(Stream stream, int error) except -1:
     """The peer is gone. What it had sent before comes first, if somebody reads it: the next
-    attend() fails the stream."""
+    apply_updates() fails the stream."""
     if not stream.begins and not stream.is_reading():
         return stream.fail(error)
     stream.flags |= S_OUT_FAILED
     stream.error = error_of(error)
-    return stream.want()
+    return stream.schedule_update()
 
 
 cdef int send_outbox_by_call(Stream stream, bint read_first) except -1:

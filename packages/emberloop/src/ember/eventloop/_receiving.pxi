@@ -2,8 +2,8 @@
 
 cdef int feed(SocketTransport transport, char *data, Py_ssize_t size) except -1:
     cdef CoreLoop loop = transport._loop
-    if loop.unsettled:
-        loop.settled()
+    if loop.has_deferred:
+        loop.run_deferred()
     PyContext_Enter(transport.context)
     try:
         if not transport.buffered:
@@ -69,8 +69,8 @@ cdef int fill(SocketTransport transport, char *data, Py_ssize_t size) except -1:
 cdef int feed_eof(SocketTransport transport) except -1:
     cdef object keep_open
     cdef CoreLoop loop = transport._loop
-    if loop.unsettled:
-        loop.settled()
+    if loop.has_deferred:
+        loop.run_deferred()
     if loop._debug:
         logger.debug("%r received EOF", transport)
     PyContext_Enter(transport.context)
@@ -90,8 +90,8 @@ cdef int feed_eof(SocketTransport transport) except -1:
 
 cdef int flow(SocketTransport transport, str method) except -1:
     cdef CoreLoop loop = transport._loop
-    if loop.unsettled:
-        loop.settled()
+    if loop.has_deferred:
+        loop.run_deferred()
     try:
         getattr(transport._protocol, method)()
     except (SystemExit, KeyboardInterrupt):

@@ -84,7 +84,7 @@ cdef int send_file_chunk(Stream stream) except -1:
     if n == 0:
         return file_failed(stream, EOFError("the file became shorter while it was sent"))
     if error == EAGAIN or error == EINTR:
-        return stream.want()
+        return stream.schedule_update()
     if error in SOCKET_ERRORS:
         return stream.fail(error)
     return file_failed(stream, OSError(error, os.strerror(error)))
@@ -100,7 +100,7 @@ cdef int file_failed(Stream stream, object error) except -1:
         stream.outbox = NULL
         free(box)
     free_chunk(chunk)
-    stream.want()
+    stream.schedule_update()
     try:
         stream.on_file_failed(error)
     except BaseException:

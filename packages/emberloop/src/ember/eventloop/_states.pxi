@@ -64,7 +64,7 @@ cdef struct Core:
     bint burying                    # they are being released
     PyObject **todo                 # streams and listeners that want attention, each once
     size_t todo_at, todo_end, todo_room
-    size_t todo_stop                # where the `attend` that is at work stops
+    size_t todo_stop                # where the `apply_updates` that is at work stops
     PyObject *at                    # whose event is being handed out, NULL: nobody's
     int next_event                  # epoll: the place behind it
 

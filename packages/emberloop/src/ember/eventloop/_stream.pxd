@@ -70,12 +70,12 @@ cdef class Stream:
 
     cdef bint takes_writes(self) noexcept                # false after the end was decided
     cdef bint is_paused(self) noexcept                   # the owner was told to pause writing
-    cdef int let_go(self) except -1                      # close now, without waiting or telling
+    cdef int detach(self) except -1                      # close now, without waiting or telling
 
     # the loop's own
-    cdef int want(self) except -1                        # ask for the loop's attention
+    cdef int schedule_update(self) except -1                        # ask for the loop's attention
     cdef int tell_drained(self) except -1
-    cdef int attend(self) except -1
+    cdef int apply_updates(self) except -1
     cdef int look_at_peer(self) except -1
     cdef int interest(self) except -1
     cdef int read_inbox(self) except -1
@@ -84,7 +84,7 @@ cdef class Stream:
     cdef int received(self, char *data, Py_ssize_t size) except -1
     cdef int ended(self) except -1
     cdef int push(self, const char *data, Py_ssize_t size, object owner, int more=*) except -1
-    cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1
+    cdef int queue_unsent(self, const char *data, Py_ssize_t size, object owner) except -1
     cdef int drop_spans(self) except -1
     cdef int drop_outbox(self) except -1
     cdef int check_high(self) except -1
@@ -108,8 +108,8 @@ cdef class Listener:
     cdef int pause(self) except -1
     cdef int look(self) except -1                        # accept what waits, unless paused
     cdef int close(self) except -1                       # the port is free when it returns
-    cdef int want(self) except -1
-    cdef int attend(self) except -1
+    cdef int schedule_update(self) except -1
+    cdef int apply_updates(self) except -1
     cdef int accepted(self, int result) except -1
     cdef int exhausted(self, int error) except -1        # no descriptors; told once until it heals
 
@@ -119,13 +119,14 @@ cdef class CoreLoop:
     # For the owners of streams.
     cdef readonly double now                # loop.time() at the start of this turn, seconds
     cdef readonly uint64_t turns            # turns since the loop was made
-    # `unsettled` asks for `settle()` before any callback that is not a Runnable, and at the end of
-    # the turn: whoever publishes something lazily (the current task) takes it back there.
-    cdef bint unsettled
-    cdef int (*settle)() except -1
+    # `has_deferred` asks for `undo_deferred()` before any callback that is not a Runnable, and at
+    # the end of the turn: whoever publishes something lazily (the current task) takes it back
+    # there.
+    cdef bint has_deferred
+    cdef int (*undo_deferred)() except -1
     cdef int send_now(self) except -1                    # what was written in this turn
     cdef int post(self, Runnable what) except -1         # run it in the next batch
-    cdef int settled(self) except -1                     # settle now if someone asked for it
+    cdef int run_deferred(self) except -1                # undo it now if someone asked for it
     cdef TimerHandle call_at_deadline(self, double deadline, object callback, object args)
     # What follows belongs to the loop.
     cdef Core *core
@@ -152,7 +153,7 @@ cdef class CoreLoop:
     cdef int turn(self) except -1
     cdef bint ask(self, PyObject *what) noexcept
     cdef bint make_room(self) noexcept
-    cdef int attend(self) except -1
+    cdef int apply_updates(self) except -1
     cdef int flush(self) except -1
     cdef int send_spans(self) except -1
     cdef int tell_risen(self) except -1

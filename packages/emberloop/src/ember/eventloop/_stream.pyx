@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Streams, listeners and the turn of the loop, over io_uring or epoll.
 
-One turn: attend to what changed state (arm, cancel, close), send what was written, wait, hand out
-what arrived, run what is ready. Submission entries are made only between `attend` and the wait,
+One turn: apply the updates (arm, cancel, close), send what was written, wait, hand out what
+arrived, run what is ready. Submission entries are made only between `apply_updates` and the wait,
 never while callbacks run: so an entry never speaks of a descriptor that a callback closed and the
 kernel gave away again, and a ring can be thrown away and made anew (fork, another thread) by
 forgetting what was armed.

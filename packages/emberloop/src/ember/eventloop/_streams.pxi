@@ -1,5 +1,5 @@
-# Stream: one connected socket. Its state changes are only noted when they are asked for; `attend`
-# carries them out at the start of the next turn.
+# Stream: one connected socket. Its state changes are only noted when they are asked for;
+# `apply_updates` carries them out at the start of the next turn.
 
 cdef object error_of(int number):
     """What a system call that failed with this errno raises; never raises itself."""
@@ -162,7 +162,7 @@ cdef class Stream:
     cdef int pause_reading(self) except -1:
         if self.flags & S_WANT_READ:
             self.flags &= ~<uint32_t>S_WANT_READ
-            self.want()
+            self.schedule_update()
         return 0
 
     cdef int resume_reading(self) except -1:
@@ -174,7 +174,7 @@ cdef class Stream:
                 if sys_recv(self.fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 \
                         and errno != EAGAIN and errno != EINTR:
                     return fail_after_reading(self, errno)
-            self.want()
+            self.schedule_update()
         return 0
 
     cdef bint is_reading(self) noexcept:
@@ -193,7 +193,7 @@ cdef class Stream:
                 # As from the method of the socket, which asyncio calls.
                 raise OSError(errno, os.strerror(errno))
         else:
-            self.want()
+            self.schedule_update()
         return 0
 
     cdef int close(self) except -1:
@@ -203,7 +203,7 @@ cdef class Stream:
         self.flags &= ~<uint32_t>S_WANT_READ
         if self.outbox != NULL or self.first_span:
             self.flags |= S_DRAINING
-        return self.want()
+        return self.schedule_update()
 
     cdef int abort(self, object error) except -1:
         if self.flags & (S_ABORT | S_LOST) or not self.flags & S_ATTACHED:
@@ -213,7 +213,7 @@ cdef class Stream:
         self.error = error
         self.drop_spans()
         self.drop_outbox()
-        return self.want()
+        return self.schedule_update()
 
     cdef int borrow(self, CoreLoop loop, int fd) except -1:
         self.attach(loop, fd)
@@ -228,7 +228,7 @@ cdef class Stream:
     cdef bint is_paused(self) noexcept:
         return self.flags & S_PAUSED != 0
 
-    cdef int let_go(self) except -1:
+    cdef int detach(self) except -1:
         """Takes back at once what is armed, so that the owner can close the descriptor now."""
         cdef Core *core = self.loop.core
         if self.flags & S_LOST or not self.flags & S_ATTACHED:
@@ -262,16 +262,16 @@ cdef class Stream:
 
     cdef int tell_drained(self) except -1:
         self.flags |= S_WANTS_DRAIN
-        return self.want()
+        return self.schedule_update()
 
     # ---- state changes ---------------------------------------------------------------------
 
-    cdef int want(self) except -1:
+    cdef int schedule_update(self) except -1:
         if not self.flags & S_TODO and self.loop.ask(<PyObject *>self):
             self.flags |= S_TODO
         return 0
 
-    cdef int attend(self) except -1:
+    cdef int apply_updates(self) except -1:
         cdef ring_sqe *sqe
         cdef bint reading
         self.flags &= ~<uint32_t>S_TODO
@@ -411,7 +411,7 @@ cdef class Stream:
             if self.inbox is None:
                 self.inbox = []
                 if self.flags & S_WANT_READ:
-                    self.want()
+                    self.schedule_update()
             self.inbox.append(PyBytes_FromStringAndSize(data, size))
             return 0
         try:
@@ -423,17 +423,17 @@ cdef class Stream:
     cdef int ended(self) except -1:
         self.flags |= S_EOF
         if self.closing:
-            return self.want()
+            return self.schedule_update()
         if self.flags & S_OUT_FAILED and not isinstance(self.error, BrokenPipeError):
             return 0        # the send was told why there is no more: this is not an orderly end
         if not self.flags & S_WANT_READ or self.inbox is not None or self.loop.core.quiet:
             self.flags |= S_EOF_HELD
-            return self.want()
+            return self.schedule_update()
         try:
             self.on_eof()
         except BaseException:
             self.loop.guard(self, "on_eof failed")
-        return self.want()
+        return self.schedule_update()
 
     cdef int read_inbox(self) except -1:
         cdef list inbox = self.inbox
@@ -519,17 +519,17 @@ cdef class Stream:
             while j:
                 k = arena.spans[j - 1].size
                 if n < k:
-                    self.keep(arena.memory + arena.spans[j - 1].at + n, k - n, None)
+                    self.queue_unsent(arena.memory + arena.spans[j - 1].at + n, k - n, None)
                 n = n - k if n > k else 0
                 arena.spans[j - 1].stream = NULL
                 j = arena.spans[j - 1].next
             if n < size:
-                self.keep(data + n, size - n, owner)
+                self.queue_unsent(data + n, size - n, owner)
         finally:
             self.loop.sending = False
         return self.loop.tell_risen()
 
-    cdef int keep(self, const char *data, Py_ssize_t size, object owner) except -1:
+    cdef int queue_unsent(self, const char *data, Py_ssize_t size, object owner) except -1:
         return keep_unsent(self, data, size, owner)
 
     cdef int check_high(self) except -1:
@@ -549,7 +549,7 @@ cdef class Stream:
             return 0
         if self.loop.core.quiet:
             self.flags |= S_RESUMES
-            self.want()
+            self.schedule_update()
         else:
             self.flags &= ~<uint32_t>S_PAUSED
             try:

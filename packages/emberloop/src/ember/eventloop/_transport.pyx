@@ -135,7 +135,7 @@ cdef class SocketTransport:
         except BaseException:
             # Nobody has this transport; the socket is still its maker's.
             self.waiter = stream.transport = None
-            stream.let_go()
+            stream.detach()
             raise
         self._sock = sock
         self._server = server
@@ -159,7 +159,7 @@ cdef class SocketTransport:
         self.begun = True
         self.stream.begins = False
         if self.paused:
-            self.stream.want()      # a send may have failed meanwhile
+            self.stream.schedule_update()      # a send may have failed meanwhile
         else:
             self.stream.resume_reading()
 
@@ -204,7 +204,7 @@ cdef class SocketTransport:
         try:
             self._protocol.connection_lost(exc)
         finally:
-            self.stream.let_go()
+            self.stream.detach()
             sock.close()
             self._sock = self._protocol = self._loop = self._server = None
             self.stream.transport = None

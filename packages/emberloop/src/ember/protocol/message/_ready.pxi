@@ -10,7 +10,8 @@ cdef extern from "Python.h":
 @cython.freelist(16)
 @cython.final
 cdef class Ready:
-    """A coroutine that never waits: asyncio, which looks for these methods, takes it for one. Its errors come at the await, and it can be awaited once."""
+    """A coroutine that never waits: asyncio, which looks for these methods, takes it for one. Its
+    errors come at the await, and it can be awaited once."""
     cdef bytes content      # None: it was awaited, or closed
     cdef bint as_json
 

@@ -7,7 +7,7 @@ cdef extern from "http1.h" nogil:
         H1_HEAD
         H1_ERROR
         H1_HOST, H1_LENGTH, H1_CHUNKED, H1_CLOSE, H1_KEEP_ALIVE, H1_CONTINUE, H1_UPGRADE
-        H1_ABSOLUTE, H1_ENCODED, H1_PARTICULAR
+        H1_ABSOLUTE, H1_ENCODED, H1_BYPASSES_CACHE
     ctypedef struct h1_limits:
         uint32_t max_target, max_head, max_fields
     ctypedef struct h1_head:

@@ -200,10 +200,11 @@ cdef class Request:
         self._path_params = value
 
     @property
-    def particular(self):
+    def bypasses_cache(self):
         """Whether it asks for more than what is at its target: credentials, a condition, a range, a
         cache directive, or has a body."""
-        return bool(self.head.flags & (H1_PARTICULAR | H1_CHUNKED)) or self.head.content_length > 0
+        return bool(self.head.flags & (H1_BYPASSES_CACHE | H1_CHUNKED)) \
+            or self.head.content_length > 0
 
     def __copy__(self):
         """The same request for work that outlives its connection: the context, the state and the id

@@ -39,7 +39,7 @@ def conditions(fields: Iterable[tuple[bytes, bytes]]) -> int:
     return found
 
 
-def particular(head: Head) -> bool:
+def bypasses_cache(head: Head) -> bool:
     """Whether `head` asks for more than what is at its target, or has a body."""
     if head.framing.chunked or head.framing.length > 0:
         return True

@@ -1,5 +1,5 @@
 # Whole answers, written where they are sent from: see _answer.pyx.
-from ember.protocol.server._channel cimport Channel
+from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.server._kept cimport Kept
 from ember.protocol.server._sink cimport Sink
 
@@ -9,11 +9,11 @@ cdef enum:
 # The status `line`, Content-Type `kind` (checked; NULL: none), `fields` (lines as they are sent;
 # None: none), the fields of the framing (size -1: no length and no body, as 304 has it), and
 # `data`; `body` is the object that holds `data`, if one does. Flushed unless a batch is at work.
-cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
+cdef int write_whole(HTTPOutput output, bytes line, const char *kind, Py_ssize_t kind_size,
                      bytes fields, const char *data, Py_ssize_t size, bytes body, bint keep,
                      bint http10, bint only_head) except -1
 # A kept answer, its Age counted up to `now`.
-cdef int write_kept(Channel channel, Kept kept, double now, bint keep, bint http10,
+cdef int write_kept(HTTPOutput output, Kept kept, double now, bint keep, bint http10,
                     bint only_head) except -1
 # Whether `text` may stand in a field as it is.
 cdef bint plain(const char *text, Py_ssize_t size) noexcept

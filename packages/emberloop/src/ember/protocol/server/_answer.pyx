@@ -60,10 +60,10 @@ cdef inline char *put_end(char *to, bint keep, bint http10) noexcept:
 
 # ---- answers --------------------------------------------------------------------------------
 
-cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t kind_size,
+cdef int write_whole(HTTPOutput output, bytes line, const char *kind, Py_ssize_t kind_size,
                      bytes fields, const char *data, Py_ssize_t size, bytes body, bint keep,
                      bint http10, bint only_head) except -1:
-    cdef Sink sink = channel.sink
+    cdef Sink sink = output.sink
     cdef Py_ssize_t more = 0 if fields is None else PyBytes_GET_SIZE(fields)
     cdef bint inline = size + more <= INLINE_BODY
     cdef char *start
@@ -84,19 +84,19 @@ cdef int write_whole(Channel channel, bytes line, const char *kind, Py_ssize_t k
     to = put_end(to, keep, http10)
     if inline and size > 0 and not only_head:
         to = put(to, data, size)
-    channel.written += to - start
+    output.written += to - start
     sink.commit(to - start)
     if not inline and not only_head:
-        channel.written += size
+        output.written += size
         sink.write(PyBytes_FromStringAndSize(data, size) if body is None else body)
-    if not channel.processing:
+    if not output.processing:
         sink.flush()
     return 0
 
 
-cdef int write_kept(Channel channel, Kept kept, double now, bint keep, bint http10,
+cdef int write_kept(HTTPOutput output, Kept kept, double now, bint keep, bint http10,
                     bint only_head) except -1:
-    cdef Sink sink = channel.sink
+    cdef Sink sink = output.sink
     cdef Py_ssize_t head = PyBytes_GET_SIZE(kept.head), tail = PyBytes_GET_SIZE(kept.tail)
     cdef Py_ssize_t size = 0 if only_head else PyBytes_GET_SIZE(kept.body)
     cdef bint inline = head + tail + size + 256 <= ROOM
@@ -110,10 +110,10 @@ cdef int write_kept(Channel channel, Kept kept, double now, bint keep, bint http
     to = put_end(to, keep, http10)
     if inline:
         to = put(to, PyBytes_AS_STRING(kept.body), size)
-    channel.written += to - start
+    output.written += to - start
     sink.commit(to - start)
     if not inline:
-        channel.written += size
+        output.written += size
         sink.write(kept.body)
     return 0
 

@@ -2,7 +2,7 @@
 
 The short way (no body or a small one that came with the head, a handler that does not wait, a plain
 answer) leads from here to `Exchange` and back. Bodies that are still on their way go on with
-`Intake`, which the pure build uses too.
+`RequestBodyReader`, which the pure build uses too.
 """
 
 import logging
@@ -13,8 +13,8 @@ from libc.math cimport INFINITY
 from libc.string cimport memcmp, memcpy
 
 from ember.protocol.server._answer cimport write_kept
-from ember.protocol.server._channel cimport BODY, HEAD, IDLE, NOTHING
-from ember.protocol.server._ending cimport EndingChannel
+from ember.protocol.server._output cimport BODY, HEAD, IDLE, NOTHING
+from ember.protocol.server._ending cimport EndingOutput
 from ember.protocol.server._exchange cimport TIMEOUT, Exchange
 from ember.protocol.server._kept cimport Kept, KeptAnswers, monotonic
 from ember.protocol.message._request cimport (
@@ -23,7 +23,7 @@ from ember.protocol.message._request cimport (
     H1_CONTINUE,
     H1_ERROR,
     H1_MORE,
-    H1_PARTICULAR,
+    H1_BYPASSES_CACHE,
     H1_UPGRADE,
     Request,
     h1_head,
@@ -35,7 +35,7 @@ from ember.protocol.server._sink cimport Sink
 
 from ember.exceptions import ProtocolError
 from ember.protocol.http1.framing import Framing
-from ember.protocol.server.intake import DRAIN_LIMIT as _DRAIN_LIMIT, Intake
+from ember.protocol.server.body_reader import DRAIN_LIMIT as _DRAIN_LIMIT, RequestBodyReader
 from ember.protocol.server.refusal import identify, log_refusal, render_error
 from ember.protocol.server.states import state_of
 
@@ -49,10 +49,10 @@ cdef Py_ssize_t DRAIN_LIMIT = _DRAIN_LIMIT
 cdef enum:
     MOVED = -2          # the rest of the input lies in Connection.buffer now
     # Of such requests only the application knows the answer.
-    NOT_KEPT = H1_PARTICULAR | H1_ABSOLUTE | H1_CHUNKED | H1_CONTINUE | H1_UPGRADE
+    NOT_KEPT = H1_BYPASSES_CACHE | H1_ABSOLUTE | H1_CHUNKED | H1_CONTINUE | H1_UPGRADE
 
 
-cdef class Connection(EndingChannel):
+cdef class Connection(EndingOutput):
     """The server's side of a connection.
 
     The owner calls `feed`, `eof`, `hangup`, `lost`, `pause_writing` and `resume_writing`; the
@@ -63,8 +63,8 @@ cdef class Connection(EndingChannel):
 
     def __init__(self, app, Sink sink, *, limits=None, client=None, scheme="http",
                  bint strict_tasks=False):
-        EndingChannel.__init__(self, app, sink, limits=limits, client=client,
-                               scheme=scheme, strict_tasks=strict_tasks)
+        EndingOutput.__init__(self, app, sink, limits=limits, client=client,
+                              scheme=scheme, strict_tasks=strict_tasks)
         kept = getattr(app, "kept_answers", None)
         self.kept = kept if isinstance(kept, KeptAnswers) else None
         self.reading = True
@@ -83,8 +83,8 @@ cdef class Connection(EndingChannel):
             upgraded=self.codec is not None,
             started=PyByteArray_GET_SIZE(self.buffer) > 0,
             exchange=exchange is not None,
-            body=exchange is not None and exchange.intake is not None
-            and exchange.intake.decoder is not None,
+            body=exchange is not None and exchange.body_reader is not None
+            and exchange.body_reader.decoder is not None,
             answered=exchange is not None and exchange.answered,
         )
 
@@ -121,7 +121,7 @@ cdef class Connection(EndingChannel):
         finally:
             self.processing = False
             self.sink.flush()
-        return self.look()
+        return self.update_flow_control()
 
     cdef int resume_writing(self) except -1:
         """The peer has caught up."""
@@ -149,7 +149,7 @@ cdef class Connection(EndingChannel):
     cdef int process(self) except -1:
         """Go on with what is in the buffer, as far as that is possible now."""
         if self.processing or self.yielded or self.codec is not None:
-            return self.look() if self.yielded and not self.processing else 0
+            return self.update_flow_control() if self.yielded and not self.processing else 0
         self.processing = True
         try:
             self.go_on()
@@ -161,7 +161,7 @@ cdef class Connection(EndingChannel):
         finally:
             self.processing = False
             self.sink.flush()
-        return self.look()
+        return self.update_flow_control()
 
     def _process(self):
         self.process()
@@ -172,7 +172,7 @@ cdef class Connection(EndingChannel):
         while not self.closing:
             exchange = self.exchange
             if exchange is not None:
-                if exchange.intake is not None and exchange.intake.pump():
+                if exchange.body_reader is not None and exchange.body_reader.pump():
                     continue
                 if not exchange.is_over():
                     if exchange.answered and self.ended:
@@ -217,7 +217,7 @@ cdef class Connection(EndingChannel):
                     memcmp(data + at + self.head.start, b"HEAD", 4) == 0
                 raise ProtocolError(self.head.status, (<bytes>self.head.reason).decode())
             used = self.head.pos
-            if self.kept is None or not self.kept.answers or not self.give_kept(data + at):
+            if self.kept is None or not self.kept.answers or not self.serve_cached(data + at):
                 used = self.begin(data + at, size - at, buffered)
                 if used == MOVED:
                     return MOVED
@@ -229,7 +229,7 @@ cdef class Connection(EndingChannel):
                 break
         return at
 
-    cdef bint give_kept(self, char *data) except -1:
+    cdef bint serve_cached(self, char *data) except -1:
         """Answer the complete head at `data` from what is kept; False when that cannot be."""
         cdef h1_head *head = &self.head
         cdef Kept kept
@@ -274,7 +274,7 @@ cdef class Connection(EndingChannel):
         self.phase = NOTHING
         self.read_until = INFINITY
         h1_reset(&self.head)
-        exchange.channel = self
+        exchange.output = self
         exchange.request = request
         request.tls = self.tls
         self.exchange = exchange
@@ -297,8 +297,8 @@ cdef class Connection(EndingChannel):
             framing.length = max(length, 0)
             framing.chunked = bool(flags & H1_CHUNKED)
             framing.expects_continue = bool(flags & H1_CONTINUE)
-            exchange.intake = Intake(self, exchange, framing)
-            request.source = exchange.intake.body
+            exchange.body_reader = RequestBodyReader(self, exchange, framing)
+            request.source = exchange.body_reader.body
             used = MOVED
         exchange.call()
         if used != MOVED and exchange.answered and self.exchange is exchange:
@@ -318,7 +318,7 @@ cdef class Connection(EndingChannel):
             if exchange.is_over() and not PyByteArray_GET_SIZE(self.buffer) and not self.ended \
                     and not self.draining and self.successor is None:
                 self.exchange = None
-                return self.look()
+                return self.update_flow_control()
             # Not from here: this is still the context of the request that was answered.
             self.loop.call_soon(self._process, context=PyContext_Copy(self.context))
         return 0
@@ -360,17 +360,17 @@ cdef class Connection(EndingChannel):
     cdef int stop_cleanly(self) except -1:
         cdef Exchange exchange = self.exchange
         cdef bint unread = PyByteArray_GET_SIZE(self.buffer) > 0 or self.codec is not None
-        if exchange is not None and exchange.intake is not None:
-            unread = unread or not exchange.intake.body.complete
+        if exchange is not None and exchange.body_reader is not None:
+            unread = unread or not exchange.body_reader.body.complete
         return self.stop(unread and not self.ended)
 
     # ---- backpressure ----------------------------------------------------------------------
 
     def after_input(self):
         """Decide whether the client may send, and how long it may take."""
-        self.look()
+        self.update_flow_control()
 
-    cdef int look(self) except -1:
+    cdef int update_flow_control(self) except -1:
         cdef Exchange exchange = self.exchange
         cdef Py_ssize_t kept
         cdef bint wanted
@@ -389,18 +389,18 @@ cdef class Connection(EndingChannel):
                     self.expect_in(HEAD, self.limits.header_timeout)
             elif self.requests and self.phase != IDLE:
                 self.expect_in(IDLE, self.limits.keep_alive_timeout)
-        elif exchange.intake is not None and exchange.intake.decoder is not None:
-            wanted = exchange.intake.wanted \
+        elif exchange.body_reader is not None and exchange.body_reader.decoder is not None:
+            wanted = exchange.body_reader.wanted \
                 and not (self.yielded and kept >= self.limits.max_pipelined)
             if not wanted:
-                exchange.intake.hold()
+                exchange.body_reader.hold()
                 self.read_until = INFINITY
                 self.phase = NOTHING
             elif self.phase != BODY:
-                self.expect_in(BODY, exchange.intake.patience())
+                self.expect_in(BODY, exchange.body_reader.patience())
         else:
             # A body over its limit leaves a rest that nobody will take.
-            wanted = (exchange.intake is None or exchange.intake.body.complete) \
+            wanted = (exchange.body_reader is None or exchange.body_reader.body.complete) \
                 and kept < self.limits.max_pipelined
             self.read_until = INFINITY
             self.phase = NOTHING
@@ -420,7 +420,7 @@ cdef class Connection(EndingChannel):
         the exchange in flight has ended."""
         self.successor = successor
         if not self.processing:
-            self.look()
+            self.update_flow_control()
 
     cdef int start_codec(self) except -1:
         cdef bytes data
@@ -486,7 +486,7 @@ cdef class Connection(EndingChannel):
         if self.codec is not None:
             return self.tell_codec(self.codec.timed_out)
         if self.phase == BODY:
-            return self.refuse_with(ProtocolError(408, self.exchange.intake.verdict()))
+            return self.refuse_with(ProtocolError(408, self.exchange.body_reader.verdict()))
         if PyByteArray_GET_SIZE(self.buffer):
             return self.refuse_with(ProtocolError(408, "the request head did not arrive in time"))
         return self.stop_cleanly()

@@ -1,9 +1,9 @@
 # How a peer leaves, and how much of a turn one connection may take: see _ending.pyx.
-from ember.protocol.server._channel cimport Channel
+from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.server._exchange cimport Exchange
 
 
-cdef class EndingChannel(Channel):
+cdef class EndingOutput(HTTPOutput):
     cdef Exchange exchange
     cdef readonly Py_ssize_t requests
     cdef bint hung_up                   # the peer's FIN was seen; bytes before it may be unread

@@ -7,7 +7,7 @@ A FIN does not tell who has gone from who has only said all: `peer_ended` has th
 
 from libc.math cimport INFINITY
 
-from ember.protocol.server._channel cimport Channel
+from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.server._exchange cimport Exchange
 from ember.protocol.server._kept cimport monotonic
 
@@ -22,8 +22,8 @@ cdef double PROBE_AFTER = _AFTER
 cdef int TURNS = PROBE_TURNS
 
 
-cdef class EndingChannel(Channel):
-    """A channel that knows the exchange in flight, and its peer's end."""
+cdef class EndingOutput(HTTPOutput):
+    """A output that knows the exchange in flight, and its peer's end."""
 
     cdef int process(self) except -1:
         """Go on with what was received."""

@@ -22,7 +22,7 @@ from ember.protocol.server.unsent import unsent
 RECEIVE_SIZE = 65536
 #: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
 #: (RFC 9112 section 9.6).
-LINGER = 2.0
+LINGER_TIMEOUT = 2.0
 
 _buffers = WeakKeyDictionary()
 
@@ -309,7 +309,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             if not half_close(transport):
                 return
             transport.resume_reading()
-            self._linger = self._loop.call_later(LINGER, transport.close)
+            self._linger = self._loop.call_later(LINGER_TIMEOUT, transport.close)
         else:
             transport.close()
 

@@ -1,5 +1,5 @@
 # One request and its answer: see _exchange.pyx.
-from ember.protocol.server._channel cimport Channel
+from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.message._request cimport Request
 from ember.protocol.message._response cimport Response
 from ember.protocol.server._task cimport Task
@@ -13,9 +13,9 @@ cdef enum:
 
 
 cdef class Exchange(Task):
-    cdef Channel channel
+    cdef HTTPOutput output
     cdef Request request
-    cdef object intake, framing             # of a body that was not there with the head
+    cdef object body_reader, framing             # of a body that was not there with the head
     cdef object awaited                     # what the handler gave, when it is no coroutine
     cdef object genuine                     # the asyncio.Task of strict_tasks
     cdef readonly bint answered, started, abandoned
@@ -23,7 +23,7 @@ cdef class Exchange(Task):
     cdef int cancelled_for
     # for the observer: the status once one was decided, when it began, what was sent before
     cdef int status
-    cdef bint told
+    cdef bint notified
     cdef double began_at
     cdef Py_ssize_t mark
 

@@ -85,17 +85,17 @@ cdef class Exchange(Task):
 
     cdef bint is_over(self) except -1:
         """Whether the next request may begin."""
-        return self.answered and (self.intake is None or self.intake.decoder is None)
+        return self.answered and (self.body_reader is None or self.body_reader.decoder is None)
 
     cdef int call(self) except -1:
         """Call the application. Raises `ProtocolError` (413)."""
         cdef object value
         cdef bint waits
-        self.context = PyContext_Copy(self.channel.context)
+        self.context = PyContext_Copy(self.output.context)
         PyContext_Enter(self.context)
         try:
             try:
-                value = self.channel.dispatch(self.request)
+                value = self.output.dispatch(self.request)
                 waits = ember_is_steppable(value) or hasattr(value, "__await__")
             except BaseException as error:
                 self.start_coroutine(self.ended(None, error))
@@ -111,15 +111,15 @@ cdef class Exchange(Task):
     cdef int start_waiting(self, object awaitable) except -1:
         limits = self.request.limits
         if limits is not DEFAULT_LIMITS or self.framing is not None \
-                or self.channel.limits.request_timeout is not None:
+                or self.output.limits.request_timeout is not None:
             if self.request.head.content_length > <Py_ssize_t>limits.max_body_size:
                 close_unused(awaitable)
                 raise ProtocolError(413, too_large(limits.max_body_size).detail)
             seconds = limits.timeout
             if seconds is None:
-                seconds = self.channel.limits.request_timeout
+                seconds = self.output.limits.request_timeout
             if seconds is not None:
-                self.channel.handler_within(seconds)
+                self.output.handler_within(seconds)
         if PyCoro_CheckExact(awaitable):
             return self.start_coroutine(awaitable)
         # What is driven like a coroutine is driven as it is; anything else needs one around it.
@@ -132,9 +132,9 @@ cdef class Exchange(Task):
         """Drive `coro` (None: nothing is left to do) in this task, whose context is entered."""
         if coro is None:
             return 0
-        self._loop = self.channel.loop
+        self._loop = self.output.loop
         self.coro = coro
-        if self.channel.strict and self._loop is not None:
+        if self.output.strict and self._loop is not None:
             # An eager task enters the context by itself, and none may be entered twice.
             PyContext_Exit(self.context)
             try:
@@ -220,7 +220,7 @@ cdef class Exchange(Task):
         elif not isinstance(error, Exception) and from_signal(error):
             return self.conclude(error, True)
         elif self.abandoned or (isinstance(error, ClientDisconnected)
-                                and (self.channel.is_lost or self.channel.ended)):
+                                and (self.output.is_lost or self.output.ended)):
             return self.last(error)
         response = self.on_error(error)
         if isinstance(response, Response) and (<Response>response).stream is None:
@@ -247,7 +247,7 @@ cdef class Exchange(Task):
         self.finish(None, error)
         try:
             if broken or interrupt:
-                self.channel.abort_now()
+                self.output.abort_now()
             else:
                 self.give_up()
         finally:
@@ -267,8 +267,8 @@ cdef class Exchange(Task):
 
     cdef int give_up(self) except -1:
         # Ended without an answer: it failed, or the client left and there is nobody to answer.
-        if not self.answered and not self.abandoned and not self.channel.closing:
-            self.channel.end_unanswered()
+        if not self.answered and not self.abandoned and not self.output.closing:
+            self.output.end_unanswered()
         return 0
 
     cdef object into_response(self, object value):
@@ -279,7 +279,7 @@ cdef class Exchange(Task):
         elif type(value) is str or type(value) is bytes:
             return Response(value)
         else:
-            response = self.channel.app.into_response(self.request, value)
+            response = self.output.app.into_response(self.request, value)
         if response.stream is not None:
             # A file, of which the request may want a part, or nothing because it has it.
             for_request = getattr(response, "for_request", None)
@@ -289,7 +289,7 @@ cdef class Exchange(Task):
 
     cdef object on_error(self, object error):
         try:
-            return self.channel.app.on_error(self.request, error)
+            return self.output.app.on_error(self.request, error)
         except BaseException as failure:
             if from_signal(failure):
                 raise
@@ -299,7 +299,7 @@ cdef class Exchange(Task):
         log.error("the error handler failed while answering %r", self.request, exc_info=error)
         return Response("Internal Server Error", 500)
 
-    async def settle(self, result):
+    async def resolve(self, result):
         """The response that `on_error` gave, maybe after a wait."""
         before = cancels_of(self.driver())
         try:
@@ -327,7 +327,7 @@ cdef class Exchange(Task):
     async def run_after(self):
         """What was asked for with `request.after_response`; still the task of the handler, so that
         what was entered there (a task group, a context variable) can be left here."""
-        self.channel.flush()     # what follows may take long
+        self.output.flush()     # what follows may take long
         callbacks = self.request._after or []
         before = cancels_of(self.driver())
         while callbacks:
@@ -342,7 +342,7 @@ cdef class Exchange(Task):
         """Send what the application made of an error, or an answer in pieces."""
         cdef int attempt = 0
         try:
-            response = await self.settle(result)
+            response = await self.resolve(result)
             while not self.abandoned:
                 try:
                     await self.deliver(response)
@@ -352,13 +352,13 @@ cdef class Exchange(Task):
                         raise
                     if self.started or attempt == 2:
                         self.answered = True
-                        self.channel.abort_now()
+                        self.output.abort_now()
                         raise
                     failure = error
                 # There are no bytes for it: a status, a field or a text that HTTP cannot carry.
                 attempt += 1
                 response = self.on_error_failed(failure) if attempt == 2 else \
-                    await self.settle(self.on_error(failure))
+                    await self.resolve(self.on_error(failure))
                 failure = None
         finally:
             if self.request._after is not None:
@@ -366,13 +366,13 @@ cdef class Exchange(Task):
 
     async def deliver(self, response):
         """Send `response`, whole or piece by piece. Raises before its first byte, if it does."""
-        channel = self.channel
+        output = self.output
         if response.stream is None:
             self.send(response)
             return
         keep_alive = self.keep_alive()
         rendered = render_head(response, self.request.method, self.request.head.minor, keep_alive)
-        channel.handler_until = INFINITY
+        output.handler_until = INFINITY
         begun = await begin_stream(response.stream, rendered)
         if self.keep_alive() != keep_alive:
             # Meanwhile the server was told to stop, or the request's body was read to its end.
@@ -381,30 +381,30 @@ cdef class Exchange(Task):
         self.status = response.status_code
         self.started = True
         try:
-            await send_stream(channel, begun, rendered)
+            await send_stream(output, begun, rendered)
         except CancelledError:
             self.answered = True    # or the abort would cancel what follows the answer
             if not self.cancelled_for:
                 log.warning("%r was cancelled in the middle of its answer", self.request)
-            channel.abort_now()
+            output.abort_now()
             if not self.cancelled_for:
                 raise
         except ClientDisconnected:
             self.answered = True
-            channel.abort_now()
+            output.abort_now()
         except BaseException as error:
             self.answered = True
-            if channel.observer is not None:
+            if output.observer is not None:
                 self.tell(True)
             if from_signal(error):
-                channel.abort_now()
+                output.abort_now()
                 raise
             log.exception("the answer to %r broke in the middle", self.request)
             if rendered.chunked or rendered.length is not None:
                 # The last chunk, or the rest of the length, is missing: the client sees that.
-                channel.close_broken()
+                output.close_broken()
             else:
-                channel.abort_now()  # the end of the connection would be that of the body
+                output.abort_now()  # the end of the connection would be that of the body
         else:
             self.complete(rendered.keep_alive)
 
@@ -412,9 +412,9 @@ cdef class Exchange(Task):
 
     cdef bint keep_alive(self) except -1:
         """Whether the connection can go on after the answer."""
-        if not self.channel.persists(&self.request.head):
+        if not self.output.persists(&self.request.head):
             return False
-        return self.intake is None or self.intake.can_be_left
+        return self.body_reader is None or self.body_reader.can_be_left
 
     cdef bint head_only(self) noexcept:
         cdef const char *method = PyBytes_AS_STRING(self.request.raw) + self.request.head.start
@@ -462,19 +462,19 @@ cdef class Exchange(Task):
         request = self.request
         rendered = render_head(response, request.method, request.head.minor, self.keep_alive())
         self.started = True
-        self.channel.write(rendered.head)
+        self.output.write(rendered.head)
         if rendered.has_body:
-            self.channel.write(response.body)
+            self.output.write(response.body)
         return self.complete(rendered.keep_alive)
 
     cdef int switch(self, Response response) except -1:
         """Answer 101: what follows is for another codec."""
         upgrade = upgrade_of(response, self.request.head.minor,
-                             self.intake is not None or len(self.request.content) > 0)
+                             self.body_reader is not None or len(self.request.content) > 0)
         head = upgrade.render()
         self.started = True
-        self.channel.write(head)
-        self.channel.successor = upgrade.codec
+        self.output.write(head)
+        self.output.successor = upgrade.codec
         return self.complete(True)
 
     cdef int send_whole(self, bytes line, const char *kind, Py_ssize_t kind_size, bytes fields,
@@ -483,32 +483,32 @@ cdef class Exchange(Task):
         cdef bint keep = self.keep_alive()
         if self.abandoned or self.answered:
             return 0
-        if self.channel.is_lost:
+        if self.output.is_lost:
             return self.complete(False)
         self.started = True
-        write_whole(self.channel, line, kind, kind_size, fields, data, size, body, keep,
+        write_whole(self.output, line, kind, kind_size, fields, data, size, body, keep,
                     self.request.head.minor == 0, self.head_only())
         return self.complete(keep)
 
     cdef int complete(self, bint keep_alive) except -1:
         self.started = self.answered = True
-        if self.intake is not None:
-            self.intake.leave()
-        if self.channel.observer is not None:
-            self.tell(self.channel.is_lost)
-        return self.channel.answered(keep_alive)
+        if self.body_reader is not None:
+            self.body_reader.leave()
+        if self.output.observer is not None:
+            self.tell(self.output.is_lost)
+        return self.output.answered(keep_alive)
 
     cdef int tell(self, bint aborted) except -1:
         """Tell the observer, once, that this is over."""
-        cdef Channel channel = self.channel
-        if not self.told:
-            self.told = True
+        cdef HTTPOutput output = self.output
+        if not self.notified:
+            self.notified = True
             if not self.status:
                 # Nobody is there to answer to; or it is our own fault that there is no answer.
-                self.status = 499 if channel.is_lost and self.cancelled_for != TIMEOUT else 500
+                self.status = 499 if output.is_lost and self.cancelled_for != TIMEOUT else 500
             try:
-                channel.observer.done(self.request, channel.peer_told, self.status,
-                                      channel.written - self.mark, self.began_at, aborted)
+                output.observer.done(self.request, output.peer_told, self.status,
+                                     output.written - self.mark, self.began_at, aborted)
             except BaseException as error:
                 if from_signal(error):
                     raise
@@ -528,16 +528,16 @@ cdef class Exchange(Task):
         if self.answered:
             return 0
         self.request._lost = True
-        if self.intake is not None:
-            self.intake.body.fail(disconnected)
+        if self.body_reader is not None:
+            self.body_reader.body.fail(disconnected)
         if self.request.limits.cancel_on_disconnect:
             self.cancel_for(LEFT)
         return 0
 
     cdef int release(self) except -1:
         """The connection is gone: what is left to do needs nothing of it."""
-        if self.intake is not None:
-            self.intake.release()
+        if self.body_reader is not None:
+            self.body_reader.release()
         return 0
 
     cdef int abandon(self) except -1:

@@ -91,7 +91,7 @@ log = logging.getLogger("ember.protocol")
 
 #: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
 #: (RFC 9112 section 9.6).
-LINGER = 2.0
+LINGER_TIMEOUT = 2.0
 
 
 cdef long long stream_progress(Stream stream) noexcept:
@@ -171,10 +171,10 @@ cdef class HttpStream(Stream):
             if ember_peer(self.fd, text, &port) > 0:
                 client = ((<bytes>text).decode(), port)
             ember_no_delay(self.fd)
-        crowded = app is not None and app is not listener.app
+        over_limit = app is not None and app is not listener.app
         connection = self.connection = Connection(
             listener.app if app is None else app, self.make_sink(),
-            limits=app.limits if crowded else listener.limits,
+            limits=app.limits if over_limit else listener.limits,
             client=client, scheme=listener.scheme, strict_tasks=listener.strict
         )
         # Handlers see what was set where the server was made, as with any asyncio server.
@@ -182,7 +182,7 @@ cdef class HttpStream(Stream):
         connection.attach(self.loop)
         self.watch_peer()
         listener.server._opened(connection)
-        if crowded:
+        if over_limit:
             connection.retire()
         elif app is None:
             connection.refuse(ProtocolError(503, "the server has too many connections"))
@@ -237,7 +237,7 @@ cdef class HttpStream(Stream):
         if linger:
             self.write_eof()
             self.resume_reading()
-            self.linger = self.loop.call_later(LINGER, self._stop)
+            self.linger = self.loop.call_later(LINGER_TIMEOUT, self._stop)
             return 0
         return self.close()
 

@@ -17,7 +17,7 @@ cdef class Sink:
     cdef int commit(self, Py_ssize_t size) except -1
     # Send an object that supports the buffer protocol, after what was committed.
     cdef int write(self, object data) except -1
-    # Part of an open file, after what was written; `Channel.wake()` tells that no backlog is left.
+    # Part of an open file, after what was written; `HTTPOutput.wake()` says when no more waits.
     cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1
     # A coroutine function with the same arguments and a bool, where only that will do; else None.
     cdef object file_sender(self)

@@ -28,7 +28,7 @@ log = logging.getLogger("ember.protocol")
 #: get through; those above them are answered 503 unheard.
 RESERVE = 32
 #: Seconds that such a connection has to say it: nobody is to hold the reserve by silence.
-CROWDED_TIMEOUT = 2.0
+OVER_LIMIT_TIMEOUT = 2.0
 #: Seconds after which a client that was shed may try again.
 RETRY_AFTER = 1
 #: Seconds between two lines in the log about the same overload.
@@ -68,7 +68,7 @@ class Overload:
             return app
         self.tell("the server has %d connections, its maximum", self.max_connections)
         if connections < self.max_connections + RESERVE:
-            return _Crowded(app, self, self._crowded)
+            return _OverLimit(app, self, self._crowded)
         self.refused += 1
         return None
 
@@ -196,7 +196,7 @@ class _Bounded(_Behind):
         return turn
 
 
-class _Crowded(_Behind):
+class _OverLimit(_Behind):
     """What a connection above the maximum talks to: only what is never shed is answered, and no
     hit is given that the application would not give."""
 
@@ -216,6 +216,6 @@ class _Crowded(_Behind):
 def _hurried(limits: ServerLimits) -> ServerLimits:
     """`limits`, with little time for the first request."""
     hurried = copy(limits)
-    hurried.header_timeout = min(limits.header_timeout, CROWDED_TIMEOUT)
-    hurried.handshake_timeout = min(limits.handshake_timeout, CROWDED_TIMEOUT)
+    hurried.header_timeout = min(limits.header_timeout, OVER_LIMIT_TIMEOUT)
+    hurried.handshake_timeout = min(limits.handshake_timeout, OVER_LIMIT_TIMEOUT)
     return hurried

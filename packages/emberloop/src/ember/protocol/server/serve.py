@@ -11,7 +11,7 @@ from ember._build import PURE
 from ember.limits import ServerLimits
 from ember.protocol.server.listening import bind, bind_unix
 from ember.protocol.server.overload import Overload
-from ember.protocol.server.sharing import ReaderListener, Turns
+from ember.protocol.server.sharing import AcceptBalancer, ReaderListener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING or PURE:
@@ -49,7 +49,7 @@ class Server:
         self._limits = limits
         self._codecs = codecs or {}
         self._share = share
-        self._turns: list[Turns] = []
+        self._balancers: list[AcceptBalancer] = []
         self._retiring = False
         #: how much of what came is turned away: `running`, `queued`, `shed`, `refused`
         self.overload = Overload(limits)
@@ -136,8 +136,8 @@ class Server:
 
     def _counted(self, share: Share) -> None:
         share.changed(len(self._protocols) + len(self._arriving))
-        for turns in self._turns:
-            turns.changed()
+        for balancer in self._balancers:
+            balancer.changed()
 
     def retire(self) -> None:
         """Give every connection one more answer at most, with `Connection: close`; idle ones stay
@@ -202,9 +202,9 @@ class Server:
             else:
                 listener.close()
         self._listeners.clear()
-        for turns in self._turns:
-            turns.close()
-        self._turns.clear()
+        for balancer in self._balancers:
+            balancer.close()
+        self._balancers.clear()
         if self._tls_timer is not None:
             self._tls_timer.cancel()
             self._tls_timer = None
@@ -290,7 +290,7 @@ async def serve(
             else:
                 listener = await loop.create_server(connect, sock=listening, backlog=backlog)
             if share is not None:
-                server._turns.append(Turns(loop, listening, listener, share))
+                server._balancers.append(AcceptBalancer(loop, listening, listener, share))
             server._listeners.append(listener)
             server.sockets.append(listening)
             name = listening.getsockname()

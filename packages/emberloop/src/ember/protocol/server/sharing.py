@@ -3,7 +3,7 @@
 The sockets are shared and not one per process (SO_REUSEPORT): the kernel would spread connections
 by a hash, which is uneven by chance, and a process that closes its own takes those with it that
 wait in its queue. Here everybody takes one connection at a time. Who has more than its share only
-watches, and takes what nobody else has taken in PATIENCE: one, then twice as many each time.
+watches, and takes what nobody else has taken in TAKEOVER_DELAY: one, then twice as many each time.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
         def _stays_away(self, protocol: HTTPProtocol) -> None: ...
 
 
-__all__ = ["ReaderListener", "Share", "Turns"]
+__all__ = ["AcceptBalancer", "ReaderListener", "Share"]
 
 #: Seconds that the others have to take a connection.
-PATIENCE = 0.005
+TAKEOVER_DELAY = 0.005
 #: Seconds between two looks whether they have.
 STEP = 0.0005
 #: Seconds between two looks for a connection that nobody comes for: the kernel tells one process of
@@ -55,7 +55,7 @@ RETRY_DELAY = 1.0
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Turns:
+class AcceptBalancer:
     """Pauses and resumes the listener of one socket as its share asks for."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Turns:
 
     def _someone_waits(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
-        self._look(self._loop.time() + PATIENCE)
+        self._look(self._loop.time() + TAKEOVER_DELAY)
 
     def _look(self, until: float) -> None:
         self._cancel_timer()
@@ -136,7 +136,7 @@ class Turns:
             self._resume()
             self._credit = self._next
             self._next = min(self._next * 2, 1024)
-            self._timer = self._loop.call_later(PATIENCE, self._spent)
+            self._timer = self._loop.call_later(TAKEOVER_DELAY, self._spent)
         else:
             self._next = 1
             self._loop.add_reader(self._sock.fileno(), self._someone_waits)

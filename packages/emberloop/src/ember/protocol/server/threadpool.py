@@ -44,7 +44,7 @@ class NoThread(ServiceUnavailable, RuntimeError):
 class _Job:
     """A call that an asyncio future waits for."""
 
-    __slots__ = ("_args", "_context", "_function", "_kwargs", "ended", "future", "loop", "settled")
+    __slots__ = ("_args", "_context", "_function", "_kwargs", "ended", "future", "loop", "resolved")
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class _Job:
         self.future: asyncio.Future[Any] = loop.create_future()
         #: done when the thread is, for whoever waits although the call was given up
         self.ended: asyncio.Future[None] | None = None
-        self.settled = False
+        self.resolved = False
         self._context = contextvars.copy_context()
         self._function = function
         self._args = args
@@ -71,7 +71,7 @@ class _Job:
         except BaseException as raised:  # noqa: BLE001 - handed to the one who waits
             error = raised
         try:
-            self.loop.call_soon_threadsafe(self._settle, result, error)
+            self.loop.call_soon_threadsafe(self._resolve, result, error)
         except RuntimeError:  # the loop was closed while the function ran
             if error is not None:
                 _log_late(self._function, error)
@@ -84,13 +84,13 @@ class _Job:
     def give_up(self) -> asyncio.Future[None] | None:
         """Nobody waits for the result any more; a future for the end of the thread, None when it
         has ended."""
-        if self.settled:
+        if self.resolved:
             return None
         self.ended = self.loop.create_future()
         return self.ended
 
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        self.settled = True
+    def _resolve(self, result: Any, error: BaseException | None) -> None:
+        self.resolved = True
         future = self.future
         if future.done():
             if error is not None:

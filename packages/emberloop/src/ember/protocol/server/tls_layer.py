@@ -43,7 +43,7 @@ OPENED_AT_ONCE = 8
 #: Sealed bytes that are handed over together.
 BATCH = 65536
 #: Seconds that a connection without a handshake goes on reading, so that its end is no reset.
-LINGER = 2.0
+LINGER_TIMEOUT = 2.0
 
 
 class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
@@ -318,7 +318,7 @@ class TLSLayer(asyncio.BufferedProtocol, asyncio.Transport):
             if not half_close(self._below):
                 return
             loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(LINGER, self._below.close)
+            self._linger = loop.call_later(LINGER_TIMEOUT, self._below.close)
         else:
             self._below.close()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         slot: float
         due: float
 
-        def look_at(self, now: float) -> float: ...
+        def check_deadlines(self, now: float) -> float: ...
 
 
 __all__ = ["NEVER", "Wheel"]
@@ -133,7 +133,7 @@ class Wheel:
             if item.slot != NEVER:
                 continue  # it was given another time since
             try:
-                when = item.look_at(now)
+                when = item.check_deadlines(now)
             except Exception as error:  # noqa: BLE001 - the others have their deadlines all the same
                 self.loop.call_exception_handler(
                     {"message": "a deadline could not be kept", "exception": error}

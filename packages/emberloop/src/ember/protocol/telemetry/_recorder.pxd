@@ -13,7 +13,7 @@ cdef struct Counts:
     uint64_t *durations
 
 
-cdef class Place:
+cdef class RouteSeries:
     """A route: what it is called, and where its exchanges are counted."""
     cdef str label
     cdef bytes json
@@ -27,7 +27,7 @@ cdef class Recorder(Observer):
     cdef object view                # keeps the memory of `words`
     cdef uint64_t *words            # NULL: nothing is counted
     cdef dict places                # by route
-    cdef Place refusals             # what was refused before there was a request
+    cdef RouteSeries refusals             # what was refused before there was a request
     cdef object loop
     cdef CoreLoop core
     # Exchanges of this turn, begun with it: how long they took is known when it ends.
@@ -39,7 +39,7 @@ cdef class Recorder(Observer):
 
     cdef int end_of_turn(self) except -1
     cdef int take(self, uint64_t *durations, double took, bint aborted) noexcept
-    cdef int count(self, Place place, uint32_t key, Py_ssize_t sent, double began, double ended,
-                   bint aborted) except -1
-    cdef Place place_of(self, object route)
-    cdef Counts *counts_of(self, Place place, uint32_t key) except NULL
+    cdef int count(self, RouteSeries place, uint32_t key, Py_ssize_t sent, double began,
+                   double ended, bint aborted) except -1
+    cdef RouteSeries place_of(self, object route)
+    cdef Counts *counts_of(self, RouteSeries place, uint32_t key) except NULL

@@ -78,13 +78,13 @@ cdef inline uint32_t method_of(Request request) noexcept:
     return OTHER
 
 
-cdef class Place:
+cdef class RouteSeries:
     def __dealloc__(self):
         free(self.counts)
 
 
-cdef Place make_place(str label, object json_label):
-    cdef Place place = Place.__new__(Place)
+cdef RouteSeries make_route_series(str label, object json_label):
+    cdef RouteSeries place = RouteSeries.__new__(RouteSeries)
     place.label = label
     place.json = json.dumps(json_label).encode()
     return place
@@ -114,8 +114,8 @@ cdef class Recorder(Observer):
         self.end_of_turn()
         self.series = series
         self.words = NULL
-        self.places = {None: make_place(UNMATCHED, None)}
-        self.refusals = make_place(REFUSED, None)
+        self.places = {None: make_route_series(UNMATCHED, None)}
+        self.refusals = make_route_series(REFUSED, None)
         if series is not None:
             # Our own: whoever releases the other one does not take the memory away.
             self.view = memoryview(series.words)
@@ -154,15 +154,15 @@ cdef class Recorder(Observer):
         # one turn for others that came with it counts as waiting.
         return clock() if self.core is None else self.core.now
 
-    cdef Place place_of(self, object route):
-        cdef Place place
+    cdef RouteSeries place_of(self, object route):
+        cdef RouteSeries place
         label = getattr(route, "path", None)
         if type(label) is not str:
             label = str(route)
-        place = self.places[route] = make_place(label, label)
+        place = self.places[route] = make_route_series(label, label)
         return place
 
-    cdef Counts *counts_of(self, Place place, uint32_t key) except NULL:
+    cdef Counts *counts_of(self, RouteSeries place, uint32_t key) except NULL:
         """Add what is counted for the first time."""
         cdef uint32_t status = key & 0xFFFF
         cdef str method = NAMES[key >> 16]
@@ -205,7 +205,7 @@ cdef class Recorder(Observer):
         # What began with this turn ends with it: its answer leaves then, and one look at the clock
         # is enough for all of them.
         cdef double ended = -1.0
-        cdef Place place
+        cdef RouteSeries place
         cdef PyObject *found
         if self.core is None or began != self.core.now or aborted:
             ended = clock()
@@ -213,7 +213,7 @@ cdef class Recorder(Observer):
             if self.words != NULL and self.words[IN_FLIGHT]:
                 self.words[IN_FLIGHT] -= 1
             found = PyDict_GetItem(self.places, request.route)
-            place = self.place_of(request.route) if found == NULL else <Place><object>found
+            place = self.place_of(request.route) if found == NULL else <RouteSeries><object>found
             if self.words != NULL:
                 self.count(place, method_of(request) << 16 | status & 0xFFFF, sent, began, ended,
                            aborted)
@@ -238,8 +238,8 @@ cdef class Recorder(Observer):
             log.exception("a refused request could not be recorded")
         return 0
 
-    cdef int count(self, Place place, uint32_t key, Py_ssize_t sent, double began, double ended,
-                   bint aborted) except -1:
+    cdef int count(self, RouteSeries place, uint32_t key, Py_ssize_t sent, double began,
+                   double ended, bint aborted) except -1:
         cdef Counts *counts = place.counts
         cdef Counts *end = counts + place.known
         while counts != end and counts.key != key:

@@ -30,7 +30,7 @@ enum {
     H1_KEEP_ALIVE = 64, H1_CONTINUE = 128, H1_EXPECT_OTHER = 256, H1_UPGRADE = 512,
     H1_CONNECTION_UPGRADE = 1024, H1_ABSOLUTE = 2048, H1_ENCODED = 4096,
     /* more is asked than what is at the target: credentials, a condition, a range, a directive */
-    H1_PARTICULAR = 8192
+    H1_BYPASSES_CACHE = 8192
 };
 
 typedef struct {
@@ -278,18 +278,18 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
     const uint8_t *name = base + h->name, *v = base + h->value, *e = v + value_len;
     switch (h->name_len) {
     case 5:
-        if (h1_is(name, "range", 5)) h->flags |= H1_PARTICULAR;
+        if (h1_is(name, "range", 5)) h->flags |= H1_BYPASSES_CACHE;
         break;
     case 8:
-        if (h1_is(name, "if-match", 8) || h1_is(name, "if-range", 8)) h->flags |= H1_PARTICULAR;
+        if (h1_is(name, "if-match", 8) || h1_is(name, "if-range", 8)) h->flags |= H1_BYPASSES_CACHE;
         break;
     case 13:
         if (h1_is(name, "if-none-match", 13) || h1_is(name, "authorization", 13) ||
             h1_is(name, "cache-control", 13))
-            h->flags |= H1_PARTICULAR;
+            h->flags |= H1_BYPASSES_CACHE;
         break;
     case 19:
-        if (h1_is(name, "if-unmodified-since", 19)) h->flags |= H1_PARTICULAR;
+        if (h1_is(name, "if-unmodified-since", 19)) h->flags |= H1_BYPASSES_CACHE;
         break;
     case 4:
         if (!h1_is(name, "host", 4)) break;
@@ -304,7 +304,7 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
         }
         break;
     case 6:
-        if (h1_is(name, "cookie", 6) || h1_is(name, "pragma", 6)) h->flags |= H1_PARTICULAR;
+        if (h1_is(name, "cookie", 6) || h1_is(name, "pragma", 6)) h->flags |= H1_BYPASSES_CACHE;
         if (!h1_is(name, "expect", 6)) break;
         while (v < e && (*v == ',' || *v == ' ' || *v == '\t')) v++;
         while (e > v && (e[-1] == ',' || e[-1] == ' ' || e[-1] == '\t')) e--;
@@ -348,7 +348,7 @@ static int h1_field(h1_head *h, const uint8_t *base, uint32_t value_len) {
         if (h1_is(name, "content-encoding", 16)) h->flags |= H1_ENCODED;
         break;
     case 17: {
-        if (h1_is(name, "if-modified-since", 17)) h->flags |= H1_PARTICULAR;
+        if (h1_is(name, "if-modified-since", 17)) h->flags |= H1_BYPASSES_CACHE;
         if (!h1_is(name, "transfer-encoding", 17)) break;
         h->flags |= H1_TRANSFER;
         for (;;) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ember.exceptions import PayloadTooLarge
 from ember.limits import RouteLimits
-from ember.protocol.message.conditions import conditions, particular
+from ember.protocol.message.conditions import bypasses_cache, conditions
 from ember.protocol.message.cookies import parse_cookies
 from ember.protocol.message.forwarded import client_ip
 from ember.protocol.message.headers import Headers
@@ -216,10 +216,10 @@ class Request:
         self._id = value
 
     @property
-    def particular(self) -> bool:
+    def bypasses_cache(self) -> bool:
         """Whether it asks for more than what is at its target: credentials, a condition, a range, a
         cache directive, or has a body."""
-        return particular(self._head)
+        return bypasses_cache(self._head)
 
     def __copy__(self) -> Request:
         """The same request for work that outlives its connection: the context, the state and the id

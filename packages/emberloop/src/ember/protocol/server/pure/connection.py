@@ -116,7 +116,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
             upgraded=self.codec is not None,
             started=self._parser.started or bool(self.buffer),
             exchange=exchange is not None,
-            body=exchange is not None and exchange.intake.decoder is not None,
+            body=exchange is not None and exchange.body_reader.decoder is not None,
             answered=exchange is not None and exchange.answered,
         )
 
@@ -168,7 +168,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
             while not self.closing:
                 exchange = self._exchange
                 if exchange is not None:
-                    if exchange.intake.pump():
+                    if exchange.body_reader.pump():
                         continue
                     if not exchange.over:
                         if exchange.answered and self.ended:
@@ -264,7 +264,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         """End the connection after what was written."""
         exchange = self._exchange
         unread = bool(self.buffer) or self.codec is not None
-        unread = unread or (exchange is not None and not exchange.intake.body.complete)
+        unread = unread or (exchange is not None and not exchange.body_reader.body.complete)
         self._close(linger=unread and not self.ended)
 
     def _close(self, *, linger: bool) -> None:
@@ -313,17 +313,17 @@ class Connection(HTTPOutput, HandedOver, Ending):
                     deadlines.expect("head", self.limits.header_timeout)
             elif self.requests and deadlines.phase != "idle":
                 deadlines.expect("idle", self.limits.keep_alive_timeout)
-        elif exchange.intake.decoder is not None:
-            wanted = exchange.intake.wanted and not (self.yielded and len(self.buffer) >= most)
+        elif exchange.body_reader.decoder is not None:
+            wanted = exchange.body_reader.wanted and not (self.yielded and len(self.buffer) >= most)
             if not wanted:
-                exchange.intake.hold()
+                exchange.body_reader.hold()
                 deadlines.read = NEVER
                 deadlines.phase = ""
             elif deadlines.phase != "body":
-                deadlines.expect("body", exchange.intake.patience())
+                deadlines.expect("body", exchange.body_reader.patience())
         else:
             # A body over its limit leaves a rest that nobody will take.
-            wanted = exchange.intake.body.complete and len(self.buffer) < most
+            wanted = exchange.body_reader.body.complete and len(self.buffer) < most
             deadlines.read = NEVER
             deadlines.phase = ""
             deadlines.watch_backlog()
@@ -359,7 +359,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
             self.tell_codec(self.codec.timed_out)
         elif self.deadlines.phase == "body":
             assert self._exchange is not None
-            self.refuse(ProtocolError(408, self._exchange.intake.verdict()))
+            self.refuse(ProtocolError(408, self._exchange.body_reader.verdict()))
         elif self._parser.started:
             self.refuse(ProtocolError(408, "the request head did not arrive in time"))
         else:

@@ -115,7 +115,7 @@ class Deadlines:
         if when < self.due and self._wheel is not None:
             self._wheel.place(self, when)
 
-    def look_at(self, now: float) -> float:
+    def check_deadlines(self, now: float) -> float:
         """For the wheel: judge what is late. Gives the time of the next look."""
         connection = self._connection
         if connection is None:

@@ -13,8 +13,8 @@ from ember.exceptions import ClientDisconnected, ProtocolError, ServiceUnavailab
 from ember.protocol.http1.render import render_head
 from ember.protocol.message._response import Response
 from ember.protocol.message.pure.request import Request, too_large
+from ember.protocol.server.body_reader import RequestBodyReader
 from ember.protocol.server.codec import upgrade_of
-from ember.protocol.server.intake import Intake
 from ember.protocol.server.pure.outcome import Outcome, cancels
 
 TYPE_CHECKING = False
@@ -40,11 +40,11 @@ class Exchange(Outcome):
         "_framing",
         "_mark",
         "_me",
+        "_notified",
         "_task",
-        "_told",
         "_waiting",
         "began",
-        "intake",
+        "body_reader",
     )
 
     def __init__(self, connection: Serving, head: Head) -> None:
@@ -52,7 +52,7 @@ class Exchange(Outcome):
         self._head = head
         # For the observer: the status once one was decided, when it began, what was sent before.
         self._status = 0
-        self._told = False
+        self._notified = False
         self._began_at = 0.0
         self._mark = connection.written
         if connection.observer is not None:
@@ -73,10 +73,10 @@ class Exchange(Outcome):
         self.began = False
         #: bytes of the answer were sent
         self.started = False
-        self.intake = Intake(connection, self, framing)
+        self.body_reader = RequestBodyReader(connection, self, framing)
         self.request = Request(
             head,
-            self.intake.body,
+            self.body_reader.body,
             host=framing.host,
             client=connection.client,
             scheme=connection.scheme,
@@ -101,7 +101,7 @@ class Exchange(Outcome):
     @property
     def over(self) -> bool:
         """Whether the next request may begin."""
-        return self.answered and self.intake.decoder is None
+        return self.answered and self.body_reader.decoder is None
 
     @property
     def max_body_size(self) -> int:
@@ -229,7 +229,7 @@ class Exchange(Outcome):
     async def _respond_with(self, result: object) -> None:
         self._began()
         try:
-            await self._finish_with(await self._settle(result))
+            await self._finish_with(await self._resolve(result))
         finally:
             if self.request._after is not None and not self._is_discarded():
                 await self._run_after()
@@ -290,7 +290,7 @@ class Exchange(Outcome):
         if self.answered:
             return
         self.request._lost = True
-        self.intake.body.fail(disconnected)
+        self.body_reader.body.fail(disconnected)
         if self.request.limits.cancel_on_disconnect:
             self._cancel("left")
 
@@ -312,11 +312,11 @@ class Exchange(Outcome):
         connection = self._connection
         if connection.draining or connection.retiring or not self._framing.keep_alive:
             return False
-        return self.intake.can_be_left
+        return self.body_reader.can_be_left
 
     def release(self) -> None:
         """The connection is gone: what is left to do needs nothing of it."""
-        self.intake.release()
+        self.body_reader.release()
 
     def _send(self, response: Response) -> None:
         """Send a response that is whole."""
@@ -350,7 +350,7 @@ class Exchange(Outcome):
 
     def _complete(self, keep_alive: bool) -> None:
         self.started = self.answered = True
-        self.intake.leave()
+        self.body_reader.leave()
         # First counted, then sent: what a client has got is in the sums, also of a killed worker.
         self.tell(self._connection.is_lost)
         self._connection.flush_when_due()
@@ -359,9 +359,9 @@ class Exchange(Outcome):
     def tell(self, aborted: bool) -> None:
         """Tell the observer, once, that this is over."""
         connection = self._connection
-        if self._told or connection.observer is None:
+        if self._notified or connection.observer is None:
             return
-        self._told = True
+        self._notified = True
         if not self._status:
             # Nobody is there to answer to; or it is our own fault that there is no answer.
             gone = connection.is_lost and self._cancelled_for != "timeout"

@@ -52,7 +52,7 @@ class Outcome:
         def tell(self, aborted: bool) -> None: ...
 
     async def _error_response(self, error: BaseException) -> Response:
-        return await self._settle(self._on_error(error))
+        return await self._resolve(self._on_error(error))
 
     def _on_error(self, error: BaseException) -> object:
         try:
@@ -62,7 +62,7 @@ class Outcome:
                 raise
             return self._on_error_failed()
 
-    async def _settle(self, result: object) -> Response:
+    async def _resolve(self, result: object) -> Response:
         """The response that `on_error` gave, maybe after a wait."""
         before = cancels()
         try:

@@ -24,7 +24,7 @@ PIECE = 65536
 FIRST_PIECE, LEAST_PIECE = 1024, 64
 
 
-class Intake:
+class RequestBodyReader:
     """Decodes the body of one exchange, as fast as it is read."""
 
     __slots__ = (

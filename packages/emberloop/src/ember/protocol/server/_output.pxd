@@ -1,4 +1,4 @@
-# What one connection sends, how it ends, how long the peer may take: see _channel.pyx.
+# What one connection sends, how it ends, how long the peer may take: see _output.pyx.
 from ember.protocol.telemetry._observer cimport Observer, Peer
 from ember.protocol.message._request cimport h1_head
 from ember.protocol.server._sink cimport Sink
@@ -11,7 +11,7 @@ cdef enum:
     IDLE = 3
 
 
-cdef class Channel:
+cdef class HTTPOutput:
     cdef readonly object app, limits, client, scheme, loop
     cdef public object tls                  # TLSInfo, once the handshake is done
     cdef public object context              # what every request's context is a copy of
@@ -29,7 +29,7 @@ cdef class Channel:
     cdef bint processing, paused
     cdef bint counts                        # as a connection, for the observer
     # deadlines: seconds of the loop's clock, never is infinity
-    cdef double read_until, handler_until, ask_at, moved_at
+    cdef double read_until, handler_until, ask_at, last_progress
     cdef double look_within                 # how long a backlog may stand unlooked at, seconds
     cdef public double slot, due            # when the wheel looks at this; the wheel's to change
     cdef const double *clock                # the time of the loop's turn; NULL: ask the loop

@@ -1,4 +1,4 @@
-"""`Channel`: what one connection sends, how it ends, and how long its peer may take.
+"""`HTTPOutput`: what one connection sends, how it ends, and how long its peer may take.
 
 It knows no request. `Exchange` answers through it, `Connection` adds what is received.
 """
@@ -24,9 +24,9 @@ cdef double AGAIN = 0.01        # seconds until a peer whose bytes wait to be re
 cdef dict PHASES = {"head": HEAD, "body": BODY, "idle": IDLE, "": NOTHING}
 
 
-# ---- the channel ----------------------------------------------------------------------------
+# ---- the output ----------------------------------------------------------------------------
 
-cdef class Channel:
+cdef class HTTPOutput:
     """The sending half of a connection, with its end and its deadlines."""
 
     def __init__(self, app, Sink sink, *, limits=None, client=None, scheme="http",
@@ -45,7 +45,7 @@ cdef class Channel:
         self.context = contextvars.copy_context()
         self.buffer = bytearray()
         self.read_until = self.handler_until = self.ask_at = INFINITY
-        self.moved_at = self.slot = self.due = INFINITY
+        self.last_progress = self.slot = self.due = INFINITY
         self.look_within = self.limits.write_timeout / 4
         self.phase = HEAD
 
@@ -59,7 +59,7 @@ cdef class Channel:
                 self.observer.opened()
         self.wheel = Wheel.of(loop)
         self.clock = <const double *><uintptr_t>self.wheel.clock
-        self.moved_at = self.now()
+        self.last_progress = self.now()
         self.expect_in(HEAD, self.limits.header_timeout)
         return 0
 
@@ -257,7 +257,7 @@ cdef class Channel:
         """Whether something may be written without `expect_within` being called again."""
         return self.closing or self.paused
 
-    def look_at(self, double now):
+    def check_deadlines(self, double now):
         """For the wheel: judge what is late. Gives the time of the next look."""
         return INFINITY if self.is_lost else self.check(now)
 
@@ -284,13 +284,14 @@ cdef class Channel:
         progress = self.sink.progress() if backlog else 0
         if backlog == 0 or progress != self.progress:
             self.progress = progress
-            self.moved_at = now
-        elif now - self.moved_at >= self.limits.write_timeout:
+            self.last_progress = now
+        elif now - self.last_progress >= self.limits.write_timeout:
             log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
             self.abort_now()
         again = min(self.read_until, self.handler_until, self.ask_at)
         if backlog:
-            again = min(again, now + self.look_within, self.moved_at + self.limits.write_timeout)
+            again = min(again, now + self.look_within,
+                        self.last_progress + self.limits.write_timeout)
         elif self.is_busy():
             again = min(again, now + self.look_within)
         return again
