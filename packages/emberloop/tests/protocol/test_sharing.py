@@ -33,7 +33,7 @@ class Counter:
     def changed(self, connections: int) -> None:
         self.connections = connections
 
-    def enough(self) -> bool:
+    def over_share(self) -> bool:
         return self.full
 
 
@@ -45,7 +45,7 @@ class AtMostMean(Counter):
         self.everybody = everybody
         everybody.append(self)
 
-    def enough(self) -> bool:
+    def over_share(self) -> bool:
         mean = sum(one.connections for one in self.everybody) / len(self.everybody)
         return self.connections > mean + 1
 

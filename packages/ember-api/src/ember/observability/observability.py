@@ -121,7 +121,7 @@ class Observability:
 
         self._publish()
         if self.observer is not None:
-            self.observer.settle()
+            self.observer.flush()
         server = self._app.server
         if server is not None:
             board = server.board

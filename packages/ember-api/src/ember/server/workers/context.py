@@ -109,7 +109,7 @@ class Balance:
         """Publish the number of connections."""
         self._slot.connections = connections
 
-    def enough(self) -> bool:
+    def over_share(self) -> bool:
         """Whether it has more than the mean of all ready workers, by one connection and by 3 %."""
         counts = self._board.ready_connections()
         if len(counts) < 2:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         def changed(self, connections: int) -> None:
             """This process has so many connections now."""
 
-        def enough(self) -> bool:
+        def over_share(self) -> bool:
             """Whether this process has more than its share of the connections."""
 
     class Pausable(Protocol):
@@ -83,7 +83,7 @@ class AcceptBalancer:
             self._credit -= 1
             return
         self._credit = 0
-        if self._share.enough():
+        if self._share.over_share():
             if not self._watching:
                 self._watching = True
                 self._listener.pause()
@@ -125,7 +125,7 @@ class AcceptBalancer:
 
     def _look(self, until: float) -> None:
         self._cancel_timer()
-        if not self._share.enough():
+        if not self._share.over_share():
             self._next = 1
             self._resume()
         elif self._readable():

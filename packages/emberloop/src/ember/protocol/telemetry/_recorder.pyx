@@ -123,7 +123,7 @@ cdef class Recorder(Observer):
         if self.log is not None:
             self.log.series = series
 
-    def settle(self):
+    def flush(self):
         """Count, and log, what is over as over now: else that comes with the end of the turn."""
         self.end_of_turn()
 

@@ -43,7 +43,7 @@ class Recorder(Observer):
         if self.log is not None:
             self.log.series = series
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """What is over is counted: here that waits for nothing."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
