@@ -151,7 +151,11 @@ def test_the_application_is_found(
         ({"main": "\n1 / 0"}, None, "does not import: ZeroDivisionError: division by zero"),
         ({"main": "\n1 / 0"}, None, "(main.py:2)"),
         ({"main": "raise SystemExit"}, None, 'module "main" ended the process while it was'),
-        ({"main": "def app(): return 5"}, None, "main:app() gave a int, not an Ember application"),
+        (
+            {"main": "def app(): return 5"},
+            None,
+            "main:app() returned a int, not an Ember application",
+        ),
         ({"main": "def app(): 1 / 0"}, None, "main:app() failed: ZeroDivisionError"),
         ({"main": "app = 5"}, "a b", '--app "a b": expected module:app, such as --app main:app'),
         (

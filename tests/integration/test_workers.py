@@ -285,8 +285,8 @@ def test_a_crash_loop_backs_off_and_says_why(tmp_path: Path, serve: Serve) -> No
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             service.get("/die")
         service.wait_for("has ended", deaths)
-    line = service.wait_for("3 in a row")
-    assert "it exited with status 7; that were 3 in a row, the next try is in 1 s" in line
+    line = service.wait_for("3 failures in a row")
+    assert "it exited with status 7; 3 failures in a row, the next try is in 1 s" in line
     service.wait_for_workers(2)
     assert service.stop() == 0
 
@@ -330,7 +330,7 @@ def test_a_stuck_worker_is_replaced_and_its_handler_named(tmp_path: Path, serve:
     service = serve("--workers", "2")
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         service.get("/stuck/5")
-    line = service.wait_for("is stuck: its loop has not turned")
+    line = service.wait_for("is stuck: its event loop has not run")
     assert "it is in GET /stuck/{n:int}: stuck, " in line
     assert "main.py:16" in line
     victim = int(line.partition("(pid ")[2].partition(")")[0])

@@ -103,7 +103,7 @@ def test_a_stop_gives_up_in_time_and_says_how_many_are_left(
 
     asyncio.run(main())
     assert [r.getMessage() for r in caplog.records] == [
-        "1 background tasks were not done after 0.01 s"
+        "1 background tasks did not end within 0.01 s"
     ]
 
 

@@ -76,7 +76,7 @@ async def nested(specs: list[MiddlewareSpec], hooks: Hooks, call: Any, request: 
         async def run(request: Any) -> Response:
             value = await around(request, inside)
             if value is None:
-                raise TypeError("owner returned None; return what call_next(request) gave")
+                raise TypeError("owner returned None; return the response of call_next")
             return convert(value)
 
         return layer((), (), run)

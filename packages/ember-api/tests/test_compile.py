@@ -354,7 +354,7 @@ def test_a_stop_waits_for_what_follows_the_answer(caplog: pytest.LogCaptureFixtu
     log.clear()
     asyncio.run(main(0.01))
     assert log[0] == "database closed"
-    assert "1 background tasks were not done after 0.01 s" in caplog.text
+    assert "1 background tasks did not end within 0.01 s" in caplog.text
 
 
 def test_a_stream_is_sent_while_its_dependencies_are_held(serve: Serve) -> None:

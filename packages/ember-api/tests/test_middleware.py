@@ -312,7 +312,10 @@ def test_a_middleware_that_fails_is_answered_inside_those_around_it(
         statuses = [server.get(path).status for path in ("/after", "/fails", "/forgets")]
     assert statuses == [500, 404, 500]
     assert [s for s in seen if "out" in s] == ["m out 500", "m out 404", "m out 500"]
-    assert any("forgets returned None; return what call_next" in r.message for r in caplog.records)
+    assert any(
+        "forgets returned None; return the response of call_next" in r.message
+        for r in caplog.records
+    )
 
 
 def test_an_error_handler_that_fails_is_a_bare_500_that_middlewares_see(

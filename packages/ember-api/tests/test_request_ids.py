@@ -215,7 +215,7 @@ def test_a_generator_that_gives_no_id_is_a_failure_of_ours(
     answer = serve(make(generate=lambda: made)).get("/")
     assert answer.status == 500
     identity(answer)
-    assert "generate gave" in caplog.text
+    assert "generate returned" in caplog.text
 
 
 def test_log_records_carry_it(serve: ServeFixture, caplog: pytest.LogCaptureFixture) -> None:

@@ -156,7 +156,7 @@ def test_a_key_fn_that_gives_no_str_is_an_error_that_says_so(
     app = Ember()
     counting(app, "/x", TTLCache(ttl=60, key_fn=lambda request: 7))  # type: ignore[arg-type,return-value]
     assert serve(app).get("/x").status == 500
-    assert "key_fn gave int, expected str" in caplog.text
+    assert "key_fn returned int, expected str" in caplog.text
 
 
 def test_headers_and_cookies_that_a_handler_asks_for_are_part_of_the_key(

@@ -196,7 +196,7 @@ def test_a_generator_that_fails_costs_the_id_and_not_the_answer(
     server = serve(make(None, RequestIDMiddleware(generate=lambda: "not one")))
     answer = server.exchange(b"bad\r\n\r\n")
     assert (answer.status, answer.header("X-Request-ID")) == (400, None)
-    assert "generate gave 'not one'" in caplog.text
+    assert "generate returned 'not one'" in caplog.text
 
 
 def test_what_is_too_much_has_one(

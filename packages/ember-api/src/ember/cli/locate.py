@@ -121,5 +121,5 @@ def _application(module: ModuleType, attribute: str) -> Ember:
             ) from error
         if isinstance(made, Ember):
             return made
-        raise StartError(f"{where}() gave a {type(made).__name__}, not an Ember application")
+        raise StartError(f"{where}() returned a {type(made).__name__}, not an Ember application")
     raise StartError(f"{where} is a {type(value).__name__}, not an Ember application{hint}")

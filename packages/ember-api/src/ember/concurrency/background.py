@@ -44,7 +44,7 @@ class Pending:
         try:
             await asyncio.wait_for(self._idle, seconds)
         except TimeoutError:
-            logger.warning("%d background tasks were not done after %g s", self._count, seconds)
+            logger.warning("%d background tasks did not end within %g s", self._count, seconds)
         finally:
             self._idle = None
 

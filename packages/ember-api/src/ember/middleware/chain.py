@@ -211,7 +211,7 @@ class Chain(Plan):
             elif phase == _BEFORE:
                 flow.response = respond(value, self.before_owners[flow.at])
             elif value is None and self.wrapper is not None:
-                raise TypeError(f"{self.owner} returned None; return what call_next(request) gave")
+                raise TypeError(f"{self.owner} returned None; return the response of call_next")
             else:
                 flow.response = respond(value, self.owner)
         except Exception as failure:  # noqa: BLE001 - as in advance

@@ -83,7 +83,7 @@ class RequestIDMiddleware:
         made = os.urandom(8).hex() if self.generate is None else self.generate()
         if not is_sane(made):
             raise ValueError(
-                f"RequestIDMiddleware: generate gave {made!r}; expected 1 to {MAX_LENGTH} "
+                f"RequestIDMiddleware: generate returned {made!r}; expected 1 to {MAX_LENGTH} "
                 "letters, digits or characters of !#$%&'*+-.^_`|~"
             )
         return made

@@ -114,7 +114,7 @@ class CachedRoute:
         if self._key_fn is not None:
             key = self._key_fn(request)
             if type(key) is not str:
-                raise TypeError(f"{self.owner}: key_fn gave {type(key).__name__}, expected str")
+                raise TypeError(f"{self.owner}: key_fn returned {type(key).__name__}, expected str")
             return key
         # The whole URI: a handler may put the host and scheme of the request into its response.
         if self.vary:

@@ -77,7 +77,7 @@ def _read(value: Any) -> StoredResponse:
     label, status, kind, fields, for_all, freshness, born = json.loads(value[10:end])
     body = value[end:]
     if type(status) is not int or status not in STATUSES:
-        raise ValueError("a status that is not kept")
+        raise ValueError("a status that is not stored")
     if body and status in (204, 205):
         raise ValueError("a status without content")
     if type(label) is not str or type(for_all) is not bool:
@@ -91,7 +91,7 @@ def _read(value: Any) -> StoredResponse:
     pairs = []
     for name, text in fields:
         if check_name(name).lower() in _NEVER_KEPT or check_value(name, text) != text:
-            raise ValueError("a field that is not kept")
+            raise ValueError("a field that is not stored")
         pairs.append((name, text))
     return StoredResponse(label, status, kind, pairs, body, for_all, freshness, born)
 

@@ -71,7 +71,9 @@ class Options(NamedTuple):
         if not self.ssl_certfile and any(
             getattr(self, name) is not None for name in Options._fields if name.startswith("ssl_")
         ):
-            raise StartError("TLS needs ssl_certfile= (and ssl_keyfile=, unless it is in there)")
+            raise StartError(
+                "TLS needs ssl_certfile= (and ssl_keyfile=, unless that file has the key too)"
+            )
 
     @property
     def buffers(self) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def encode_body(
         return _json(json), "application/json"
     if files is not None:
         if not isinstance(data, Mapping | None):
-            raise TypeError("files= wants data= as a mapping of fields, or none")
+            raise TypeError("files= needs data= as a mapping of fields, or no data=")
         return _multipart(data or {}, files), f"multipart/form-data; boundary={BOUNDARY}"
     if isinstance(data, Mapping):
         return urlencode(_pairs(data)).encode(), "application/x-www-form-urlencoded"

@@ -86,7 +86,7 @@ class Guard:
                 _thread.start_new_thread(self._wait, ())
             except RuntimeError:
                 self._running = False
-                logger.warning("no thread can be started to see that the process ends in time")
+                logger.warning("the thread that enforces the stop deadline cannot be started")
 
     def release(self) -> None:
         """The server has ended in time, and its program continues: forget the deadline."""

@@ -94,7 +94,7 @@ class Overdue:
         else:
             route = busy_route(stack, self._routes)
             logger.error(
-                "%s is stuck: its loop has not turned for %.0f s; %s" + below,
+                "%s is stuck: its event loop has not run for %.0f s; %s" + below,
                 worker,
                 worker.silence,
                 f"it is in {route}" if route else "no handler is in its stack",

@@ -115,7 +115,7 @@ class Supervisor:
         while self._workers or (self._replace and not self._stops):
             self._turn()
         if not self._stops:
-            raise StartError("no worker is left, and necromancer=False replaces none")
+            raise StartError("no worker is left, and with necromancer=False none is replaced")
 
     def _start(self) -> None:
         """Start the first worker, then the others: so a common error is reported once."""
@@ -212,8 +212,8 @@ class Supervisor:
         self._reload(worker.spawned)
         worker.generation = self._wanted
         logger.warning(
-            "%s: %s was changed after the last reload; all workers are replaced by such that run "
-            "the program as it is now",
+            "%s: %s was changed after the last reload; all workers are replaced, so that all run "
+            "the current code",
             worker,
             file,
         )
@@ -281,7 +281,7 @@ class Supervisor:
             logger.error("%s %s: %s; another one takes its place", worker, what, reason)
         else:
             logger.error(
-                "%s %s: %s; that were %d in a row, the next try is in %g s",
+                "%s %s: %s; %d failures in a row, the next try is in %g s",
                 worker,
                 what,
                 reason,
