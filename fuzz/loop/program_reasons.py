@@ -52,10 +52,8 @@ def a_callback_that_acts(program: Program, number: int, stock: Lines, ours: Line
             if line in ("pause", "resume") and line in other[i:]:
                 return True
             # One batch tells of the end of a peer that has closed, and fails what is sent to it.
-            if line == "eof" and other[i:] in (
-                ["lost BrokenPipeError"],
-                ["lost ConnectionResetError"],
-            ):
+            gone = ("lost BrokenPipeError", "lost ConnectionResetError")
+            if line == "eof" and i < len(other) and other[i] in gone:
                 return True
             break
     return False

@@ -189,6 +189,8 @@ def test_a_callback_that_came_at_another_time_moves_what_it_does() -> None:
     failed = {"0": ["made", "lost BrokenPipeError"]}
     aborts = Program(connections, (), {(0, "eof"): ((("abort", 0, None),),)})
     assert loop.difference(aborts, ended, failed, Counter()) is None
+    late = {"0": [*failed["0"], "peer_send: OSError"]}
+    assert loop.difference(aborts, ended, late, Counter()) is None
     assert loop.difference(acts, ended, failed, Counter()) is not None
     assert loop.difference(aborts, ended, {"0": ["made", "lost NoneType"]}, Counter()) is not None
 
