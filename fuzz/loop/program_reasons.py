@@ -59,6 +59,13 @@ def a_callback_that_acts(program: Program, number: int, stock: Lines, ours: Line
     return False
 
 
+def lost_after_the_program(program: Program, number: int, stock: Lines, ours: Lines) -> bool:
+    """What `connection_lost` does is in one history alone. A transport that closes is lost when the
+    kernel has taken its last byte: it may be that only the end of the program makes room for it."""
+    reacts = (number, "lost") in program.reactions and program.closes(number)
+    return reacts and (not stock or not ours)
+
+
 PROGRAM_REASONS: dict[str, Callable[[Program, int, Lines, Lines], bool]] = {
     "an abort drops what waits": an_abort,
     "a write after the end is in vain": a_write_when_lost,
@@ -74,6 +81,9 @@ def reason_in(program: Program, number: int, name: str, stock: Lines, ours: Line
     if name == "fork":
         same = sorted(stock) == sorted(ours)
         return "which connection comes first in a batch" if same else None
+    owner = name.rpartition("loop of ")[2]
+    if owner.isdecimal() and lost_after_the_program(program, int(owner), stock, ours):
+        return "the last byte left after the program, when nothing reacts any more"
     for reason, holds in PROGRAM_REASONS.items():
         if holds(program, number, stock, ours):
             return reason

@@ -200,3 +200,14 @@ def test_which_of_two_connections_forks_first_is_nobodys_promise() -> None:
     stock, ours = {"fork": ["2", "1"]}, {"fork": ["1", "2"]}
     assert loop.difference(both, stock, ours, Counter()) is None
     assert loop.difference(both, stock, {"fork": ["1"]}, Counter()) is not None
+
+
+def test_what_a_lost_connection_does_is_in_one_history_alone_where_it_closes() -> None:
+    reactions = {(0, "lost"): ((("soon", -1, ()),),)}
+    closes = Program((Connection("pair"),), ((("close", 0, None),),), reactions)
+    stock, ours = {"task 0 of loop of 0": []}, {"task 0 of loop of 0": ["finally", "task 0"]}
+    assert loop.difference(closes, stock, ours, Counter()) is None
+    open_program = Program((Connection("pair"),), (), reactions)
+    assert loop.difference(open_program, stock, ours, Counter()) is not None
+    other = {"task 0 of loop of 0": ["task 0"]}
+    assert loop.difference(closes, other, ours, Counter()) is not None
