@@ -82,7 +82,10 @@ def reason_in(program: Program, number: int, name: str, stock: Lines, ours: Line
         same = sorted(stock) == sorted(ours)
         return "which connection comes first in a batch" if same else None
     owner = name.rpartition("loop of ")[2]
-    if owner.isdecimal() and lost_after_the_program(program, int(owner), stock, ours):
+    owners = [int(owner)] if owner.isdecimal() else []
+    if name == "errors":  # of all connections
+        owners = [*range(len(program.connections))]
+    if any(lost_after_the_program(program, one, stock, ours) for one in owners):
         return "the last byte left after the program, when nothing reacts any more"
     for reason, holds in PROGRAM_REASONS.items():
         if holds(program, number, stock, ours):

@@ -203,11 +203,15 @@ def test_which_of_two_connections_forks_first_is_nobodys_promise() -> None:
 
 
 def test_what_a_lost_connection_does_is_in_one_history_alone_where_it_closes() -> None:
-    reactions = {(0, "lost"): ((("soon", -1, ()),),)}
+    reactions: dict[tuple[int, str], Any] = {(0, "lost"): ((("soon", -1, ()),),)}
     closes = Program((Connection("pair"),), ((("close", 0, None),),), reactions)
-    stock, ours = {"task 0 of loop of 0": []}, {"task 0 of loop of 0": ["finally", "task 0"]}
+    stock: dict[str, list[str]] = {"task 0 of loop of 0": []}
+    ours = {"task 0 of loop of 0": ["finally", "task 0"]}
     assert loop.difference(closes, stock, ours, Counter()) is None
     open_program = Program((Connection("pair"),), (), reactions)
     assert loop.difference(open_program, stock, ours, Counter()) is not None
     other = {"task 0 of loop of 0": ["task 0"]}
     assert loop.difference(closes, other, ours, Counter()) is not None
+    error: dict[str, list[str]] = {"errors": ["ZeroDivisionError"]}
+    assert loop.difference(closes, error, {"errors": []}, Counter()) is None
+    assert loop.difference(open_program, error, {"errors": []}, Counter()) is not None

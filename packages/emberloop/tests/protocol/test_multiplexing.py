@@ -6,12 +6,14 @@ The codec of these tests has frames of a kind: (stream, kind, size) and that man
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from ember.limits import RouteLimits, ServerLimits
+from ember.protocol import MemoryConnection
 from ember.protocol.server.codec import Output, Upgrade
 from ember.protocol.server.subconnection import SubConnection
 from ember.protocol.server.tls import ServerTLS
@@ -19,7 +21,7 @@ from ember.request import Request
 from ember.response import StreamingResponse
 
 from tests.support.app import App
-from tests.support.server import Client, Running, ServeFixture
+from tests.support.server import Client, Running, ServeFixture, new_event_loop
 from tests.support.tls import Authority, connect
 from tests.support.waiting import eventually
 
@@ -373,3 +375,37 @@ def test_requests_are_counted(peer: Peer, world: World) -> None:
     upgraded = not peer.secure
     assert server.requests == 3 + upgraded
     assert server.connections == 1
+
+
+async def ask_from_memory(world: World) -> None:
+    """Ten exchanges on one connection, some of which are cut off in the middle."""
+    connection = MemoryConnection(world.app)
+    connection.feed(b"GET /frames HTTP/1.1\r\nHost: x\r\nUpgrade: frames\r\n\r\n")
+    for number in range(10):
+        path = ("quick", "stuck")[number % 2]
+        request = f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        connection.feed(FRAME.pack(number, ROOM, 4) + (1 << 20).to_bytes(4))
+        connection.feed(FRAME.pack(number, DATA, len(request)) + request)
+    await asyncio.sleep(0)
+    connection.lost()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    made.clear()
+    world.cancelled.clear()
+
+
+def test_nothing_is_left_to_the_garbage_collector(world: World) -> None:
+    async def main() -> int:
+        await ask_from_memory(world)
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(20):
+            await ask_from_memory(world)
+        return len(gc.get_objects()) - before
+
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            assert runner.run(main()) < 200  # 200 exchanges, each of several objects
+    finally:
+        gc.enable()

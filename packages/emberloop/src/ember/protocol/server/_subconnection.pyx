@@ -5,6 +5,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from ember.protocol.server._connection cimport Connection
 from ember.protocol.server._sink cimport Sink
 
+from ember.protocol.server.codec import NO_CARRIER
+
 
 cdef class CarrierSink(Sink):
     cdef object owner, carrier
@@ -25,11 +27,13 @@ cdef class CarrierSink(Sink):
         return 0
 
     cdef int close(self, bint linger) except -1:
-        self.owner._close()
+        if self.owner is not None:
+            self.owner._close()
         return 0
 
     cdef int abort(self) except -1:
-        self.owner._end(True)
+        if self.owner is not None:
+            self.owner._end(True)
         return 0
 
 
@@ -87,7 +91,13 @@ class SubConnection:
 
     def _end(self, aborted):
         cdef Connection connection = self._connection
+        cdef CarrierSink sink
         if not self._ended:
             self._ended = True
+            carrier, self._carrier = self._carrier, NO_CARRIER
+            # No circle stays behind; the sink still answers, to nobody.
+            sink = connection.sink
+            sink.owner = None
+            sink.carrier = NO_CARRIER
             connection.lost()
-            self._carrier.closed(aborted)
+            carrier.closed(aborted)

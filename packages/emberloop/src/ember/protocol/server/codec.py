@@ -123,6 +123,21 @@ class Carrier(Protocol):
         """The exchange is over; the last call. `aborted`: the response is not whole."""
 
 
+class NoCarrier:
+    """What carries an exchange that is over: nothing that could be kept alive by it."""
+
+    def sent(self, data: bytes) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def closed(self, aborted: bool) -> None: ...
+
+    def unsent(self) -> int:
+        return 0
+
+
+NO_CARRIER = NoCarrier()
+
+
 class Upgrade(Response):
     """The response 101: behind it the connection speaks `protocol`.
 

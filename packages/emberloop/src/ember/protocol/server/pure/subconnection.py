@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ember.protocol.server.codec import NO_CARRIER
 from ember.protocol.server.pure.connection import Connection
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ class SubConnection:
     """One exchange of a connection that has several at once; see `subconnection.py`."""
 
     def __init__(self, output: Output, carrier: Carrier) -> None:
-        self._carrier = carrier
+        self._carrier: Carrier = carrier
         self._ended = self._closes = False
         connection = self._connection = Connection(
             output.app,
@@ -57,8 +58,9 @@ class SubConnection:
     def _end(self, aborted: bool) -> None:
         if not self._ended:
             self._ended = True
+            carrier, self._carrier = self._carrier, NO_CARRIER
             self._connection.lost()
-            self._carrier.closed(aborted)
+            carrier.closed(aborted)
 
     # -- what the connection calls ------------------------------------------------------------
 
