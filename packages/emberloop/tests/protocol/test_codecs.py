@@ -310,3 +310,73 @@ def test_from_memory() -> None:
     assert made[0].told == ["pause", "resume"]
     connection.lost()
     assert made[0].told[-1] == "lost"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data_received",
+        "eof_received",
+        "pause_writing",
+        "resume_writing",
+        "drain",
+        "connection_lost",
+    ],
+)
+def test_what_a_codec_raises_ends_its_connection_alone(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(self: Echo, *data: bytes) -> None:
+        raise ZeroDivisionError(name)
+
+    made_of = type("Failing", (Echo,), {name: failing})
+    connection = MemoryConnection(App({"/echo": lambda request: Upgrade("echo", made_of)}))
+    connection.feed(UPGRADE)
+    match name:
+        case "data_received":
+            connection.feed(b"x")
+        case "eof_received":
+            connection.eof()
+        case "pause_writing":
+            connection.writable = False
+        case "resume_writing":
+            connection.writable = False
+            connection.writable = True
+        case "drain":
+            connection._connection.drain_and_close()
+        case _:
+            connection.lost()
+    assert connection.closed
+    assert connection.aborted is (name != "connection_lost")
+    assert made[0].told[-1:] == (["lost"] if name != "connection_lost" else [])
+    (record,) = [r for r in caplog.records if r.name == "ember.protocol"]
+    assert "the codec failed" in record.getMessage()
+
+
+def test_a_codec_that_fails_to_drain_does_not_keep_the_server(serve: ServeFixture) -> None:
+    def failing(self: Echo) -> None:
+        raise ZeroDivisionError
+
+    made_of = type("Failing", (Echo,), {"drain": failing})
+    running = serve(App({"/echo": lambda request: Upgrade("echo", made_of), "/": hello}))
+    with running.connect() as broken, running.connect() as idle:
+        broken.send(UPGRADE)
+        broken.recv_until(b"\r\n\r\n")
+        idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.recv_response()
+        asyncio.run_coroutine_threadsafe(running.server.close(), running.loop).result(10)
+        assert idle.recv_until_close() == b""
+        with pytest.raises(ConnectionResetError):
+            broken.recv_until_close()
+
+
+def test_a_connection_that_is_ended_while_its_codec_is_made() -> None:
+    class Closes(Echo):
+        def __init__(self, output: Output) -> None:
+            super().__init__(output)
+            output.abort()
+
+    connection = MemoryConnection(App({"/echo": lambda request: Upgrade("echo", Closes)}))
+    connection.feed(UPGRADE + b"unread")
+    assert connection.closed
+    assert made[0].told == ["lost"]

@@ -431,6 +431,10 @@ cdef class Connection(EndingOutput):
         self.buffer.clear()
         try:
             codec = self.codec = successor(self)
+            if self.is_lost:
+                self.codec = None       # it was ended while the codec was made
+                codec.connection_lost()
+                return 0
             if not self.reading:
                 self.reading = True
                 self.sink.resume_reading()
@@ -442,9 +446,8 @@ cdef class Connection(EndingOutput):
                 codec.eof_received()
             if self.draining and not self.closing:
                 codec.drain()
-        except BaseException:
-            self.abort_now()
-            raise
+        except BaseException as error:
+            self.codec_failed(error)
         finally:
             self.sink.flush()
         return 0
@@ -453,9 +456,8 @@ cdef class Connection(EndingOutput):
         self.processing = True      # what is sent meanwhile leaves together
         try:
             self.codec.data_received(PyBytes_FromStringAndSize(data, size))
-        except BaseException:
-            self.abort_now()
-            raise
+        except BaseException as error:
+            self.codec_failed(error)
         finally:
             self.processing = False
             self.sink.flush()

@@ -16,7 +16,6 @@ cdef class EndingOutput(HTTPOutput):
     cdef int eof(self) except -1
     cdef int hangup(self) except -1
     cdef int lost(self) except -1
-    cdef int tell_codec(self, object method) except -1
     cdef int peer_ended(self) except -1
     cdef int leave(self, Exchange exchange) except -1
     cdef bint over_budget(self) except -1

@@ -132,16 +132,7 @@ cdef class EndingOutput(HTTPOutput):
         self.successor = None
         if self.codec is not None:
             codec, self.codec = self.codec, None
-            codec.connection_lost()
-        return 0
-
-    cdef int tell_codec(self, object method) except -1:
-        """Call a method of the codec; what it raises ends the connection."""
-        try:
-            method()
-        except BaseException:
-            self.abort_now()
-            raise
+            self.tell_codec(codec.connection_lost)
         return 0
 
     # ---- its share of a turn ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ember.protocol.server._sink cimport FILE_BUSY, FILE_CANNOT, FILE_SENT
 
 from ember.protocol.message._request cimport H1_CLOSE, H1_KEEP_ALIVE
 
+from ember._interrupts import from_signal
 from ember.exceptions import ClientDisconnected
 from ember.protocol.server.openfile import FileShortened
 from ember.protocol.server.wheel import Wheel
@@ -189,12 +190,32 @@ cdef class HTTPOutput:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self.paused = True
         if self.codec is not None:
-            self.codec.pause_writing()
+            self.tell_codec(self.codec.pause_writing)
         return self.watch_backlog()
 
     cdef int wake(self) except -1:
         if self.resumed is not None and not self.resumed.done():
             self.resumed.set_result(None)
+        return 0
+
+    # ---- another codec -----------------------------------------------------------------------
+
+    cdef int tell_codec(self, object method) except -1:
+        """Call a method of the codec. Whoever tells it (the loop, a server that stops) goes on with
+        the other connections, whatever it raises."""
+        try:
+            method()
+        except BaseException as error:
+            self.codec_failed(error)
+        return 0
+
+    cdef int codec_failed(self, object error) except -1:
+        """The codec raised `error`: a line in the log, and the connection ends with a reset."""
+        if not self.is_lost:
+            self.abort_now()
+        if from_signal(error):
+            raise error
+        log.error("%s: the codec failed", self.peer, exc_info=error)
         return 0
 
     # ---- time ------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ class Output(Protocol):
 
 
 class Codec(Protocol):
-    """What speaks on a connection. What one of these raises ends the connection with a reset."""
+    """What speaks on a connection. What one of these raises is logged and resets the connection; no
+    other connection is affected."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived; those that came right behind the upgrade first."""

@@ -138,7 +138,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self._paused = True
         if self.codec is not None:
-            self.codec.pause_writing()
+            self.tell_codec(self.codec.pause_writing)
         self.deadlines.watch_backlog()
 
     def resume_writing(self) -> None:

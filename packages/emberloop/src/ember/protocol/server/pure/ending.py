@@ -168,7 +168,7 @@ class Ending:
         self.successor = None
         if self.codec is not None:
             codec, self.codec = self.codec, None
-            codec.connection_lost()
+            self.tell_codec(codec.connection_lost)
 
     def is_stuck(self, backlog: int) -> None:
         """The peer took nothing of the backlog for longer than it may."""

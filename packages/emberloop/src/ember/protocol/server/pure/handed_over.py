@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
+from ember._interrupts import from_signal
 from ember.protocol.server.wheel import NEVER
 
 TYPE_CHECKING = False
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from ember.protocol.server.codec import Codec, Output
     from ember.protocol.server.pure.deadlines import Deadlines
     from ember.protocol.server.pure.interfaces import Transport
+
+log = logging.getLogger("ember.protocol")
 
 
 class HandedOver:
@@ -25,12 +29,18 @@ class HandedOver:
     deadlines: Deadlines
     draining: bool
     ended: bool
+    is_lost: bool
     requests: int
     successor: Callable[[Output], Codec] | None
     _paused: bool
     _processing: bool
     _reading: bool
     _transport: Transport
+
+    @property
+    def peer(self) -> str:
+        """The client's address, for the log."""
+        raise NotImplementedError
 
     def abort(self) -> None:
         """End the connection now."""
@@ -60,6 +70,10 @@ class HandedOver:
         self.buffer.clear()
         try:
             codec = self.codec = successor(cast("Output", self))
+            if self.is_lost:
+                self.codec = None  # it was ended while the codec was made
+                codec.connection_lost()
+                return
             if not self._reading:
                 self._reading = True
                 self._transport.resume_reading()
@@ -71,9 +85,8 @@ class HandedOver:
                 codec.eof_received()
             if self.draining and not self.closing:
                 codec.drain()
-        except BaseException:
-            self.abort()
-            raise
+        except BaseException as error:  # noqa: BLE001 - it ends the connection
+            self._codec_failed(error)
         finally:
             self.flush()
 
@@ -83,20 +96,27 @@ class HandedOver:
         self._processing = True  # what is sent meanwhile leaves together
         try:
             self.codec.data_received(bytes(data))
-        except BaseException:
-            self.abort()
-            raise
+        except BaseException as error:  # noqa: BLE001 - it ends the connection
+            self._codec_failed(error)
         finally:
             self._processing = False
             self.flush()
 
     def tell_codec(self, method: Callable[[], None]) -> None:
-        """Call a method of the codec; what it raises ends the connection."""
+        """Call a method of the codec. Whoever tells it (the loop, a server that stops) goes on with
+        the other connections, whatever it raises."""
         try:
             method()
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001 - it ends the connection
+            self._codec_failed(error)
+
+    def _codec_failed(self, error: BaseException) -> None:
+        """The codec raised `error`: a line in the log, and the connection ends with a reset."""
+        if not self.is_lost:
             self.abort()
-            raise
+        if from_signal(error):
+            raise error
+        log.error("%s: the codec failed", self.peer, exc_info=error)
 
     # -- what the codec asks for --------------------------------------------------------------
 
