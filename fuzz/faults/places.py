@@ -136,7 +136,7 @@ class Place:
         return future.result(PATIENCE)
 
     def stop(self) -> BaseException | None:
-        if self.thread.is_alive():
+        if self.thread.is_alive() and self.loop is not None:
             with contextlib.suppress(RuntimeError):  # it ends already
                 self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(PATIENCE)

@@ -16,10 +16,17 @@ def wait(theirs):
     try:
         os.write(theirs, b"x")
         while True:
-            time.sleep(0.02)  # a signal just before a sleep begins is acted on behind it
+            time.sleep(0.02)
     except KeyboardInterrupt:
         os._exit(77)
     os._exit(0)
+
+def kill(child, number):
+    # Until it has ended. In a child that a thread forked, Python 3.13.0 acts on a signal only where
+    # it interrupts a system call.
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        os.kill(child, number)
+        time.sleep(0.05)
 
 def forked(number):
     ours, theirs = os.pipe()
@@ -27,7 +34,7 @@ def forked(number):
     if child == 0:
         wait(theirs)
     os.read(ours, 1)
-    os.kill(child, number)
+    kill(child, number)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for fd in (ours, theirs):
         os.close(fd)
@@ -47,7 +54,7 @@ def as_process(number: int):
     process = multiprocessing.get_context("fork").Process(target=wait, args=(theirs,))
     process.start()
     os.read(ours, 1)
-    os.kill(process.pid, number)
+    kill(process.pid, number)
     process.join()
     for fd in (ours, theirs):
         os.close(fd)

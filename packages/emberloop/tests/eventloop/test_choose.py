@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import os
 import subprocess
 import sys
 
@@ -138,3 +141,23 @@ def test_the_pure_build_runs_on_a_foreign_loop_and_says_why() -> None:
     assert "EMBER_PURE=1" in done.stdout
     forced = run_code(code, EMBER_PURE="1", EMBER_LOOP="epoll")
     assert "EMBER_LOOP=epoll: EMBER_PURE=1 asks for the pure build" in forced.stderr
+
+
+@compiled
+@pytest.mark.parametrize("missing", ["selectors.DefaultSelector", "socket.socketpair"])
+def test_a_loop_that_could_not_be_made_leaves_nothing_and_says_no_more(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(missing, fail)
+    for _ in range(3):
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            ember.eventloop.Loop()
+    gc.collect()
+    assert unraisable == []
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -54,6 +54,7 @@ cdef class CoreLoop:
     def __cinit__(self, *args, **kwargs):
         cdef int i
         cdef void *memory
+        self._closed = True  # until it has been made, for BaseEventLoop.__del__
         self.core = <Core *>calloc(1, sizeof(Core))
         if self.core == NULL:
             raise MemoryError

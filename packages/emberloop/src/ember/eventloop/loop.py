@@ -39,17 +39,21 @@ class Loop(CoreLoop, asyncio.SelectorEventLoop):
         self, selector: selectors.BaseSelector | None = None, *, backend: str | None = None
     ) -> None:
         if selector is not None and not hasattr(selector, "fileno"):
-            self._closed = True  # or its end would be missed by BaseEventLoop.__del__
             raise TypeError(
                 f"{type(selector).__name__} has no descriptor to wait for; use "
                 "selectors.EpollSelector or give none"
             )
         if backend not in (None, "io_uring", "epoll"):
-            self._closed = True
             raise ValueError(f"unknown backend {backend!r}; known: 'io_uring', 'epoll', None")
         self._set_backend(backend)
         self._lent: set[int] = set()
-        super().__init__(selector)
+        try:
+            super().__init__(selector)
+        except BaseException:
+            # No descriptors, no memory: what there is of it is not to be closed as if it were all.
+            self._closed = True
+            self._forget_core()
+            raise
 
     def close(self) -> None:
         if self.is_running():
