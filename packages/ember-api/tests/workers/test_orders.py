@@ -8,7 +8,8 @@ import socket
 import pytest
 from ember import Ember
 from ember.server.options import Options
-from ember.server.workers.context import Order, WorkerContext
+from ember.server.processes.orders import Order
+from ember.server.workers.context import WorkerContext
 from ember.server.workers.scoreboard import Scoreboard
 from ember.server.workers.worker import AppServer
 

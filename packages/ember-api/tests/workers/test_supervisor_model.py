@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ember.limits import ServerLimits
 from ember.server.options import StartError
-from ember.server.workers.context import Order
+from ember.server.processes.orders import Order
 from ember.server.workers.process import WorkerProcess
 from ember.server.workers.scoreboard import Scoreboard, State
 from ember.server.workers.sockets import Sockets

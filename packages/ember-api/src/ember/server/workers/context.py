@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import faulthandler
 import os
 import signal
 import socket
 
+from ember.server.processes.orders import read_orders, report
 from ember.server.workers.scoreboard import Scoreboard, Slot
 
 #: The environment variable with the context of a worker that was started by exec.
 VARIABLE = "EMBER_WORKER"
-
-
-class Order(enum.Enum):
-    """An order of the supervisor to a worker: one byte on the control socket."""
-
-    #: Finish the requests in flight and end. Other workers take the new connections.
-    RETIRE = b"r"
-    #: Finish the requests in flight and end. The whole server stops.
-    STOP = b"s"
-    #: End at once.
-    ABORT = b"a"
 
 
 class WorkerContext:
@@ -50,19 +38,12 @@ class WorkerContext:
     def report(self, word: str, text: str = "") -> None:
         """Tell the supervisor `changed`, `ready`, `failed`, `recycle` or `stop`, with a line of
         text."""
-        line = f"@{word} {' '.join(text.split())}\n".encode()
-        with contextlib.suppress(OSError):  # the supervisor has ended: `orders` will show it
-            self.control_socket.sendall(line)
+        report(self.control_socket, word, text)
 
     def orders(self) -> bytes | None:
         """The new orders, as bytes of `Order`; None if there are none, empty if the supervisor has
         ended."""
-        try:
-            return self.control_socket.recv(64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
+        return read_orders(self.control_socket)
 
     def to_environment(self) -> str:
         """The value of VARIABLE. Makes the descriptors survive exec. Called in the child."""

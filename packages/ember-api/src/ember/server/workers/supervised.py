@@ -18,7 +18,7 @@ from ember.server.workers.scoreboard import Scoreboard
 from ember.server.workers.sockets import open_sockets
 from ember.server.workers.spawn import reexec, work
 from ember.server.workers.supervisor import Supervisor
-from ember.server.workers.system import System
+from ember.server.workers.system import WorkerSystem
 
 if TYPE_CHECKING:
     from ember.server.interfaces import ServedApp
@@ -139,7 +139,7 @@ class SupervisedServer:
                 replace=self.options.necromancer,
                 routes=self.app.routes,
                 on_ready=ready,
-                system=System(control_socket),
+                system=WorkerSystem(control_socket),
             ).run()
             status = 0
         except StartError as error:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ember.server.options import StartError
-from ember.server.workers.context import Order, WorkerContext
+from ember.server.processes.children import Children, StopTimes
+from ember.server.processes.deadlines import CHECK_INTERVAL
+from ember.server.processes.orders import Order
+from ember.server.workers.context import WorkerContext
 from ember.server.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, stop_time
-from ember.server.workers.overdue import CHECK_INTERVAL, Overdue
+from ember.server.workers.overdue import StuckLoops, WorkerLog
 from ember.server.workers.scoreboard import Scoreboard
-from ember.server.workers.system import KILLED, Begin, System
+from ember.server.workers.system import KILLED, Begin, WorkerSystem
 
 if TYPE_CHECKING:
     from ember.limits import ServerLimits
@@ -28,6 +31,8 @@ logger = logging.getLogger("ember.workers")
 
 #: Seconds after a worker's own deadline to end, before it is killed.
 MARGIN = 1.5
+#: Why a worker is killed that was told to stop.
+LATE = "it did not end within shutdown_timeout"
 #: Seconds in which a new worker has to end if a newer reload replaces it before it serves.
 DROP = 1.0
 #: A worker that served for fewer seconds has failed; the next one may have to wait (BACK_OFF).
@@ -57,7 +62,7 @@ class Supervisor:
         replace: bool = True,
         routes: Iterable[Route] = (),
         on_ready: Callable[[str], object] = lambda loop: None,
-        system: System | None = None,
+        system: WorkerSystem | None = None,
     ) -> None:
         self._board = board
         self._sockets = sockets
@@ -65,13 +70,18 @@ class Supervisor:
         self._begin_reexec = begin_reexec or begin
         self._replace = replace
         self._on_ready = on_ready
-        self._system = system or System()
-        self._overdue = Overdue(limits, routes)
-        self._stop_time = stop_time(limits) + MARGIN
+        self._system = system or WorkerSystem()
+        times = StopTimes(
+            starting=START_END + MARGIN / 2,
+            serving=stop_time(limits) + MARGIN,
+            late=LATE,
+            hurried=HURRY + MARGIN / 2,
+        )
+        self._children: Children[WorkerProcess] = Children(self._system, WorkerLog(), times)
+        self._workers = self._children.running
+        self._stuck = StuckLoops(limits, routes)
+        self._start_timeout = limits.start_timeout
         self._retire_time = limits.shutdown_timeout + LEAST_FOR_HOOKS + MARGIN
-        self._workers: dict[int, WorkerProcess] = {}
-        self._signals: list[int] = []
-        self._stops = 0
         #: The newest reload, and the newest that has a worker that serves.
         self._wanted = self._proven = 0
         #: When each reload began, nanoseconds since the epoch.
@@ -83,7 +93,6 @@ class Supervisor:
         #: When the last worker failed. Workers that were started before that do not count again.
         self._failed = float("-inf")
         self._next_try = float("-inf")
-        self._looked = self._system.now()
 
     # -- the life of the server ---------------------------------------------------------------
 
@@ -94,11 +103,8 @@ class Supervisor:
         try:
             self._live()
         finally:
-            for worker in tuple(self._workers.values()):  # only after an error in this class
-                worker.send(signal.SIGKILL)
-                while self._system.reap(worker) is None:
-                    self._system.wait(CHECK_INTERVAL)
-                self._forget(worker)
+            for worker in self._children.kill_all():  # only after an error in this class
+                self._free(worker)
             self._sockets.close()
             self._sockets.unlink()
             self._system.close()
@@ -136,26 +142,29 @@ class Supervisor:
 
     def _turn(self, *, starting: bool = False) -> None:
         """Wait for an event, and handle everything that has happened."""
-        self._signals += self._system.wait(self._timeout())
-        for worker in tuple(self._workers.values()):
-            self._listen(worker)
-        ended = self._reap()
-        # A signal to the process group reaches this process before a worker has ended by it.
-        self._signals += self._system.signals()
-        while self._signals:
-            self._on_signal(self._signals.pop(0))
-        for worker, status in ended:
+        events = self._children.wait(self._timeout())
+        for worker, _ in events.ended:
+            self._free(worker)
+        for worker, word, text in events.reports:
+            self._reported(worker, word, text)
+        for number in events.signals:
+            self._on_signal(number)
+        for worker, status in events.ended:
             self._ended(worker, status, starting=starting)
-        self._look()
+        self._children.look()
+        self._stuck.look(self._workers.values(), self._children.deadlines, self._system.now())
         if not starting and not self._stops:
             self._restock()
             self._renew()
 
+    @property
+    def _stops(self) -> int:
+        return self._children.stops
+
     def _timeout(self) -> float:
-        now = self._system.now()
-        timeout = self._overdue.until(self._workers.values(), now)
+        timeout = self._stuck.until()
         if self._replace and not self._stops and self._missing():
-            timeout = min(timeout, max(0.0, self._next_try - now))
+            timeout = min(timeout, max(0.0, self._next_try - self._system.now()))
         return timeout
 
     # -- workers ------------------------------------------------------------------------------
@@ -184,26 +193,20 @@ class Supervisor:
             self._wait()
             logger.error("a worker cannot be started: %s", error.strerror)
             return None
-        self._workers[worker.pid] = worker
-        return worker
+        limit = self._start_timeout
+        late = "" if limit is None else f"it did not serve within start_timeout={limit:g} s"
+        worker.serve_within(worker.born, limit, late)
+        return self._children.add(worker)
 
-    def _listen(self, worker: WorkerProcess) -> None:
-        said = worker.receive()
-        if worker.hung_up:
-            self._system.ignore(worker)
-        for word, text in said:
-            if word == "changed":
-                self._moved_on(worker, text)
-            elif word == "ready":
-                worker.ready = self._system.now()
-                worker.loop = text
-                self._serves(worker)
-            elif word == "failed":
-                worker.failure = text
-            elif word == "recycle":
-                worker.recycle_reason = text
-            elif word == "stop":
-                self._signals.append(signal.SIGTERM)
+    def _reported(self, worker: WorkerProcess, word: str, text: str) -> None:
+        if word == "changed":
+            self._moved_on(worker, text)
+        elif word == "ready":
+            self._serves(worker)
+        elif word == "recycle":
+            worker.recycle_reason = text
+        elif word == "stop":
+            self._stop()
 
     def _moved_on(self, worker: WorkerProcess, file: str) -> None:
         """The worker runs newer code than the others: the files were changed after the reload."""
@@ -223,37 +226,18 @@ class Supervisor:
         self._begun[self._wanted] = moment
 
     def _serves(self, worker: WorkerProcess) -> None:
-        if self._stops:
-            # The signal may have come before it could handle signals.
-            worker.send_order(Order.STOP if self._stops == 1 else Order.ABORT)
-            return
-        if worker.retiring:
-            return  # it was dropped just when it was ready
+        if self._stops or worker.retiring:
+            return  # it was told to end just when it was ready
         self._proven = max(self._proven, worker.generation)
         if worker is self._candidate:
             old, self._candidate, self._replaced = self._replaced, None, None
             if old is not None and old.pid in self._workers:
                 logger.info("%s serves in the place of %s", worker, old)
                 old.retiring = True
-                old.send_order(Order.RETIRE)
-                old.end_within(
-                    self._system.now(), self._retire_time, "it did not end within shutdown_timeout"
-                )
+                self._children.end(old, Order.RETIRE, self._retire_time, LATE)
 
-    def _reap(self) -> list[tuple[WorkerProcess, int]]:
-        """The workers that have ended, each with its wait status."""
-        ended = []
-        for worker in tuple(self._workers.values()):
-            status = self._system.reap(worker)
-            if status is not None:
-                self._listen(worker)
-                self._forget(worker)
-                ended.append((worker, status))
-        return ended
-
-    def _forget(self, worker: WorkerProcess) -> None:
-        self._workers.pop(worker.pid, None)
-        self._system.forget(worker)
+    def _free(self, worker: WorkerProcess) -> None:
+        """Free the slot of a worker that has ended."""
         if worker.slot.pid == worker.pid:
             worker.slot.end()
 
@@ -367,34 +351,9 @@ class Supervisor:
         if worker is not None:
             logger.info("%s is given up: a newer reload has come", worker)
             worker.retiring = True
-            worker.send(signal.SIGTERM)
-            worker.end_within(self._system.now(), DROP, "a newer reload has come")
+            self._children.end(worker, Order.STOP, DROP, "a newer reload has come")
 
     def _stop(self) -> None:
         """The first time: drain. The second: drop requests in flight. The third: kill."""
-        self._stops += 1
         self._sockets.close()
-        now = self._system.now()
-        for worker in self._workers.values():
-            if self._stops > 2:
-                worker.killed = True
-                worker.send(signal.SIGKILL)
-                continue
-            if worker.ready is None:
-                worker.send(signal.SIGTERM)  # it may not read orders yet
-            else:
-                worker.send_order(Order.STOP if self._stops == 1 else Order.ABORT)
-            if self._stops == 1 and worker.ready is None:
-                worker.end_within(now, START_END + MARGIN / 2, "it did not end while it started")
-            elif self._stops == 1:
-                worker.end_within(now, self._stop_time, "it did not end within shutdown_timeout")
-            else:
-                worker.end_within(now, HURRY + MARGIN / 2, "it did not end at the second signal")
-
-    # -- workers that take too long -----------------------------------------------------------
-
-    def _look(self) -> None:
-        now = self._system.now()
-        # Time in which this process itself did not run does not count.
-        passed, self._looked = min(now - self._looked, 2 * CHECK_INTERVAL), now
-        self._overdue.look(tuple(self._workers.values()), now, passed)
+        self._children.stop()

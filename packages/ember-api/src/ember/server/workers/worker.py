@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from ember.concurrency.executor import PoolExecutor
 from ember.concurrency.threads import THREAD_NAME, ThreadPool
 from ember.server.options import StartError
+from ember.server.processes.forks import disown, own
+from ember.server.processes.orders import Order
 from ember.server.workers.announce import announce, report_ready
-from ember.server.workers.context import Balance, Order
+from ember.server.workers.context import Balance
 from ember.server.workers.ending import HURRY, LEAST_FOR_HOOKS, START_END, Guard, in_time, stop_time
-from ember.server.workers.forks import disown, own
 from ember.server.workers.heartbeat import Heartbeat
 from ember.server.workers.loops import new_loop
 from ember.server.workers.scoreboard import Scoreboard, State
@@ -158,10 +159,9 @@ class AppServer:
         loop.call_soon_threadsafe(event.set)
         current = threading.current_thread()
         # The loop, and handlers in threads, cannot wait for their own end.
-        if current is not self._thread and not current.name.startswith(THREAD_NAME):
-            ended = self._ended.wait(stop_time(self.app.limits) + HURRY)
-            if not ended:
-                log_running(logger, "the server did not end in time:", loop=loop)
+        waits = current is not self._thread and not current.name.startswith(THREAD_NAME)
+        if waits and not self._ended.wait(stop_time(self.app.limits) + HURRY):
+            log_running(logger, "the server did not end in time:", loop=loop)
 
     async def _main(self, started: Callable[[], object]) -> None:
         app, options = self.app, self.options
@@ -302,7 +302,7 @@ class AppServer:
     def _say_ready(self, server: Server) -> None:
         if self._context is not None:
             report_ready(self._context, self.loop_name)
-        elif self.options.startup_message:
+        if self.options.startup_message:
             announce(server.addresses, self.options, self.loop_name)
 
     # -- signals ------------------------------------------------------------------------------
