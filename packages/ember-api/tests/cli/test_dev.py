@@ -77,7 +77,7 @@ def test_an_application_that_ends_is_explained(dev: Dev) -> None:
     dev.until("one")
     dev.edit(APP.format(text="x") + "\nimport os, sys\nprint('last words', file=sys.stderr)\n"
              "os._exit(7)\n")  # fmt: skip
-    dev.until("the application ended with status 7")
+    dev.until("the application exited with status 7")
     assert "last words" in dev.get()[1]
     dev.edit(APP.format(text="back"))
     dev.until("back")

@@ -8,39 +8,56 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import signal
+import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from ember.cli.dev.hosts import Hosts, refusal
+from ember.server.processes.launch import NOT_STARTED, take_orders
+from ember.server.processes.orders import Order
 
-#: The exit status if the application did not start; stderr says why.
-NOT_STARTED = 3
 
+def serve(
+    control_socket: socket.socket, fd: int, target: str, loop: str, hosts: Sequence[str]
+) -> int:
+    """Import and serve the application until told to stop. Returns the exit status.
 
-def serve(target: str | None, fd: int, lifeline: int, loop: str, listening: str) -> int:
-    """Serve until told to stop. Returns the exit status. `listening`: the host name with which the
-    socket `fd` was bound."""
+    `hosts`: the host name with which the socket `fd` was bound, and further allowed names."""
     from ember.cli.locate import locate
     from ember.server.run import AppServer, StartError
+    from ember.server.workers.context import WorkerContext
+    from ember.server.workers.scoreboard import Scoreboard
 
-    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    context = WorkerContext(Scoreboard(1), 0, [sock], control_socket)
     try:
-        app, options = locate(target)
-        said = options.host or ""
+        app, options = locate(target or None)
+        named = [*app_hosts(app), *([options.host] if options.host else [])]
+        context.report("hosts", " ".join(named))
+        limit = app.limits.start_timeout
+        context.report("imported", "" if limit is None else f"{limit:g}")
         options = options._replace(
             debug=True, host=None, uds=None, fd=fd, workers=None, reload=False, loop=loop
         )
-        check_hosts(app, Hosts(listening, said))
-        AppServer(app, options).run()
+        check_hosts(app, Hosts(*hosts, *named))
+        AppServer(app, options, context).run()
     except StartError as error:
         print(f"ember: {error}", file=sys.stderr)
         if error.__cause__ is not None:
             print(f"\n{explain(error.__cause__)}", file=sys.stderr)
         return NOT_STARTED
     return 0
+
+
+def app_hosts(app: Any) -> list[str]:
+    """The host names for which the application has routes of their own."""
+    return sorted({host for route in app.routes for host in route.hosts})
 
 
 def check_hosts(app: Any, hosts: Hosts) -> None:
@@ -69,10 +86,11 @@ def explain(error: BaseException) -> str:
     return "".join(found.format()).rstrip()
 
 
-def _follow(lifeline: int) -> None:
-    """End this process when the supervisor has ended."""
-    while os.read(lifeline, 1):
-        pass
+def _follow(control_socket: socket.socket) -> None:
+    """End this process when the supervisor has ended, also while the application is imported."""
+    poll = select.poll()
+    poll.register(control_socket, 0)  # that the other end is closed is always reported
+    poll.poll()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -90,22 +108,22 @@ COMMON = (
 )
 
 
-def wait(word: int) -> bool:
-    """Import the common modules and wait for the order to serve. Returns False if the supervisor
-    has closed the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish yet
+def main(arguments: Sequence[str]) -> int:
+    """Import the common modules, wait for the order to serve, and serve. Gives the exit status."""
+    control, fd, target, loop, *hosts = arguments
+    control_socket = socket.socket(fileno=int(control))
+    control_socket.set_inheritable(False)
+    take_orders(control_socket, launched=True)
     for module in COMMON:
         try:
             importlib.import_module(module)
         except ImportError:  # the application will report it, if it needs the module
             continue
-    came = bool(os.read(word, 1))
-    os.close(word)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return came
+    if control_socket.recv(1) != Order.SERVE.value:
+        return 0  # the supervisor has ended
+    threading.Thread(target=_follow, args=(control_socket,), daemon=True).start()
+    return serve(control_socket, int(fd), target, loop, hosts)
 
 
 if __name__ == "__main__":
-    name, socket_fd, lifeline_fd, event_loop, word_fd, host = sys.argv[1:]
-    if wait(int(word_fd)):
-        sys.exit(serve(name or None, int(socket_fd), int(lifeline_fd), event_loop, host))
+    sys.exit(main(sys.argv[1:]))

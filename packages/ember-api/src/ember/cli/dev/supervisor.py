@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
-from types import FrameType
+from collections.abc import Iterable, Sequence
 
 from ember.cli.dev.hosts import Hosts
 from ember.cli.dev.overlay import Overlay
+from ember.cli.dev.process import SLOW, DevProcess, DevSystem
 from ember.cli.dev.watch import Bell, Watch
+from ember.server.processes.children import Children, StopTimes
+from ember.server.processes.orders import Order
 from ember.server.run import StartError
 from ember.server.terminal import Style
+from ember.server.workers.ending import HURRY, START_END
 
 #: Seconds between two checks of the files; longer if a check takes long.
 INTERVAL = 0.05
@@ -24,12 +25,11 @@ INTERVAL = 0.05
 SHARE = 0.1
 #: Seconds between two checks of the files if the kernel reports changes.
 SAFETY = 2.0
-#: Seconds after a start until the next spare process is made.
+#: Seconds after a start until the next process is made, which waits for an edit.
 AHEAD = 0.5
-#: Seconds in which the application has to end before it is killed.
+#: Seconds in which an application that serves has to end before it is killed.
 GRACE = 3.0
-#: The most characters of its stderr that the error page shows.
-KEPT = 16_384
+LATE = f"it did not end within {GRACE:g} s"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -52,204 +52,211 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-class Spare:
-    """A process that waits. `word` is the end of a pipe: a byte starts it, closing ends it."""
-
-    def __init__(self, process: subprocess.Popen[str], word: int) -> None:
-        self.process = process
-        self._word = word
-
-    def serve(self) -> subprocess.Popen[str]:
-        """Let the process serve."""
-        with contextlib.suppress(BrokenPipeError):  # it has ended: the caller will see that
-            os.write(self._word, b"!")
-        os.close(self._word)
-        return self.process
-
-    def forget(self) -> None:
-        """End the process."""
-        os.close(self._word)
-        self.process.kill()
-        self.process.wait()
-        if self.process.stderr is not None:
-            self.process.stderr.close()
-
-
 class Supervisor:
-    """Runs the application in a child process, and restarts it after every change."""
+    """Runs the application in a child process, and restarts it after every change.
 
-    def __init__(self, sock: socket.socket, target: str | None, loop: str, host: str) -> None:
+    - `host`: the host name of the listening socket.
+    - `allowed`: further host names for which it answers.
+    - `system`, `watch`: the operating system and the files; tests give others.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        target: str | None,
+        loop: str,
+        host: str,
+        allowed: Sequence[str] = (),
+        *,
+        system: DevSystem | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self._sock = sock
-        #: The host name of the listening socket.
-        self._host = host
-        self._hosts = Hosts(host)
-        self._target = target or ""
-        self._loop = loop
+        self._arguments = (str(sock.fileno()), target or "", loop, host, *allowed)
+        self._named = (host, *allowed)
+        #: The host names that the application has, as far as it was imported.
+        self._hosts = Hosts(*self._named)
         self._style = Style(sys.stderr)
-        self._watch = Watch(os.getcwd())
-        self._child: subprocess.Popen[str] | None = None
-        self._spare: Spare | None = None
-        self._started = 0.0
-        self._tail = ""
-        self._reader: threading.Thread | None = None
+        self._system = system or DevSystem()
+        times = StopTimes(starting=START_END + HURRY, serving=GRACE, late=LATE, kill_at=2)
+        self._children: Children[DevProcess] = Children(self._system, self, times)
+        #: The process that serves or starts to; the one that waits for the next edit.
+        self._child: DevProcess | None = None
+        self._next: DevProcess | None = None
+        #: When the next process is made; never if one was made and has ended.
+        self._next_at = float("inf")
+        #: Another process takes the place of the child when it has ended.
+        self._replace = False
         self._overlay: Overlay | None = None
-        self._terminal = sys.stdin is not None and sys.stdin.isatty()
-        self._interrupted = False
-        self._signals = 0
-        self._wake = threading.Event()
-        self._bell = Bell(os.getcwd(), self._wake.set)
-        # The child ends when the other end is closed, also if this process is killed.
-        self._lifeline, self._held = os.pipe()
+        self._watch = watch or Watch(os.getcwd())
+        self._rung = threading.Event()
+        self._bell: Bell | None = None
+        #: When the files are checked next.
+        self._look_at = 0.0
 
     def run(self) -> int:
-        """Run until SIGINT or SIGTERM. Returns the exit status."""
-        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        """Run until SIGINT, SIGTERM or SIGHUP. Returns the exit status."""
+        self._system.open()
         try:
             host, port = self._sock.getsockname()[:2]
             where = f"[{host}]" if ":" in host else host
             self._say(f"ember dev: http://{where}:{port}, watching {os.getcwd()}")
+            self._bell = Bell(os.getcwd(), self._ring)
             self._start()
-            self._follow()
+            while not self._children.stops or self._children.running:
+                self._turn()
             return 0
         finally:
-            self._bell.stop()
-            self._end_child()
-            if self._spare is not None:
-                self._spare.forget()
+            if self._bell is not None:
+                self._bell.stop()
+            for child in self._children.kill_all():  # only after an error in this class
+                child.release(0)
             self._end_overlay()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._lifeline)
-            os.close(self._held)
+            self._system.close()
 
-    def _follow(self) -> None:
-        """Check the child and the files until a signal comes."""
-        pause, looked = INTERVAL, time.monotonic()
-        while not self._signals:
-            rung = self._wake.wait(pause)
-            self._wake.clear()
-            if self._child is not None and self._child.poll() is not None:
-                self._fell()
-            # Make the next spare process, after this one had time to start.
-            if self._spare is None and time.monotonic() - self._started > AHEAD:
-                self._spare = self._prepare()
-            began = time.monotonic()
-            if self._bell.rings and not rung and began - looked < SAFETY:
-                continue
-            changed = self._watch.changed()
-            looked = time.monotonic()
-            if not self._bell.rings:
-                pause = max(INTERVAL, (looked - began) / SHARE)
-            if changed and not self._signals:
-                self._restart(changed)
+    def _turn(self) -> None:
+        """Wait for an event, and handle everything that has happened."""
+        events = self._children.wait(self._timeout())
+        for child, word, text in events.reports:
+            self._reported(child, word, text)
+        for number in events.signals:
+            if number != signal.SIGCHLD:
+                self._children.stop()
+        for child, status in events.ended:
+            self._ended(child, status)
+        self._children.look()
+        if not self._children.stops:
+            if self._next is None and self._system.now() >= self._next_at:
+                self._next = self._make()
+            self._look()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
-        self._interrupted = number == signal.SIGINT
-        self._wake.set()
+    def _timeout(self) -> float:
+        if self._children.stops:
+            return float("inf")
+        due = self._look_at if self._next is not None else min(self._look_at, self._next_at)
+        return max(0.0, due - self._system.now())
 
     def _say(self, text: str) -> None:
         print(self._style.dim(text), file=sys.stderr, flush=True)
 
-    # -- the child ----------------------------------------------------------------------------
+    # -- files --------------------------------------------------------------------------------
+
+    def _ring(self) -> None:
+        """The kernel reports a change. Called in another thread."""
+        self._rung.set()
+        self._system.wake()
+
+    def _look(self) -> None:
+        """Check the files, if it is time to, and restart the application if one has changed."""
+        began = self._system.now()
+        if began < self._look_at and not self._rung.is_set():
+            return
+        self._rung.clear()
+        changed = self._watch.changed()
+        now = self._system.now()
+        rings = self._bell is not None and self._bell.rings
+        self._look_at = now + (SAFETY if rings else max(INTERVAL, (now - began) / SHARE))
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            self._say(f"{changed[0]}{more} changed")
+            self._restart()
+
+    def _restart(self) -> None:
+        child = self._child
+        if child is None:
+            self._end_overlay()
+            self._start()
+            return
+        self._replace = True
+        if child.asked is None:
+            self._children.end(child, Order.STOP, GRACE, LATE)
+
+    # -- the application ----------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Let the spare process serve, or a new one."""
-        spare, self._spare = self._spare, None
-        if spare is None or spare.process.poll() is not None:
-            if spare is not None:
-                spare.forget()
-            spare = self._prepare()
-        self._tail = ""
-        self._child = spare.serve()
-        self._started = time.monotonic()
-        self._reader = threading.Thread(target=self._copy, args=(self._child,), daemon=True)
-        self._reader.start()
+        """Let the process that waits serve, or a new one."""
+        self._replace = False
+        child, self._next = self._next or self._make(), None
+        if child is None:
+            self._show("ember: the application cannot be started: no process could be made")
+            return
+        self._child = child
+        self._hosts = Hosts(*self._named)
+        child.copy_stderr()
+        self._children.serve(child)
+        self._next_at = self._system.now() + AHEAD
 
-    def _prepare(self) -> Spare:
+    def _make(self) -> DevProcess | None:
         """Make a process that has imported the common modules and waits."""
+        self._next_at = float("inf")
         environment = dict(os.environ)
         if self._style.colours:
             environment["FORCE_COLOR"] = "1"
-        fd = self._sock.fileno()
-        theirs, ours = os.pipe()
         try:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "ember.cli.dev.child",
-                    self._target,
-                    str(fd),
-                    str(self._lifeline),
-                    self._loop,
-                    str(theirs),
-                    self._host,
-                ],
-                pass_fds=(fd, self._lifeline, theirs),
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=environment,
-                # At a terminal it stays in the foreground, so that breakpoint() works.
-                process_group=None if self._terminal else 0,
-            )
-        finally:
-            os.close(theirs)
-        return Spare(process, ours)
+            child = self._system.launch(self._arguments, (self._sock.fileno(),), environment)
+        except OSError as error:
+            self._say(f"a process cannot be started: {error.strerror}")
+            return None
+        return self._children.add(child)
 
-    def _copy(self, child: subprocess.Popen[str]) -> None:
-        """Copy the stderr of the application to this process's, and keep the last part."""
-        assert child.stderr is not None
-        for line in child.stderr:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-            self._tail = (self._tail + line)[-KEPT:]
+    def _reported(self, child: DevProcess, word: str, text: str) -> None:
+        if word == "hosts":
+            self._hosts = Hosts(*self._named, *text.split())
+        elif word == "imported":
+            child.imported = True
+            child.started, child.slow_after = self._system.now(), SLOW
+            if text:
+                # The application cancels its hooks itself, unless they block its loop.
+                reason = f"it did not serve within start_timeout={text} s"
+                child.serve_within(child.started, float(text) + 2 * HURRY, reason)
+        elif word == "stop" and child.asked is None:
+            self._children.end(child, Order.STOP, GRACE, LATE)
 
-    def _fell(self) -> None:
-        """The application has ended by itself: show why until a file changes."""
-        child, self._child = self._child, None
-        assert child is not None
-        if self._reader is not None:
-            self._reader.join(GRACE)
-        reason = self._tail.strip()
-        if not reason.startswith("ember: "):
-            ended = f"the application ended with status {child.returncode}"
-            if child.returncode < 0:
-                ended = f"the application was ended by {signal.Signals(-child.returncode).name}"
-            reason = f"ember: {ended}\n{reason}"
-            self._say(ended)
-        self._say("waiting for a change")
-        self._overlay = Overlay(self._sock, reason, self._hosts)
-        self._overlay.start()
-
-    def _restart(self, changed: list[str]) -> None:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        self._say(f"{changed[0]}{more} changed")
-        self._end_child()
-        self._end_overlay()
-        self._start()
-
-    def _end_child(self) -> None:
-        """Stop the application, and kill it if it does not end in time."""
-        child, self._child = self._child, None
-        if child is None:
+    def _ended(self, child: DevProcess, status: int) -> None:
+        if child is self._next:
+            self._next = None
+        if child is not self._child:
+            child.release(status)
             return
-        asked = self._signals
-        # Ctrl+C at a terminal has reached it already; a second signal would mean to end at once.
-        if not (self._interrupted and self._terminal):
-            child.terminate()
-        deadline = time.monotonic() + GRACE
-        while child.poll() is None:
-            if time.monotonic() > deadline or self._signals > max(asked, 1):
-                child.kill()
-                child.wait()
-                break
-            time.sleep(0.005)
-        if self._reader is not None:
-            self._reader.join(GRACE)
+        self._child = None
+        if self._replace and not self._children.stops:
+            self._start()  # before the last words of the old one: the new one has enough to do
+        words = child.last_words()
+        child.release(status)
+        if self._child is None and not self._children.stops:
+            self._fell(child, status, words)
+
+    def _fell(self, child: DevProcess, status: int, words: str) -> None:
+        """The application has ended by itself, or was killed: show why until a file changes."""
+        if child.killed:
+            words = "\n".join((f"ember: {child} was killed: {child.failure}", *child.last_stack))
+        elif not words.startswith("ember: "):
+            how = f"{child} {child.ended(status).removeprefix('it ')}"
+            words = f"ember: {how}\n{words}"
+            self._say(how)
+        self._show(words)
+
+    def _show(self, text: str) -> None:
+        self._say("waiting for a change")
+        self._overlay = Overlay(self._sock, text, self._hosts)
+        self._overlay.start()
 
     def _end_overlay(self) -> None:
         overlay, self._overlay = self._overlay, None
         if overlay is not None:
             overlay.stop()
+
+    # -- the voice of the core ----------------------------------------------------------------
+
+    def slow(self, child: DevProcess, seconds: float, where: str) -> None:
+        """See `Voice`."""
+        what = (
+            "its start hooks have been running for" if child.imported else "still importing after"
+        )
+        at = f", at {where}" if where else ""
+        self._say(f"{what} {seconds:.0f} s{at}; a change starts it again, Ctrl+C ends it")
+
+    def killed(self, child: DevProcess, what: str, stack: Iterable[str]) -> None:
+        """See `Voice`."""
+        child.last_stack = list(stack)
+        self._say("\n".join((f"{child} {what}", *child.last_stack)))
