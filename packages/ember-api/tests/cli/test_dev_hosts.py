@@ -3,6 +3,7 @@ and children that hang."""
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ember.cli.dev.hosts import Hosts, refusal
+from click.testing import CliRunner
+from ember.cli.dev import command
+from ember.cli.dev.hosts import Hosts, check, refusal
 from ember.cli.dev.overlay import Overlay
 from ember.responses.debug_page import POLICY
 
@@ -21,6 +24,7 @@ from tests.support.waiting import DEADLINE, eventually, tries
 
 pytestmark = pytest.mark.once
 
+OWN = socket.gethostname().lower()
 BROKEN = "from ember import Ember\napp = Ember()\ndef oops(:\n"
 
 
@@ -70,8 +74,27 @@ def ask(
         ("192.168.0.7", "", "192.168.0.7:8000", True),
         ("192.168.0.7", "", "evil.example", False),
         ("fd00::7", "", "[fd00::7]:8000", True),
-        ("0.0.0.0", "", "anything.example", True),
-        ("::", "", "anything.example", True),
+        ("127.0.0.1", "*.dev.example", "a.b.dev.example:8000", True),
+        ("127.0.0.1", "*.dev.example", "dev.example", False),
+        ("127.0.0.1", "*.dev.example", "evildev.example", False),
+        # Listened on everywhere: this machine's names and addresses, and no others.
+        ("0.0.0.0", "", "evil.example", False),
+        ("0.0.0.0", "", "localhost:8000", True),
+        ("0.0.0.0", "", "0.0.0.0:8000", True),
+        ("0.0.0.0", "", "127.0.0.9:8000", True),
+        ("0.0.0.0", "", "127.0.0.1.evil.example", False),
+        ("0.0.0.0", "", f"{OWN}:8000", True),
+        ("0.0.0.0", "", f"{OWN.partition('.')[0]}.local:8000", True),
+        ("0.0.0.0", "", f"{OWN}.evil.example", False),
+        # TEST-NET-1 and the documentation prefix: no machine has these addresses.
+        ("0.0.0.0", "", "192.0.2.1:8000", False),
+        ("0.0.0.0", "", "[2001:db8::1]:8000", False),
+        ("0.0.0.0", "", "[evil.example]", False),
+        ("0.0.0.0", "dev.example", "dev.example", True),
+        ("::", "", "evil.example", False),
+        ("::", "", "127.0.0.1:8000", True),
+        ("", "", "evil.example", False),
+        ("127.0.0.1", "", f"{OWN}.local:8000", False),
         # Listened on elsewhere: that the program says "everywhere" names nobody.
         ("127.0.0.1", "0.0.0.0", "evil.example", False),
     ],
@@ -83,7 +106,59 @@ def test_loopback_and_what_was_named_is_answered(
 
 
 def test_the_refusal_says_what_allows_the_name(tmp_path: Path) -> None:
-    assert "--host dev.example" in refusal("dev.example:8000")
+    assert "--allowed-host dev.example to" in refusal("dev.example:8000")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("http://dev.example", "leave out the scheme and the port"),
+        ("dev.example:8000", "leave out the scheme and the port"),
+        ("*", '"*" would let every site in'),
+    ],
+)
+def test_a_name_that_cannot_be_a_host_is_refused_when_it_is_given(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check(name)
+    done = CliRunner().invoke(command, ["--allowed-host", name])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+
+
+def test_names_are_given_as_people_write_them() -> None:
+    names = ["Dev.Example.", "*.dev.example", "fd00::7", "192.168.0.7"]
+    assert list(map(check, names)) == ["dev.example", "*.dev.example", "[fd00::7]", "192.168.0.7"]
+
+
+HOSTED = """
+from ember import Blueprint
+admin = Blueprint(hosts=["admin.example"])
+@admin.get("/")
+async def index():
+    return "admin"
+app.add_blueprint(admin)
+"""
+
+
+def test_everywhere_is_not_every_name(tmp_path: Path) -> None:
+    options = ("--host", "0.0.0.0", "--allowed-host", "named.example")
+    with dev(tmp_path, APP.format(text="one") + HOSTED, *options) as running:
+        running.until("one")
+
+        def status(host: str) -> int:
+            return ask(running.port, host)[0]
+
+        assert status("evil.example") == 403
+        assert status("192.0.2.1") == 403
+        for host in ("localhost", "127.0.0.1", "0.0.0.0", OWN, "named.example"):
+            assert status(host) == 200
+        # The application names this one.
+        assert ask(running.port, "admin.example")[:2] == (200, "admin")
+        # Also the page of an application that is down.
+        running.edit(APP.format(text="two") + HOSTED + "import os\nos._exit(7)\n")
+        running.until("exited with status 7")
+        assert status("evil.example") == 403
+        assert status("named.example") == 500
 
 
 def test_an_application_that_runs_is_not_shown_to_other_names(tmp_path: Path) -> None:
