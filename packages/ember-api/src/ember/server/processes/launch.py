@@ -13,13 +13,15 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ember.server.processes.forks import own
+
+if TYPE_CHECKING:
+    import subprocess
 
 #: The exit status of a child that could not start and has reported why.
 NOT_STARTED = 3
@@ -109,6 +111,8 @@ def launch(
 
     It inherits the descriptors `fds`. `options` are those of Popen. Returns the process and the
     supervisor's end of the control socket. Raises OSError."""
+    import subprocess  # workers are forks, and need none
+
     ours, theirs = socket.socketpair()
     try:
         with theirs, _blocked(_HELD):
