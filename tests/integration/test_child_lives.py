@@ -24,6 +24,7 @@ from tests.support.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.once
 
+STOPPED = f"os.kill(os.getpid(), {int(signal.SIGSTOP)})\n"
 HOOK = "@app.hook(Events.{})\n{}def lives():\n    say('now')\n"
 STARTS, STOPS = "BEFORE_SERVER_START", "BEFORE_SERVER_STOP"
 
@@ -42,10 +43,10 @@ NEVER_SERVE = {
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "say('now'); time.sleep(1000)\n"
     ),
-    "is stopped in its import": "say('now'); os.kill(os.getpid(), 19)\n",
+    "is stopped in its import": "say('now'); " + STOPPED,
     "hangs in a start hook": hook(STARTS, "    await asyncio.sleep(1000)\n", "async "),
     "blocks in a start hook": hook(STARTS, "    while True: time.sleep(1000)\n"),
-    "is stopped in a start hook": hook(STARTS, "    os.kill(os.getpid(), 19)\n"),
+    "is stopped in a start hook": hook(STARTS, "    " + STOPPED),
 }
 #: Ways to live that serve, and do something else than to end when they are asked to.
 SERVE = {
@@ -53,7 +54,7 @@ SERVE = {
     "is killed when it is asked to end": hook(STOPS, "    os.kill(os.getpid(), 9)\n"),
     "hangs in a stop hook": hook(STOPS, "    await asyncio.sleep(1000)\n", "async "),
     "blocks in a stop hook": hook(STOPS, "    while True: time.sleep(1000)\n"),
-    "is stopped in a stop hook": hook(STOPS, "    os.kill(os.getpid(), 19)\n"),
+    "is stopped in a stop hook": hook(STOPS, "    " + STOPPED),
     "is stopped while it serves": "",
 }
 USERS = ("workers", "dev")
