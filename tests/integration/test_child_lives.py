@@ -266,8 +266,9 @@ def test_a_first_import_that_hangs_is_said_aloud_with_its_line(
     lives.callback(life.service.kill)
     text = life.main.read_text().split("\n")
     line = text.index("    time.sleep(1000)") + 1
-    said = life.service.wait_for("still importing after")
-    assert f"at main.py:{line}; a change starts it again, Ctrl+C ends it" in said
+    # On a slow machine it is said earlier too, while the framework is imported.
+    said = life.service.wait_for(f"at main.py:{line}; a change starts it again, Ctrl+C ends it")
+    assert said.startswith("still importing after ")
     life.change("", 2)
     life.service.wait_until_it_serves()
     life.wait_until_it_serves(2)
@@ -279,8 +280,8 @@ def test_start_hooks_that_hang_are_said_aloud(tmp_path: Path, lives: ExitStack) 
     life = Life(tmp_path / "dev", "dev", hook(STARTS, "    while True: time.sleep(1000)\n"))
     lives.callback(life.service.kill)
     line = life.main.read_text().split("\n").index("    while True: time.sleep(1000)") + 1
-    said = life.service.wait_for("its start hooks have been running")
-    assert f"at main.py:{line};" in said
+    said = life.service.wait_for(f"at main.py:{line};")
+    assert said.startswith("its start hooks have been running for ")
     life.service.send(signal.SIGTERM)
     life.all_end()
 
