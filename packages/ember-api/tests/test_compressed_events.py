@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from ember import Ember, SSEResponse, StreamingResponse
 from ember.middleware.compression import encoder
-from ember.middleware.encoders import EVENT_WINDOW
+from ember.protocol.message.encoders import EVENT_WINDOW
 
 from tests.support.server import ServeFixture
 

@@ -359,7 +359,7 @@ def test_mistakes_are_named() -> None:
 
 
 def test_without_the_libraries_gzip_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ember.middleware.compression._loaded", {})
+    monkeypatch.setattr("ember.protocol.message.codings._loaded", {})
     for name in ("isal", "brotli", "backports", "backports.zstd", "compression"):
         monkeypatch.setitem(sys.modules, name, None)
     assert available() == ["gzip"]

@@ -144,6 +144,7 @@ def test_a_zstd_window_of_more_than_8_mib_is_refused() -> None:
 def test_a_library_that_is_missing_is_a_coding_that_is_not_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("ember.protocol.message.codings._loaded", {})
     for name in ("brotli", "backports", "backports.zstd", "compression"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UnsupportedMediaType, match="known: gzip, deflate"):

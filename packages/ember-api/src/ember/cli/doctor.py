@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from ember.protocol.message.codings import CODINGS
+
 #: The required packages, and those of the extras.
 _PACKAGES = (
     "msgspec",
@@ -16,9 +18,7 @@ _PACKAGES = (
     "python-multipart",
     "uvloop",
     "orjson",
-    "isal",
-    "Brotli",
-    "backports.zstd",
+    *(package for coding in CODINGS for package in coding.packages),
     "Jinja2",
     "redis",
     "emcache",

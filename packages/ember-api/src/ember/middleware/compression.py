@@ -14,19 +14,22 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
-    Iterator,
     Sequence,
 )
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ember.middleware.encoders import LOADERS, Encoder
+from ember.protocol.message.codings import CODINGS, find
 from ember.protocol.message.text import utf8
 from ember.protocol.server.threadpool import run_short, run_whole
 from ember.request import Request
 from ember.response import Response
 from ember.responses.negotiation import add_vary, negotiate
 
-ENCODINGS = ("zstd", "br", "gzip")
+if TYPE_CHECKING:
+    from ember.protocol.message.encoders import Encoder
+
+#: The codings of responses by name, the best first.
+ENCODINGS = tuple(coding.name for coding in CODINGS if coding.encodes)
 
 #: Bytes below which a body is not compressed: it fits into one packet anyway.
 MINIMUM_SIZE = 500
@@ -43,22 +46,14 @@ _MAY_SHRINK = re.compile(
 ).match
 
 
-_loaded: dict[str, Callable[[bool], Encoder] | None] = {}
-
-
 def encoder(coding: str, events: bool = False) -> Encoder:
     """A new compressor. `events`: for an event stream, with a small window.
 
     Raises LookupError if the library is not installed; see `available`."""
-    if coding not in _loaded:
-        try:
-            _loaded[coding] = LOADERS[coding]()
-        except ImportError:
-            _loaded[coding] = None
-    make = _loaded[coding]
-    if make is None:
-        raise LookupError(f"{coding}: not installed; pip install 'ember-api[compress]'")
-    return make(events)
+    found = find(coding)
+    if found is None:
+        raise LookupError(f"{coding!r} is unknown; known: {', '.join(ENCODINGS)}")
+    return found.encoder(events)
 
 
 def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
@@ -66,16 +61,14 @@ def available(encodings: Iterable[str] = ENCODINGS) -> list[str]:
 
     Raises ValueError for a name other than "zstd", "br", "gzip".
     """
-    found = []
-    for coding in encodings:
-        if coding not in LOADERS:
-            raise ValueError(f"encodings: {coding!r} is unknown; known: {', '.join(LOADERS)}")
-        try:
-            encoder(coding)
-        except LookupError:
-            continue
-        found.append(coding)
-    return found
+    return [name for name in encodings if _can_encode(name)]
+
+
+def _can_encode(name: str) -> bool:
+    coding = find(name)
+    if coding is None or name not in ENCODINGS:
+        raise ValueError(f"encodings: {name!r} is unknown; known: {', '.join(ENCODINGS)}")
+    return coding.can_encode()
 
 
 async def compress_response(
@@ -103,7 +96,7 @@ async def compress_response(
     original, response = response, response.copy()
     add_vary(response)
     accept = ", ".join(request.headers.get_all("accept-encoding"))
-    coding = negotiate(accept, _installed(encodings))
+    coding = negotiate(accept, filter(_can_encode, encodings))
     if coding is None:
         return response
     headers = response.headers
@@ -120,12 +113,6 @@ async def compress_response(
         # A strong tag would mean the same bytes (RFC 9110 section 8.8.3.3).
         headers["ETag"] = f"W/{etag}"
     return response
-
-
-def _installed(encodings: Sequence[str]) -> Iterator[str]:
-    for coding in encodings:
-        if _loaded.get(coding) is not None or coding in available((coding,)):
-            yield coding
 
 
 def _may_compress(response: Response, minimum_size: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ember.protocol.message.codings import find
 from ember.response import Response
 
 
@@ -19,14 +20,22 @@ def negotiate(accept: str | None, offered: Iterable[str]) -> str | None:
     best, most = None, 0.0
     for coding in offered:
         weight = weights.get(coding)
-        if weight is None and coding == "gzip":
-            weight = weights.get("x-gzip")  # RFC 9110 section 8.4.1.3: the same
         if weight is None:
-            weight = other
+            weight = _by_alias(coding, weights, other)
         if weight > most:
             best, most = coding, weight
     # "gzip;q=0.1, identity": the client prefers no coding.
     return None if weights.get("identity", 0.0) > most else best
+
+
+def _by_alias(name: str, weights: dict[str, float], other: float) -> float:
+    """The weight of a coding that is not listed by its name; `other` if by no alias either."""
+    coding = find(name)
+    if coding is not None:
+        for alias in coding.aliases:
+            if alias in weights:
+                return weights[alias]
+    return other
 
 
 def parse_accept(accept: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from time import monotonic
 
 from ember.exceptions import NotFound
+from ember.protocol.message.codings import CODINGS
 from ember.protocol.message.headers import MutableHeaders
 from ember.protocol.server.openfile import OpenFile
 from ember.protocol.server.threadpool import run_short
@@ -19,7 +20,7 @@ from ember.responses.files import FileResponse, Pieces, content_type_of
 from ember.responses.negotiation import negotiate
 
 #: The file endings of compressed copies by content coding, the best first.
-_SIBLINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
+_SIBLINGS = {coding.name: coding.ending for coding in CODINGS if coding.ending}
 
 MIB = 1024 * 1024
 

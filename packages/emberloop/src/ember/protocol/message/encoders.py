@@ -1,10 +1,24 @@
-"""The compressors of responses: zstd, br and gzip. Each is imported when it is used first."""
+"""The encoders of content codings. Each is given its library; `codings.py` says which codings exist
+and loads the libraries."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from typing import Any, Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Encoder(Protocol):
+        """An encoder of one message."""
+
+        def compress(self, data: bytes) -> bytes:
+            """Compress `data`. Returns the output that is ready."""
+
+        def flush(self) -> bytes:
+            """The rest of the output so far, so that the client can decode all of it."""
+
+        def finish(self) -> bytes:
+            """The end of the message."""
+
 
 #: The windows of compressors for event streams, as powers of two: 128 KiB for zstd, 32 KiB for
 #: brotli, for which a larger one compresses no better. There may be thousands of such streams, open
@@ -14,24 +28,13 @@ EVENT_WINDOW = 17
 BROTLI_EVENT_WINDOW = 15
 
 
-class Encoder(Protocol):
-    """A compressor of one message."""
+class Gzip:
+    """gzip, by zlib or a library with its interface."""
 
-    def compress(self, data: bytes) -> bytes:
-        """Compress `data`. Returns the output that is ready."""
-
-    def flush(self) -> bytes:
-        """The rest of the output so far, so that the client can decode all of it."""
-
-    def finish(self) -> bytes:
-        """The end of the message."""
-
-
-class _Zlib:
-    def __init__(self, module: Any, level: int) -> None:
-        self._object = module.compressobj(level, zlib.DEFLATED, 31)  # 31: with gzip's head
-        self._finish = module.Z_FINISH
-        self._sync = module.Z_SYNC_FLUSH
+    def __init__(self, library: Any, level: int) -> None:
+        self._object = library.compressobj(level, library.DEFLATED, 31)  # 31: with gzip's head
+        self._finish = library.Z_FINISH
+        self._sync = library.Z_SYNC_FLUSH
 
     def compress(self, data: bytes) -> bytes:
         result: bytes = self._object.compress(data)
@@ -46,15 +49,17 @@ class _Zlib:
         return result
 
 
-class _Brotli:
-    def __init__(self, module: Any, events: bool) -> None:
+class Brotli:
+    """br."""
+
+    def __init__(self, library: Any, events: bool) -> None:
         if events:
             # 3: the tables of 4 are twice as large, and make events only 2 % smaller.
-            self._object = module.Compressor(quality=3, lgwin=BROTLI_EVENT_WINDOW)
+            self._object = library.Compressor(quality=3, lgwin=BROTLI_EVENT_WINDOW)
         else:
             # 4: as fast as gzip, and smaller. 11, the default, takes a hundred times as long; it is
             # for files that are compressed once.
-            self._object = module.Compressor(quality=4)
+            self._object = library.Compressor(quality=4)
 
     def compress(self, data: bytes) -> bytes:
         result: bytes = self._object.process(data)
@@ -69,13 +74,15 @@ class _Brotli:
         return result
 
 
-class _Zstd:
-    def __init__(self, module: Any, events: bool) -> None:
+class Zstd:
+    """zstd."""
+
+    def __init__(self, library: Any, events: bool) -> None:
         if not events:
-            self._object = module.ZstdCompressor(level=3)
+            self._object = library.ZstdCompressor(level=3)
             return
-        option = module.CompressionParameter
-        self._object = module.ZstdCompressor(
+        option = library.CompressionParameter
+        self._object = library.ZstdCompressor(
             options={
                 option.compression_level: 3,
                 option.window_log: EVENT_WINDOW,
@@ -96,31 +103,3 @@ class _Zstd:
     def finish(self) -> bytes:
         result: bytes = self._object.flush(self._object.FLUSH_FRAME)
         return result
-
-
-def _zstd() -> Callable[[bool], Encoder]:
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        from backports import zstd
-    return lambda events: _Zstd(zstd, events)
-
-
-def _br() -> Callable[[bool], Encoder]:
-    import brotli
-
-    return lambda events: _Brotli(brotli, events)
-
-
-def _gzip() -> Callable[[bool], Encoder]:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        # Level 1: two thirds of the gain in a fifth of the time.
-        return lambda _: _Zlib(zlib, 1)
-    return lambda _: _Zlib(isal_zlib, 2)
-
-
-#: The functions that import a library and return its compressor factory, by content coding. They
-#: raise ImportError.
-LOADERS = {"zstd": _zstd, "br": _br, "gzip": _gzip}
