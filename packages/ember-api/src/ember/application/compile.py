@@ -14,8 +14,8 @@ from ember.concurrency.threads import ThreadPool
 from ember.responses.conversion import convert
 from ember.routing.dispatch import Endpoint
 from ember.routing.route import Route
-from ember.routing.router import Converter, RouteError
-from ember.routing.signature import Component, Plan
+from ember.routing.router import Converter
+from ember.routing.signature import Component, Plan, missing_component
 
 if TYPE_CHECKING:
     from ember.application.components import Components
@@ -61,8 +61,8 @@ def make_endpoint(
         if isinstance(slot, Component):
             try:
                 slots.append((components[slot.type],))
-            except KeyError as error:
-                raise RouteError(f'{route.owner}: "{slot.name}": {error.args[0]}') from None
+            except KeyError:
+                raise missing_component(route.owner, slot.name, slot.type) from None
         else:
             slots.append(slot)
     return Endpoint(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, get_origin
 
 from ember.binding.construction import Construction
-from ember.binding.hints import Hints, call_name, function_kind, show
+from ember.binding.hints import Hints, UnresolvedAnnotation, call_name, function_kind
 from ember.binding.markers import MISSING, Dependency, Marker
 from ember.binding.parameters import (
     ASYNC,
@@ -26,8 +26,8 @@ from ember.binding.parameters import (
     Source,
 )
 from ember.concurrency.background import BackgroundTasks
-from ember.request import Request
 from ember.routing.router import RouteError
+from ember.routing.signature import is_request, missing_component, parameters_of, show
 from ember.schema import SchemaError, codec_for
 from ember.schema.annotations import (
     Bare,
@@ -87,36 +87,31 @@ class Analysis:
     def arguments(self, function: Callable[..., Any], name: str | None = None) -> list[Argument]:
         """The arguments of `function` with their sources. `name` is given for a dependency."""
         owner = f'{self.where}: dependency "{name}"' if name else self.where
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError) as error:
-            raise RouteError(f"{owner}: the parameters cannot be read: {error}") from None
         hints = Hints(function, owner)
         result = []
-        for parameter in signature.parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
-                raise RouteError(
-                    f'{owner}: nothing fills "{stars}{parameter.name}"; name the parameters '
-                    f"(a decorator of your own wants functools.wraps)"
-                )
-            annotation = hints.of(parameter)
+        for parameter in parameters_of(function, owner):
+            annotation = self._annotation(hints, parameter)
             source = self._source(parameter, annotation, owner)
             by_name = parameter.kind is parameter.KEYWORD_ONLY
             result.append(Argument(parameter.name, source, by_name))
         return result
 
-    def component(self, shared: Registry) -> Callable[[type], Any]:
-        """A function that looks up a component by type. It raises RouteError if there is none."""
+    def _annotation(self, hints: Hints, parameter: inspect.Parameter) -> Any:
+        try:
+            return hints.of(parameter)
+        except UnresolvedAnnotation:
+            # A converter that does not say what it gives: there is nothing to validate.
+            if self._path.get(parameter.name) is Any:
+                return Any
+            raise
 
-        def find(wanted: type) -> Any:
-            if wanted in shared:
-                return shared[wanted]
-            raise RouteError(
-                f"{self.where}: nothing fills a parameter of type {wanted.__name__}: no "
-                f"component of that type; add one with app.add_component(...), or annotate "
-                f"the parameter with Depends(...)"
-            )
+    def component(self, shared: Registry) -> Callable[[ComponentArgument], Any]:
+        """A function that looks up a component. It raises RouteError if there is none."""
+
+        def find(wanted: ComponentArgument) -> Any:
+            if wanted.type in shared:
+                return shared[wanted.type]
+            raise missing_component(self.where, wanted.name, wanted.type)
 
         return find
 
@@ -158,6 +153,8 @@ class Analysis:
         if annotation is REQUIRED:
             annotation = Any if name in self._path else str
             parts = bare(annotation)
+        elif annotation is object and name in self._path:
+            annotation, parts = Any, bare(Any)
         return self._parameter(name, annotation, parts, marker, default, owner)
 
     def _from_server(self, parameter: inspect.Parameter, annotation: Any) -> Source | None:
@@ -167,7 +164,7 @@ class Analysis:
         name = parameter.name
         if name in self._path:
             return None
-        if name == "request" and annotation in (REQUIRED, Any, object):
+        if is_request(name, annotation):
             return RequestArgument("request")
         if annotation is REQUIRED or is_upload(annotation):
             return None
@@ -175,18 +172,16 @@ class Analysis:
         if kind in (Kind.SCALAR, Kind.SEQUENCE) or annotation in (object, dict):
             return None
         is_class = isinstance(annotation, type) and not is_typed_dict(annotation)
-        if annotation in Request.__mro__:
-            return RequestArgument("request")
         if is_class and issubclass(annotation, BackgroundTasks):
             return RequestArgument("background")
         if is_class and annotation in self._factories:
             return self._factory(annotation)
         if is_class and self._is_component(annotation):
-            return ComponentArgument(annotation)
+            return ComponentArgument(annotation, name)
         if kind is Kind.CLASS and annotation is not object:
             if parameter.default is not REQUIRED:
                 return Constant(parameter.default)
-            return ComponentArgument(annotation)
+            return ComponentArgument(annotation, name)
         return None
 
     def _parameter(
@@ -212,6 +207,8 @@ class Analysis:
         else:
             source = "body"
         self._check(name, source, kind, annotation, marker, default, owner)
+        if source == "path":
+            default = REQUIRED  # it is for another route of the same handler, without the parameter
         alias = marker.alias if marker is not None and marker.alias else name
         if source == "header" and alias == name and marker is not None:
             alias = name.replace("_", "-") if marker.convert_underscores else name
@@ -254,7 +251,7 @@ class Analysis:
                     f'{owner}: parameter "{name}" is marked Path(), but the path has {known}; '
                     f"put {{{name}}} into the path"
                 )
-            if default is not REQUIRED:
+            if default is not REQUIRED and marker is not None:
                 raise RouteError(
                     f'{owner}: path parameter "{name}" has a default, which could never be used; '
                     f"drop it"

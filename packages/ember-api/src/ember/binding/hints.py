@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import re
 import sys
@@ -21,6 +20,7 @@ from ember.binding.parameters import (
 )
 from ember.request import Request
 from ember.routing.router import RouteError
+from ember.routing.signature import Annotations, known_by_name, show, unwrap
 
 _identifiers = re.compile(r"[^\W\d]\w*").findall
 
@@ -33,13 +33,16 @@ class UnresolvedAnnotation(RouteError):
     """A forward reference to a name that does not exist, or not yet."""
 
 
-class Hints:
-    """Resolves the annotations of one function. `owner` starts the messages."""
+class Hints(Annotations):
+    """The annotations of one function; `owner` starts the messages.
+
+    It reads more than `Annotations`: text inside an annotation, and names of the function in which
+    this one is defined. What cannot be resolved is an error.
+    """
 
     def __init__(self, function: Callable[..., Any], owner: str) -> None:
+        super().__init__(function)
         self._owner = owner
-        self._target = _definition(function)
-        self._names = _namespace(self._target)
 
     def of(self, parameter: inspect.Parameter) -> Any:
         """The annotation of `parameter` as an object; `Parameter.empty` without an annotation.
@@ -49,43 +52,47 @@ class Hints:
         annotation = parameter.annotation
         try:
             if isinstance(annotation, str):
-                annotation = self._evaluate(annotation)
+                annotation = self.evaluate(annotation)
             return self._inside(annotation)
-        except NameError as error:
+        except Exception as error:  # noqa: BLE001 - every error of the annotation is reported
             text = show(parameter.annotation)
-            if parameter.name == "request" or text.rpartition(".")[2] == "Request":
-                return Request  # imported under TYPE_CHECKING only
-            module = self._names.get("__name__", "its module")
+            known = known_by_name(text)
+            if known is not None:
+                return known
+            if not isinstance(error, NameError):
+                raise RouteError(
+                    f'{self._owner}: parameter "{parameter.name}: {text}": '
+                    f"{type(error).__name__}: {error}"
+                ) from None
+            if parameter.name == "request":
+                return Request
+            module = self.names.get("__name__", "its module")
             raise UnresolvedAnnotation(
                 f'{self._owner}: parameter "{parameter.name}: {text}": the name "{error.name}" is '
                 f"not known in {module}; import it at the top of the module, not under "
                 f"TYPE_CHECKING"
             ) from None
-        except Exception as error:  # noqa: BLE001 - every error of the annotation is reported
-            raise RouteError(
-                f'{self._owner}: parameter "{parameter.name}: {show(parameter.annotation)}": '
-                f"{type(error).__name__}: {error}"
-            ) from None
 
-    def _evaluate(self, text: str) -> Any:
+    def evaluate(self, text: str) -> Any:
+        """The object of an annotation that is text."""
         try:
-            return eval(text, self._names)
+            return super().evaluate(text)
         except NameError:
-            found = _surrounding(self._target)
+            found = _surrounding(self.target)
             if not found:
                 raise
-            self._names = {**found, **self._names}
-            return eval(text, self._names)
+            self.add(found)
+            return super().evaluate(text)
 
     def _inside(self, annotation: Any) -> Any:
         """Resolve an annotation with strings inside, such as `list["Item"]`."""
         if isinstance(annotation, typing.ForwardRef):
-            return self._evaluate(annotation.__forward_arg__)
+            return self.evaluate(annotation.__forward_arg__)
         if not _has_strings(annotation):
             return annotation
-        self._names = {**(_surrounding(self._target) or {}), **self._names}
+        self.add(_surrounding(self.target) or {})
         holder = type("Holder", (), {"__annotations__": {"x": annotation}})
-        return typing.get_type_hints(holder, self._names, self._names, include_extras=True)["x"]
+        return typing.get_type_hints(holder, self.names, self.names, include_extras=True)["x"]
 
 
 def _has_strings(annotation: Any) -> bool:
@@ -98,40 +105,6 @@ def _has_strings(annotation: Any) -> bool:
         isinstance(part, (str, typing.ForwardRef)) or _has_strings(part)
         for part in get_args(annotation)
     )
-
-
-def unwrap(function: Any) -> Any:
-    """The function inside functools.partial objects and bound methods."""
-    while hasattr(function, "func"):
-        function = function.func
-    return getattr(function, "__func__", function)
-
-
-def _definition(function: Any) -> Any:
-    """The function with the annotations: inside decorators, partials and `__call__`."""
-    target = unwrap(inspect.unwrap(unwrap(function)))
-    if isinstance(target, type) or hasattr(target, "__globals__"):
-        return target
-    return unwrap(type(target).__call__)
-
-
-def _namespace(target: Any) -> dict[str, Any]:
-    """The names for annotations: builtins, globals, and variables of a closure."""
-    names = dict(vars(builtins))
-    if isinstance(target, type):
-        names |= getattr(vars(target).get("__init__"), "__globals__", {})
-        names |= vars(sys.modules[target.__module__]) if target.__module__ in sys.modules else {}
-        names[target.__name__] = target
-        return names
-    names |= getattr(target, "__globals__", {})
-    code = getattr(target, "__code__", None)
-    cells = getattr(target, "__closure__", None) or ()
-    for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=False):
-        try:
-            names[name] = cell.cell_contents
-        except ValueError:  # the enclosing function has not assigned the variable yet
-            continue
-    return names
 
 
 def _surrounding(target: Any) -> dict[str, Any]:
@@ -166,17 +139,6 @@ def call_name(function: Any) -> str:
     target = unwrap(function)
     name: str = getattr(target, "__qualname__", type(target).__qualname__)
     return name.replace("<locals>.", "")
-
-
-def show(annotation: Any) -> str:
-    """An annotation as text, about as it was written."""
-    if isinstance(annotation, str):
-        return annotation
-    if get_origin(annotation) is Annotated:
-        return show(get_args(annotation)[0])
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
 
 
 def function_kind(function: Callable[..., Any], threads: bool) -> int:

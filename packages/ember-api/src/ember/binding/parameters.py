@@ -118,12 +118,13 @@ class RequestArgument:
 
 
 class ComponentArgument:
-    """An argument that is the component of a type."""
+    """An argument that is the component of a type. `name` is that of the parameter."""
 
-    __slots__ = ("type",)
+    __slots__ = ("name", "type")
 
-    def __init__(self, type: type) -> None:
+    def __init__(self, type: type, name: str) -> None:
         self.type = type
+        self.name = name
 
 
 class Constant:

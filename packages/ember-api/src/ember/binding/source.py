@@ -62,7 +62,7 @@ class Source(Writer):
         *,
         kind: int,
         path: Mapping[str, Any],
-        component: Callable[[type], Any],
+        component: Callable[[ComponentArgument], Any],
         run_in_thread: Callable[..., Any] | None,
         pending: Pending | None,
         respond: Callable[[Any], Response] | None = None,
@@ -226,7 +226,7 @@ class Source(Writer):
         if isinstance(source, RequestArgument):
             return source.what
         if isinstance(source, ComponentArgument):
-            return self._constant(self._component(source.type))
+            return self._constant(self._component(source))
         if isinstance(source, Constant):
             return self._constant(source.value)
         return done[id(source)]

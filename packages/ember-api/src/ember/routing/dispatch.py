@@ -61,6 +61,8 @@ class Endpoint:
         # set only if they use it. `Ember.on_error` sets them for errors.
         self.fills = wants or wrapper is not None
         plain = wrapper is None and self.limits is None and not keywords
+        # A component need not be hashable: most data classes are not.
+        plain = plain and tuple not in map(type, slots)
         shape = {
             (): _NOTHING,
             (-1,): _REQUEST,

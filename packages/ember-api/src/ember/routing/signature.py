@@ -1,20 +1,29 @@
-"""Plans the arguments of a handler from its signature, once, at registration.
+"""Reads the signatures of handlers, and plans the arguments of the plain ones.
 
-A plan is enough for handlers that take only the request, path parameters and components: the
-dispatcher calls them directly. All other handlers use `ember.binding`, which is imported if needed.
+`parameters_of`, `Annotations` and `is_request` read a signature for everybody: for the plan here,
+and for the analysis of `ember.binding`, which OpenAPI reads too. A plan is enough for handlers that
+take only the request, path parameters and components: the dispatcher calls them directly. `resolve`
+makes one only where it is certain. `ember.binding` decides about all other handlers, and is
+imported only for them.
 """
 
 from __future__ import annotations
 
 import builtins
 import inspect
+import sys
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
+from ember.concurrency.background import BackgroundTasks
+from ember.request import Request
 from ember.routing.router import Converter, RouteError, Template
 
 #: Marks the request in a plan; a number of 0 or more is the index of a path parameter.
 REQUEST = -1
+
+#: The default and the annotation of a parameter that has none.
+EMPTY: Any = inspect.Parameter.empty
 
 _NAMED_BY_TYPE = {int: "int", float: "float", str: "str"}
 
@@ -57,6 +66,13 @@ def handler_name(handler: Callable[..., Any]) -> str:
     return f"{module}.{name}".replace("<locals>.", "")
 
 
+def unwrap(function: Any) -> Any:
+    """The function inside functools.partial objects and bound methods."""
+    while hasattr(function, "func"):
+        function = function.func
+    return getattr(function, "__func__", function)
+
+
 def is_async(handler: Callable[..., Any]) -> bool:
     """Whether a call of `handler` returns a coroutine or an async generator. Then it runs on the
     loop."""
@@ -72,6 +88,136 @@ def is_async(handler: Callable[..., Any]) -> bool:
     return False
 
 
+# -- reading --------------------------------------------------------------------------------------
+
+
+def parameters_of(function: Callable[..., Any], owner: str) -> list[inspect.Parameter]:
+    """The parameters of a handler or a dependency, with the annotations as they were written.
+
+    `owner` starts the messages. Raises RouteError if they cannot be read, and for `*args` and
+    `**kwargs`, which nothing fills.
+    """
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise RouteError(f"{owner}: the parameters cannot be read: {error}") from None
+    for parameter in found:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            raise RouteError(
+                f'{owner}: nothing fills "{stars}{parameter.name}"; name the parameters '
+                f"(a decorator of your own wants functools.wraps)"
+            )
+    return found
+
+
+class Annotations:
+    """The annotations of one function as objects, also those that are text.
+
+    `target` is the function that has them; `names` are those that its annotations may use.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.target = _definition(function)
+        self._names: dict[str, Any] | None = None
+
+    @property
+    def names(self) -> dict[str, Any]:
+        if self._names is None:
+            self._names = _namespace(self.target)
+        return self._names
+
+    def add(self, names: dict[str, Any]) -> None:
+        """Let the annotations use these names too; those that are known already stay."""
+        self._names = {**names, **self.names}
+
+    def evaluate(self, text: str) -> Any:
+        """The object of an annotation that is text. Raises what its evaluation raises."""
+        return eval(text, self.names)
+
+    def read(self, annotation: Any) -> Any:
+        """The object of an annotation; text that cannot be evaluated here stays text."""
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            return self.evaluate(annotation)
+        except Exception:  # noqa: BLE001 - `ember.binding` looks further, and reports it
+            known = known_by_name(annotation)
+            return annotation if known is None else known
+
+
+def known_by_name(text: str) -> Any:
+    """The type of an annotation that is often imported under TYPE_CHECKING only; None: not one."""
+    if text.rpartition(".")[2] == "Request":
+        return Request
+    if text in ("UUID", "uuid.UUID"):
+        from uuid import UUID
+
+        return UUID
+    return None
+
+
+def _definition(function: Any) -> Any:
+    """The function with the annotations: inside decorators, partials and `__call__`."""
+    target = unwrap(inspect.unwrap(unwrap(function)))
+    if isinstance(target, type) or hasattr(target, "__globals__"):
+        return target
+    return unwrap(type(target).__call__)
+
+
+def _namespace(target: Any) -> dict[str, Any]:
+    """The names for annotations: builtins, globals, and variables of a closure."""
+    names = dict(vars(builtins))
+    if isinstance(target, type):
+        names |= getattr(vars(target).get("__init__"), "__globals__", {})
+        names |= vars(sys.modules[target.__module__]) if target.__module__ in sys.modules else {}
+        names[target.__name__] = target
+        return names
+    names |= getattr(target, "__globals__", {})
+    code = getattr(target, "__code__", None)
+    cells = getattr(target, "__closure__", None) or ()
+    for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=False):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:  # the enclosing function has not assigned the variable yet
+            continue
+    return names
+
+
+def is_request(name: str, annotation: Any) -> bool:
+    """Whether a parameter that has no marker, and is not in the path, is the request.
+
+    By its annotation, or by the name `request`, with an annotation that does not say otherwise.
+    """
+    if name == "request" and (annotation is EMPTY or annotation is Any or annotation is object):
+        return True
+    return isinstance(annotation, type) and annotation in Request.__mro__[:-1]
+
+
+def show(annotation: Any) -> str:
+    """An annotation as text, about as it was written."""
+    if isinstance(annotation, str):
+        return annotation
+    if hasattr(annotation, "__metadata__"):
+        return show(annotation.__origin__)
+    # A generic such as list[int] has an origin; older Pythons take it for a type.
+    if isinstance(annotation, type) and not hasattr(annotation, "__origin__"):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def missing_component(owner: str, name: str, type: type) -> RouteError:
+    """The error for a parameter whose component nobody has added."""
+    return RouteError(
+        f'{owner}: "{name}": no component of type {type.__name__}; add one with '
+        f"app.add_component(...) or in a BEFORE_SERVER_START hook with components.add(...), or "
+        f"annotate the parameter with Depends(...)"
+    )
+
+
+# -- planning -------------------------------------------------------------------------------------
+
+
 def resolve(
     handler: Callable[..., Any],
     template: Template,
@@ -81,20 +227,19 @@ def resolve(
 ) -> Plan | None:
     """The plan for `handler` on `template`; None if the handler needs `ember.binding`.
 
+    Every handler comes here first, also those that need `ember.binding`.
+
     If the template has no converter for a parameter, the annotation `int`, `float` or `UUID`
     chooses it. Raises RouteError if the annotation and the converter in the template disagree.
     """
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError) as error:
-        raise RouteError(f"{owner}: the handler's parameters cannot be read: {error}") from None
+    annotations = Annotations(handler)
     indices = {p.name: index for index, p in enumerate(template.parameters)}
     slots: list[int | Component] = []
     keywords: list[str] = []
     more = False
-    for parameter in signature.parameters.values():
+    for parameter in parameters_of(handler, owner):
         name = parameter.name
-        annotation = _annotation(parameter.annotation, handler)
+        annotation = annotations.read(parameter.annotation)
         bare, marked = annotation, type(parameter.default).__module__ == "ember.binding.markers"
         while hasattr(bare, "__metadata__"):
             bare, marked = bare.__origin__, True
@@ -104,12 +249,13 @@ def resolve(
             slots.append(indices[name])
         elif marked:
             more = True
-        elif name == "request" or _is_request(annotation):
+        elif is_request(name, annotation):
             slots.append(REQUEST)
         elif (
             isinstance(annotation, type)
-            and parameter.default is parameter.empty
-            and (is_component(annotation) or _may_be_component(annotation))
+            and parameter.default is EMPTY
+            and not _is_value(annotation)
+            and (not _is_data(annotation) or is_component(annotation))
         ):
             slots.append(Component(annotation, name))
         else:
@@ -119,56 +265,28 @@ def resolve(
     return None if more else Plan(slots, tuple(keywords))
 
 
-def _annotation(annotation: Any, handler: Callable[..., Any]) -> Any:
-    """The annotation as an object; a string that cannot be evaluated stays a string."""
-    if not isinstance(annotation, str):
-        return annotation
-    function: Any = inspect.unwrap(handler)
-    while hasattr(function, "func"):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    if not hasattr(function, "__globals__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004
-    names = dict(vars(builtins)) | getattr(function, "__globals__", {})
-    code = getattr(function, "__code__", None)
-    for name, cell in zip(
-        getattr(code, "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=True
-    ):
-        try:
-            names[name] = cell.cell_contents
-        except ValueError:  # a variable of an enclosing function that is not assigned yet
-            continue
-    try:
-        return eval(annotation, names)
-    except (NameError, AttributeError, TypeError, SyntaxError):
-        # Imported under TYPE_CHECKING, or local to a function: only its name is known.
-        return annotation
-
-
-def _is_request(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == "Request"
-    if not isinstance(annotation, type) or annotation.__name__ != "Request":
-        return False
-    from ember.request import Request
-
-    return issubclass(Request, annotation)
-
-
-def _may_be_component(annotation: type) -> bool:
-    """Whether it may be a component: a plain class, not a type for data of a body or a query."""
+def _is_value(annotation: type) -> bool:
+    """Whether values of this class are texts, numbers, containers and the like, or come from the
+    server: never components, or only `ember.binding` can tell."""
     from enum import Enum
 
-    return not (
-        annotation in (inspect.Parameter.empty, Any, object)
+    return (
+        annotation is EMPTY
+        or annotation is Any
         or annotation.__module__ in ("builtins", "datetime", "uuid", "decimal", "collections")
-        or annotation.__module__ in ("ember.concurrency.background", "ember.forms.upload")
-        or annotation.__module__.partition(".")[0] == "pydantic"
-        or issubclass(annotation, (Enum, dict, list, tuple, str, int, float))
-        or hasattr(annotation, "__struct_fields__")
+        or annotation.__module__ == "ember.forms.upload"
+        or annotation.__module__.partition(".")[0] in ("pydantic", "pydantic_extra_types")
+        or issubclass(annotation, (Enum, dict, list, tuple, str, int, float, BackgroundTasks))
+    )
+
+
+def _is_data(annotation: type) -> bool:
+    """Whether it is a class for data of a body or a query, unless it is a component."""
+    return (
+        hasattr(annotation, "__struct_fields__")
         or hasattr(annotation, "__dataclass_fields__")
-        or hasattr(annotation, "model_dump_json")
         or hasattr(annotation, "__attrs_attrs__")
+        or hasattr(annotation, "__pydantic_validator__")
     )
 
 
@@ -185,11 +303,10 @@ def _choose_converter(
     convert the text.
     """
     parameter = template.parameters[index]
-    if annotation is inspect.Parameter.empty or annotation is Any or annotation is object:
+    if annotation is EMPTY or annotation is Any or annotation is object:
         return True
-    if isinstance(annotation, str):
-        wanted = {"UUID": "uuid", "uuid.UUID": "uuid"}.get(annotation)
-    elif getattr(annotation, "__module__", None) == "uuid":
+    wanted: str | None
+    if getattr(annotation, "__module__", None) == "uuid":
         wanted = "uuid"
     else:
         wanted = _NAMED_BY_TYPE.get(annotation)
@@ -204,18 +321,14 @@ def _choose_converter(
         agrees = True
     elif (wanted is None and given is str) or not isinstance(annotation, type):
         return False
+    elif annotation is float and issubclass(given, int):
+        return False  # 7 becomes 7.0
     else:
-        agrees = issubclass(given, annotation) or (given is int and annotation is float)
+        agrees = issubclass(given, annotation)
     if not agrees:
         raise RouteError(
-            f'{owner}: path parameter "{parameter.name}" is annotated {_show(annotation)}, '
+            f'{owner}: path parameter "{parameter.name}" is annotated {show(annotation)}, '
             f'but "{{{parameter.name}:{parameter.converter}}}" gives '
             f"{given.__name__ if given else 'UUID'}; make the two agree"
         )
     return True
-
-
-def _show(annotation: Any) -> str:
-    if isinstance(annotation, str):
-        return annotation
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -200,7 +200,7 @@ def _deflate_decoder() -> MakeDecoder:
 #: All codings, the best first: so they are offered to clients, and chosen at equal weights.
 CODINGS = (
     Coding("zstd", _zstd_decoder, _zstd_encoder, package="backports.zstd", ending=".zst"),
-    Coding("br", _br_decoder, _br_encoder, package="brotli", ending=".br"),
+    Coding("br", _br_decoder, _br_encoder, package="Brotli", ending=".br"),
     # RFC 9110 section 8.4.1.3: x-gzip is the same.
     Coding("gzip", _gzip_decoder, _gzip_encoder, aliases=("x-gzip",), faster="isal", ending=".gz"),
     # Not for responses: some clients take it for the raw format (RFC 9110 section 8.4.1.2).
