@@ -54,6 +54,7 @@ cdef class TLSMachine(TLSAdapter):
     @cython.locals(sealed=bytes)
     cdef _ship(self)
 
+    cdef _peer_ended(self)
     cdef _drop_queue(self)
     cdef _say_goodbye(self)
     cdef _close(self)

@@ -151,8 +151,7 @@ class TLSMachine(TLSAdapter):
             if not self.established:
                 log.debug("%s: left during the TLS handshake", self.connection().peer)
             # Without a close_notify, too: HTTP's own framing tells what was whole.
-            self.told = True
-            self.tell_eof()
+            self._peer_ended()
 
     def go_on(self) -> None:
         """A turn later: open what has had to wait."""
@@ -170,6 +169,13 @@ class TLSMachine(TLSAdapter):
         if self.fin_waits:
             self.fin_waits = False
             self.peer_fin()
+
+    def _peer_ended(self) -> None:
+        self.told = True
+        if self.ending:
+            self.lingers = False  # nothing more will come
+        else:
+            self.tell_eof()
 
     def lost(self) -> None:
         """The socket is gone; the last input that means something."""
@@ -207,8 +213,7 @@ class TLSMachine(TLSAdapter):
                 return
             if size == 0:
                 # close_notify: the peer will send no more (RFC 8446 section 6.1).
-                self.told = True
-                self.tell_eof()
+                self._peer_ended()
                 break
             self.deliver(size)
         if self.outgoing.pending:
