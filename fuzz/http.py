@@ -1,4 +1,5 @@
-"""Requests, through every build of Ember and through other parsers; kept answers beside them."""
+"""Requests, through every build of Ember and through other parsers; kept answers, and upgrades to
+another codec, beside them."""
 
 from __future__ import annotations
 
@@ -8,11 +9,14 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from fuzz.engine import Finding, Fuzzer
 from fuzz.generate import Generator
 from fuzz.kept import KeptFuzzer, aimed
+from fuzz.upgraded import UpgradeFuzzer
 from tests.conformance.corpus import CASES, read_cases, write_request
 
 GREEN, RED, DIM, OFF = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
@@ -24,7 +28,7 @@ async def run(seconds: float, seed: int) -> int:
     """Fuzz until the time is up or something is found; the exit status."""
     corpus = [case.data for case in read_cases()]
     generator = Generator(seed, corpus)
-    fuzzer, keeper = Fuzzer(), KeptFuzzer()
+    fuzzer, keeper, upgrader = Fuzzer(), KeptFuzzer(), UpgradeFuzzer(seed, corpus)
     # A line for every refusal is not what this is about.
     logging.getLogger("ember.protocol").setLevel(logging.CRITICAL)
     names = " and ".join(build.name for build in fuzzer.builds)
@@ -41,6 +45,10 @@ async def run(seconds: float, seed: int) -> int:
         data = aimed(data)
         if not await check(keeper, data, generator.cuts(data)):
             return 1
+        data, expected = upgrader.next()
+        upgrade = partial(upgrader.check, data, expected, upgrader.cuts(data))
+        if not await checked(upgrade, data, f"upgrade; expected {expected!r}"):
+            return 1
         count += 1
         if now - shown > 1 and GREEN:
             shown = now
@@ -53,7 +61,9 @@ async def run(seconds: float, seed: int) -> int:
             )
     print(
         f"\r{GREEN}nothing found{OFF} in {count} inputs, {fuzzer.accepted} requests taken, "
-        f"{keeper.given} answers given that were kept" + " " * 20
+        f"{keeper.given} answers given that were kept, {upgrader.upgraded} connections upgraded"
+        + " "
+        * 20
     )
     print(f"{DIM}Ember refused, and a peer took:{OFF}")
     for reason, times in sorted(fuzzer.refusals.items(), key=lambda item: -item[1]):
@@ -63,12 +73,15 @@ async def run(seconds: float, seed: int) -> int:
 
 async def check(fuzzer: Fuzzer | KeptFuzzer, data: bytes, pieces: list[bytes]) -> bool:
     """Whether the input fits; if not, it is told and saved as a case of the corpus."""
+    return await checked(partial(fuzzer.check, data, pieces), data, str([len(p) for p in pieces]))
+
+
+async def checked(play: Callable[[], Awaitable[None]], data: bytes, how: str) -> bool:
+    """The same for what `play` does with `data`; `how`: what else is told."""
     try:
-        await asyncio.wait_for(fuzzer.check(data, pieces), 10)
+        await asyncio.wait_for(play(), 10)
     except Finding as finding:
-        print(
-            f"\n{RED}found{OFF}: {finding}\n  input: {data!r}\n  pieces: {[len(p) for p in pieces]}"
-        )
+        print(f"\n{RED}found{OFF}: {finding}\n  input: {data!r}\n  pieces: {how}")
         print(f"  saved as {save(data, str(finding))}")
         return False
     except Exception:

@@ -17,6 +17,7 @@ from fuzz.engine import Finding, Fuzzer, builds
 from fuzz.fields import FieldsFuzzer
 from fuzz.generate import Generator
 from fuzz.kept import KeptFuzzer, aimed
+from fuzz.upgraded import END, UPGRADES, Echo, UpgradeFuzzer
 from tests.conformance.corpus import read_cases
 from tests.support.server import new_event_loop
 
@@ -87,6 +88,34 @@ def test_a_planted_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     data = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with pytest.raises(Finding, match="Ember took"):
         check(data, [data])
+
+
+def test_a_codec_gets_what_is_behind_the_upgrade_however_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fuzzer = UpgradeFuzzer(5, CORPUS)
+
+    async def run() -> None:
+        for _ in range(150):
+            data, expected = fuzzer.next()
+            await fuzzer.check(data, expected, fuzzer.cuts(data))
+
+    async def check(data: bytes, expected: bytes) -> None:
+        await fuzzer.check(data, expected, [data])
+
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(run(), 120))
+        assert fuzzer.upgraded > 150
+        data = UPGRADES[0] + b"behind" + END
+        loop.run_until_complete(check(data, b"behind" + END))
+        # A byte that is lost is found.
+        whole = Echo.data_received
+        monkeypatch.setattr(Echo, "data_received", lambda self, data: whole(self, data[1:]))
+        with pytest.raises(Finding, match="expected b'behind"):
+            loop.run_until_complete(check(data, b"behind" + END))
+    finally:
+        loop.close()
 
 
 def test_kept_answers_are_those_of_the_application_whatever_is_sent(

@@ -312,6 +312,14 @@ def test_from_memory() -> None:
     assert made[0].told[-1] == "lost"
 
 
+async def wait_for_the_deadline(connection: MemoryConnection) -> None:
+    """Let the codec expect something that does not come."""
+    connection.feed(b"x")  # with a loop that runs, deadlines hold
+    made[0].output.expect_within(0.01)
+    while not connection.closed:
+        await asyncio.sleep(0.005)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -319,6 +327,7 @@ def test_from_memory() -> None:
         "eof_received",
         "pause_writing",
         "resume_writing",
+        "timed_out",
         "drain",
         "connection_lost",
     ],
@@ -342,6 +351,8 @@ def test_what_a_codec_raises_ends_its_connection_alone(
         case "resume_writing":
             connection.writable = False
             connection.writable = True
+        case "timed_out":
+            asyncio.run(asyncio.wait_for(wait_for_the_deadline(connection), 10))
         case "drain":
             connection._connection.drain_and_close()
         case _:
