@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -541,7 +542,7 @@ def test_what_a_peer_sent_before_it_left_is_delivered(run: Run[None], when: str)
         for _ in range(20):
             ours, theirs = socket.socketpair()
             theirs.send(b"the last words")
-            _, protocol = await loop.create_connection(lambda peer=theirs: Writes(peer), sock=ours)
+            _, protocol = await loop.create_connection(partial(Writes, theirs), sock=ours)
             async with asyncio.timeout(20):
                 while not protocol.lost:
                     await asyncio.sleep(0)

@@ -8,10 +8,12 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ember.limits import ServerLimits
+from ember.protocol import Server
 from ember.request import Request
 from ember.response import StreamingResponse
 
@@ -30,9 +32,15 @@ async def echo(request: Request) -> bytes:
     return await request.body()
 
 
+def has_a_request(server: Server) -> bool:
+    return server.requests == 1
+
+
 def test_a_free_port_is_found_and_told(serve: ServeFixture) -> None:
     running = serve(App({"/": client_of}), port=0)
-    [(host, port)] = running.server.addresses
+    [address] = running.server.addresses
+    assert isinstance(address, tuple)
+    host, port = address
     assert host == "127.0.0.1"
     assert port > 0
     with running.connect() as client:
@@ -192,7 +200,7 @@ def test_what_is_in_flight_after_the_timeout_is_aborted(serve: ServeFixture) -> 
         running = serve(App({"/": endless}))
         with running.connect() as client:
             client.send(GET.format("/"))
-            eventually(lambda server=running.server: server.requests == 1)
+            eventually(partial(has_a_request, running.server))
             start = time.monotonic()
             running.call(running.server.close(0.2))
             took = time.monotonic() - start
@@ -212,7 +220,7 @@ def test_the_shutdown_timeout_of_the_limits_is_the_default(serve: ServeFixture) 
         running = serve(App({"/": endless}, limits=ServerLimits(shutdown_timeout=0.2)))
         with running.connect() as client:
             client.send(GET.format("/"))
-            eventually(lambda server=running.server: server.requests == 1)
+            eventually(partial(has_a_request, running.server))
             start = time.monotonic()
             running.call(running.server.close())
             bound(time.monotonic() - start, 2)

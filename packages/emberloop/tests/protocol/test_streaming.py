@@ -95,7 +95,8 @@ def test_what_fails_before_its_first_piece_is_answered_as_an_error(
 
 def test_a_stream_without_a_piece_is_an_empty_answer(serve: ServeFixture) -> None:
     async def none() -> AsyncIterator[bytes]:
-        for piece in ():
+        pieces: tuple[bytes, ...] = ()
+        for piece in pieces:
             yield piece
 
     running = serve(App({"/": lambda r: StreamingResponse(none())}))
