@@ -32,10 +32,10 @@ __all__ = [
 
 
 class HTTPError(Exception):
-    """An answer with an error status, raised instead of returned.
+    """A response with an error status, raised instead of returned.
 
     `status` is 400 to 599; `detail` is shown to the client (default: the reason phrase); `headers`
-    are added to the answer. Raises `ValueError` for a status that is no error.
+    are added to the response. Raises `ValueError` for a status that is no error.
     """
 
     status: int
@@ -165,7 +165,7 @@ class ProtocolError(Exception):
 
 
 class ClientDisconnected(ConnectionError):
-    """The client left while its request body was read or its answer was streamed."""
+    """The client left while its request body was read or its response was streamed."""
 
 
 class InvalidResponse(ConnectionError):

@@ -1,4 +1,4 @@
-"""Header fields: `Headers` of a request, `MutableHeaders` of an answer, and the one check for
+"""Header fields: `Headers` of a request, `MutableHeaders` of a response, and the one check for
 both."""
 
 from __future__ import annotations

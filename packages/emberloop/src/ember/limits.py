@@ -58,11 +58,11 @@ class ServerLimits(_Limits):
       240), once it has had `body_rate_grace`; below is 408. Time in which the server does not read,
       because the handler does not, is not counted. None: no limit.
     - `body_rate_grace`: seconds that a body has beyond those of the rate (default 5).
-    - `write_timeout`: how long a peer may take nothing of an answer; then the connection is reset.
-    - `request_timeout`: how long a handler may take until its answer starts; then 503 and the
+    - `write_timeout`: how long a peer may take nothing of a response; then the connection is reset.
+    - `request_timeout`: how long a handler may take until its response starts; then 503 and the
       handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
     - `shutdown_timeout`: how long a server that was told to stop takes: for requests in flight,
-      what follows their answers, and stop hooks, which have 2 s at least. Then the process ends,
+      what follows their responses, and stop hooks, which have 2 s at least. Then the process ends,
       whatever still runs; what did is named in the log with its stack.
     - `start_timeout`: how long a worker may take from its start until it serves; then its stack is
       logged and it is killed, and a reload is given up. With one process: how long its start hooks
@@ -223,7 +223,7 @@ class RouteLimits(_Limits):
     """Limits of the requests of one route.
 
     - `max_body_size`: bytes of a request body (default 4 MiB); above is 413.
-    - `timeout`: seconds until the answer starts; then 503 and the handler is cancelled. None (the
+    - `timeout`: seconds until the response starts; then 503 and the handler is cancelled. None (the
       default): `ServerLimits.request_timeout`.
     - `in_memory_threshold`: bytes of an uploaded file kept in memory (default 1 MiB); more goes
       to disk.

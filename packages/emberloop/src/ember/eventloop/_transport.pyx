@@ -279,7 +279,7 @@ cdef class SocketTransport:
 
     def write(self, data):
         """As asyncio's: what the socket takes is sent before this returns, so that code which then
-        waits for the other end in the same thread gets its answer. A protocol that writes more than
+        waits for the other end in the same thread gets its reply. A protocol that writes more than
         eight times in one turn of the loop has the rest sent together, when the turn ends."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(

@@ -134,7 +134,7 @@ def tokens(value: bytes) -> list[bytes]:
 
 
 def response_has_body(method: str, status: int) -> bool:
-    """Whether body bytes may follow the head of an answer (RFC 9112 section 6.3, item 1; for 205,
+    """Whether body bytes may follow the head of a response (RFC 9112 section 6.3, item 1; for 205,
     RFC 9110 section 15.3.6)."""
     return method != "HEAD" and status not in (204, 205, 304) and status >= 200
 

@@ -1,4 +1,4 @@
-"""The head of an answer as bytes, and its framing."""
+"""The head of a response as bytes, and its framing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Rendered:
-    """The head of an answer, and how its body is told from the next answer."""
+    """The head of a response, and how its body is told from the next response."""
 
     __slots__ = ("chunked", "has_body", "head", "keep_alive", "length")
 
@@ -37,7 +37,7 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
     status or a field that HTTP has no bytes for."""
     status = response.status_code
     if not 200 <= status <= 599:
-        # Set after the response was made. 1xx would announce another answer (RFC 9110 section
+        # Set after the response was made. 1xx would announce another response (RFC 9110 section
         # 15.2).
         raise ValueError(f"status_code={status!r}: expected a number from 200 to 599")
     result = Rendered()
@@ -80,7 +80,7 @@ def render_head(response: Response, method: str, minor: int, keep_alive: bool) -
     elif response.body or announced is None or result.has_body:
         length = len(response.body)
     else:
-        # An answer to HEAD, or a 304, may tell the length of what GET would send (RFC 9110
+        # A response to HEAD, or a 304, may tell the length of what GET would send (RFC 9110
         # section 8.6).
         length = announced
     if status == 304 and announced is None and not response.body:

@@ -262,8 +262,8 @@ class ResponseParser:
         return True
 
     def _same_again(self, events: list[Event]) -> bool:
-        """Whether the head is that of the response before, byte for byte: a server's answers of one
-        second mostly are. Then it need not be read again."""
+        """Whether the head is that of the response before, byte for byte: a server's responses of
+        one second mostly are. Then it need not be read again."""
         head = self._last_head
         if (
             head is None

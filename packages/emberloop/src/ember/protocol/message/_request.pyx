@@ -355,7 +355,7 @@ cdef class Request:
         return await read_form(self)
 
     def after_response(self, callback):
-        """Await `callback()` when the answer is out, or was given up; in the task of the handler.
+        """Await `callback()` when the response is out, or was given up; in the task of the handler.
 
         Several run in the order of registration. One that fails is logged; the others still run.
         """

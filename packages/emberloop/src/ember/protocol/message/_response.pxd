@@ -9,7 +9,7 @@ cdef class Response:
     cdef public int status_code
     cdef public object stream           # what is sent piece by piece instead of `body`
     cdef public object _headers
-    cdef public object _shared          # fields that other answers have too, unless `_headers` is
+    cdef public object _shared          # fields that other responses have too, unless `_headers` is
     cdef public object _content_type
 
 

@@ -25,7 +25,7 @@ _KINDS_KEPT = 128
 
 
 class Response:
-    """An answer with a body in memory.
+    """A response with a body in memory.
 
     `content`: bytes, or str which is sent as UTF-8. `content_type` defaults to
     `application/octet-stream` for bytes, `text/plain; charset=utf-8` for str, none when empty.
@@ -97,13 +97,13 @@ class Response:
     def sharing(
         cls, body: bytes, status_code: int, content_type: str | None, headers: MutableHeaders
     ) -> Self:
-        """`trusted` with fields that many answers have: who asks for them gets a copy, so they are
-        encoded once. Nobody may change `headers` any more."""
+        """`trusted` with fields that many responses have: who asks for them gets a copy, so they
+        are encoded once. Nobody may change `headers` any more."""
         return _filled(cls.__new__(cls), body, status_code, content_type, headers)
 
     @property
     def headers(self) -> MutableHeaders:
-        """The fields of the answer, to read and to change."""
+        """The fields of the response, to read and to change."""
         if self._headers is None:
             self._headers = MutableHeaders()
             if self._shared is not None:
@@ -185,8 +185,8 @@ class Response:
         )
 
     def copy(self) -> Self:
-        """The same answer as an object of its own. What is streamed is not copied: it can mostly be
-        read once."""
+        """The same response as an object of its own. What is streamed is not copied: it can mostly
+        be read once."""
         cls = type(self)
         other = cls.__new__(cls)
         _filled(other, self.body, self.status_code, self._content_type, self._shared)

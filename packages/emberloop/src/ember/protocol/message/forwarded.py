@@ -104,7 +104,7 @@ def client_ip(
     The field that the proxies write (`trusted.header`, default X-Forwarded-For) is read from the
     right, where the nearest one writes: the first address that is no trusted proxy is the client.
     Where something else stands ("unknown", an obfuscated name, what a client made up) nobody knows,
-    and the answer is the last proxy that is known.
+    and the result is the last proxy that is known.
     """
     peer = client[0] if client is not None else None
     everyone = "*" in trusted

@@ -28,7 +28,7 @@ _name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 
 
-#: Fields of an answer that belong to the connection, in lower case.
+#: Fields of a response that belong to the connection, in lower case.
 CONNECTION_FIELDS = frozenset(
     ("connection", "content-length", "date", "keep-alive", "transfer-encoding")
 )
@@ -168,7 +168,7 @@ class Headers(_Fields):
 
 
 class MutableHeaders(_Fields):
-    """The fields of an answer. `headers[name] = value` replaces, `add` appends.
+    """The fields of a response. `headers[name] = value` replaces, `add` appends.
 
     Names and values are checked where they are set: `ValueError` for a name that is no token,
     and for CR, LF, NUL and other control characters in a value.

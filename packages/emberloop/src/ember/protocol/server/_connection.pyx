@@ -1,7 +1,7 @@
 """`Connection` of the compiled build: bytes in, requests through.
 
 The short way (no body or a small one that came with the head, a handler that does not wait, a plain
-answer) leads from here to `Exchange` and back. Bodies that are still on their way go on with
+response) leads from here to `Exchange` and back. Bodies that are still on their way go on with
 `RequestBodyReader`, which the pure build uses too.
 """
 
@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport INFINITY
 from libc.string cimport memcmp, memcpy
 
-from ember.protocol.server._answer cimport write_kept
+from ember.protocol.server._whole_response cimport write_kept
 from ember.protocol.server._output cimport BODY, HEAD, IDLE, NOTHING
 from ember.protocol.server._ending cimport EndingOutput
 from ember.protocol.server._exchange cimport TIMEOUT, Exchange
@@ -48,7 +48,7 @@ cdef Py_ssize_t DRAIN_LIMIT = _DRAIN_LIMIT
 
 cdef enum:
     MOVED = -2          # the rest of the input lies in Connection.buffer now
-    # Of such requests only the application knows the answer.
+    # Of such requests only the application knows the response.
     NOT_KEPT = H1_BYPASSES_CACHE | H1_ABSOLUTE | H1_CHUNKED | H1_CONTINUE | H1_UPGRADE
 
 
@@ -94,7 +94,7 @@ cdef class Connection(EndingOutput):
         """Bytes arrived; `data` is valid during the call."""
         cdef Py_ssize_t used, kept
         if self.closing:
-            return 0    # what still comes is only read so that the answer is not lost to a reset
+            return 0    # what still comes is only read so that the response is not lost to a reset
         if self.codec is not None:
             return self.feed_codec(data, size)
         if self.clock == NULL and not self.yielded:
@@ -141,7 +141,7 @@ cdef class Connection(EndingOutput):
         return 0
 
     def retire(self):
-        """One more answer at most, the one in flight or the next; then close."""
+        """One more response at most, the one in flight or the next; then close."""
         self.retiring = True
 
     # ---- one exchange after the other ------------------------------------------------------
@@ -212,12 +212,12 @@ cdef class Connection(EndingOutput):
             if status == H1_MORE:
                 break
             if status == H1_ERROR:
-                # An answer to HEAD has no body, whatever was wrong with the request.
+                # A response to HEAD has no body, whatever was wrong with the request.
                 self.head_only = self.head.method_len == 4 and \
                     memcmp(data + at + self.head.start, b"HEAD", 4) == 0
                 raise ProtocolError(self.head.status, (<bytes>self.head.reason).decode())
             used = self.head.pos
-            if self.kept is None or not self.kept.answers or not self.serve_cached(data + at):
+            if self.kept is None or not self.kept.responses or not self.serve_cached(data + at):
                 used = self.begin(data + at, size - at, buffered)
                 if used == MOVED:
                     return MOVED
@@ -306,7 +306,7 @@ cdef class Connection(EndingOutput):
         return used
 
     cdef int answered(self, bint keep_alive) except -1:
-        """The answer of the current exchange is complete."""
+        """The response of the current exchange is complete."""
         cdef Exchange exchange
         self.handler_until = INFINITY
         if self.closing:
@@ -335,7 +335,7 @@ cdef class Connection(EndingOutput):
         identity = identify(self.app, None if exchange is None else exchange.request)
         log_refusal(self.peer, error, identity)
         if exchange is not None and exchange.answered:
-            # The answer is out; what follows it cannot be told any more.
+            # The response is out; what follows it cannot be told any more.
             return self.stop_cleanly()
         if exchange is not None and exchange.started:
             exchange.abandon()

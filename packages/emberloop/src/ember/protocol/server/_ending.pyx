@@ -55,7 +55,7 @@ cdef class EndingOutput(HTTPOutput):
         self._check_end(self.requests, 0)
 
     cdef int peer_ended(self) except -1:
-        """The request in flight has a peer that sends no more. Once its answer has begun, and in
+        """The request in flight has a peer that sends no more. Once its response has begun, and in
         HTTP/1.0, that is a client that left. Otherwise it may be one that waits: it is asked."""
         cdef Exchange exchange = self.exchange
         if self.closing or exchange is None or exchange.answered:

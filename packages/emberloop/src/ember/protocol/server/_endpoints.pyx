@@ -20,8 +20,8 @@ from ember.protocol.server.unsent import unsent
 
 #: Bytes taken from a socket at once; one buffer serves all connections of a loop.
 RECEIVE_SIZE = 65536
-#: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
-#: (RFC 9112 section 9.6).
+#: Seconds that a closed connection goes on reading, so that the last response is not lost to a
+#: reset (RFC 9112 section 9.6).
 LINGER_TIMEOUT = 2.0
 
 _buffers = WeakKeyDictionary()
@@ -60,7 +60,7 @@ class MemoryConnection:
     """A connection without a socket: `feed` what was received, `take` what was sent.
 
     Outside of a running loop everything happens inside `feed`, and a handler that has to wait
-    raises `RuntimeError`. Inside of one, deadlines hold and answers may come later.
+    raises `RuntimeError`. Inside of one, deadlines hold and responses may come later.
     """
 
     def __init__(self, app, *, limits=None, strict_tasks=False):
@@ -335,7 +335,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         connection.drain_and_close()
 
     def retire(self):
-        """One more answer at most."""
+        """One more response at most."""
         cdef Connection connection = self._connection
         connection.retire()
 

@@ -1,4 +1,4 @@
-# One request and its answer: see _exchange.pyx.
+# One request and its response: see _exchange.pyx.
 from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.message._request cimport Request
 from ember.protocol.message._response cimport Response

@@ -1,8 +1,8 @@
-"""`Exchange`: one request in the application, the task of its handler, and its answer.
+"""`Exchange`: one request in the application, the task of its handler, and its response.
 
-A plain answer of a handler that does not wait never leaves this file. Answers with fields of their
-own and answers in pieces go on with the modules that the pure build uses too: `render_head` and
-`send_stream`.
+A plain response of a handler that does not wait never leaves this file. Responses with fields of
+their own and responses in pieces go on with the modules that the pure build uses too: `render_head`
+and `send_stream`.
 """
 
 import logging
@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 from libc.string cimport memcmp
 
-from ember.protocol.server._answer cimport FIELDS_MAX, plain, write_whole
+from ember.protocol.server._whole_response cimport FIELDS_MAX, plain, write_whole
 from ember.protocol.message._request cimport DEFAULT_LIMITS
 from ember.protocol.message._response cimport Response
 
@@ -175,8 +175,8 @@ cdef class Exchange(Task):
     cdef object ended(self, object value, object error):
         """The handler has ended, or what came after it. Returns the coroutine to go on with.
 
-        Whatever happens in here ends in an answer, or with the connection aborted and a line in the
-        log. Raises only what came from a signal.
+        Whatever happens in here ends in a response, or with the connection aborted and a line in
+        the log. Raises only what came from a signal.
         """
         if self.finishing:
             return self.conclude(error, False)
@@ -234,7 +234,7 @@ cdef class Exchange(Task):
         return self.finish_with(response)
 
     cdef object last(self, object error):
-        """Nothing more to send; what was to follow the answer is left."""
+        """Nothing more to send; what was to follow the response is left."""
         if self.request._after is not None:
             return self.run_after()
         self.give_up()
@@ -266,7 +266,7 @@ cdef class Exchange(Task):
         return 0
 
     cdef int give_up(self) except -1:
-        # Ended without an answer: it failed, or the client left and there is nobody to answer.
+        # Ended without a response: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self.output.closing:
             self.output.end_unanswered()
         return 0
@@ -336,10 +336,10 @@ cdef class Exchange(Task):
             except BaseException as error:
                 if self.ends_task(error, before):
                     raise
-                log.exception("what was to follow the answer to %r failed", self.request)
+                log.exception("what was to follow the response to %r failed", self.request)
 
     async def finish_with(self, result):
-        """Send what the application made of an error, or an answer in pieces."""
+        """Send what the application made of an error, or a response in pieces."""
         cdef int attempt = 0
         try:
             response = await self.resolve(result)
@@ -383,9 +383,9 @@ cdef class Exchange(Task):
         try:
             await send_stream(output, begun, rendered)
         except CancelledError:
-            self.answered = True    # or the abort would cancel what follows the answer
+            self.answered = True    # or the abort would cancel what follows the response
             if not self.cancelled_for:
-                log.warning("%r was cancelled in the middle of its answer", self.request)
+                log.warning("%r was cancelled in the middle of its response", self.request)
             output.abort_now()
             if not self.cancelled_for:
                 raise
@@ -399,7 +399,7 @@ cdef class Exchange(Task):
             if from_signal(error):
                 output.abort_now()
                 raise
-            log.exception("the answer to %r broke in the middle", self.request)
+            log.exception("the response to %r broke in the middle", self.request)
             if rendered.chunked or rendered.length is not None:
                 # The last chunk, or the rest of the length, is missing: the client sees that.
                 output.close_broken()
@@ -408,10 +408,10 @@ cdef class Exchange(Task):
         else:
             self.complete(rendered.keep_alive)
 
-    # ---- the answer ------------------------------------------------------------------------
+    # ---- the response ----------------------------------------------------------------------
 
     cdef bint keep_alive(self) except -1:
-        """Whether the connection can go on after the answer."""
+        """Whether the connection can go on after the response."""
         if not self.output.persists(&self.request.head):
             return False
         return self.body_reader is None or self.body_reader.can_be_left
@@ -504,7 +504,7 @@ cdef class Exchange(Task):
         if not self.notified:
             self.notified = True
             if not self.status:
-                # Nobody is there to answer to; or it is our own fault that there is no answer.
+                # Nobody is there to answer to; or it is our own fault that there is no response.
                 self.status = 499 if output.is_lost and self.cancelled_for != TIMEOUT else 500
             try:
                 output.observer.done(self.request, output.peer_told, self.status,

@@ -1,4 +1,4 @@
-# Answers that are given before a request is made: see _kept.pyx.
+# Responses that are given before a request is made: see _kept.pyx.
 from libc.stdint cimport uint32_t
 
 
@@ -18,11 +18,11 @@ cdef class Kept:
 
 
 cdef class KeptAnswers:
-    cdef dict answers                   # "GET /path?query" as bytes, to the first Kept of them
-    # The fresh answer for the method and target at `line`, asked of `host` by `scheme`, or None;
+    cdef dict responses                 # "GET /path?query" as bytes, to the first Kept of them
+    # The fresh response for the method and target at `line`, asked of `host` by `scheme`, or None;
     # one that is over is forgotten.
     cdef Kept find(self, const char *line, uint32_t method_len, uint32_t target_len,
                    const char *host, uint32_t host_len, str scheme, double now)
 
-# The clock that answers are kept by.
+# The clock of the stored responses.
 cdef double monotonic() noexcept

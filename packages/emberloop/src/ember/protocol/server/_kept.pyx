@@ -1,5 +1,5 @@
-"""Answers that the connection gives by itself: found by the bytes of the request line, given to the
-host and scheme that they were made for.
+"""Responses that the connection gives by itself: found by the bytes of the request line, given to
+the host and scheme that they were made for.
 
 Kept are whole 200s for GET, and for HEAD without the body. Whoever keeps one says until when, and
 may take it back at any time; a look-up is one bytes object, one dict, one look at the clock.
@@ -29,7 +29,7 @@ cdef extern from *:
 
 
 cdef enum:
-    MOST_HOSTS = 8      # answers of one target; one more takes the place of the oldest
+    MOST_HOSTS = 8      # responses of one target; one more takes the place of the oldest
 
 
 cdef double monotonic() noexcept:
@@ -37,7 +37,7 @@ cdef double monotonic() noexcept:
 
 
 cdef class Tally:
-    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with.
+    """Counts `hits`: how often a stored response was given; shared by those it is handed in with.
 
     `route`: what an observer is told as the route of these."""
 
@@ -46,7 +46,7 @@ cdef class Tally:
 
 
 cdef class Kept:
-    """One kept answer, for whoever has it kept."""
+    """One stored response, for whoever has it kept."""
 
     @property
     def alive(self):
@@ -66,12 +66,12 @@ cdef class Kept:
         self.home = None
         if home is None:
             return
-        before = home.answers.get(self.target)
+        before = home.responses.get(self.target)
         if before is self:
             if self.other is None:
-                del home.answers[self.target]
+                del home.responses[self.target]
             else:
-                home.answers[self.target] = self.other
+                home.responses[self.target] = self.other
             return
         while before is not None:
             if before.other is self:
@@ -81,19 +81,19 @@ cdef class Kept:
 
 
 cdef class KeptAnswers:
-    """The answers of one application that need no request, `app.kept_answers`.
+    """The responses of one application that need no request, `app.kept_answers`.
 
     A request that says more than its target (credentials, conditions, ranges, cache directives, an
     absolute form, a body) is not answered from here. Belongs to one thread.
     """
 
     def __init__(self):
-        self.answers = {}
+        self.responses = {}
 
     def __len__(self):
         cdef Kept kept
         cdef Py_ssize_t count = 0
-        for kept in self.answers.values():
+        for kept in self.responses.values():
             while kept is not None:
                 count += 1
                 kept = kept.other
@@ -106,7 +106,7 @@ cdef class KeptAnswers:
         `target`: `b"GET /path?query"`. `host`: the Host field that it is for, in lower case; who
         spells it in another way is left to the application. `scheme`: `"http"` or `"https"`, the
         object that `request.scheme` gives. Until `fresh_until`; Age counts from `stored_at`; both
-        in seconds of `time.monotonic()`. Gives a `Kept`; None for an answer that cannot be kept: a
+        in seconds of `time.monotonic()`. Gives a `Kept`; None for a response that cannot be kept: a
         stream, a Date of its own, `Connection: close`, a head of more than 4 KiB. Of one target
         eight are kept, each for a host and scheme of its own; the oldest is forgotten first.
         """
@@ -124,7 +124,7 @@ cdef class KeptAnswers:
         kept.fresh_until = fresh_until
         kept.tally = tally
         kept.home = self
-        there = self.answers.get(target)
+        there = self.responses.get(target)
         while there is not None:
             count += 1
             if there.host == host and there.scheme == scheme:
@@ -135,14 +135,14 @@ cdef class KeptAnswers:
             there = there.other
         if old is not None:
             old.forget()
-        kept.other = self.answers.get(target)
-        self.answers[target] = kept
+        kept.other = self.responses.get(target)
+        self.responses[target] = kept
         return kept
 
     def clear(self, Tally tally=None):
         """Forget all, or those that were kept with `tally`."""
         cdef Kept kept, other
-        for kept in list(self.answers.values()):
+        for kept in list(self.responses.values()):
             while kept is not None:
                 other = kept.other
                 if tally is None or kept.tally is tally:
@@ -162,11 +162,11 @@ cdef class KeptAnswers:
             memcpy(PyBytes_AS_STRING(target) + 3, line + 4, 1 + target_len)
         else:
             return None
-        found = PyDict_GetItemWithError(self.answers, target)
+        found = PyDict_GetItemWithError(self.responses, target)
         if found == NULL:
             return None
         kept = <Kept><object>found
-        # An answer may name the host and the scheme that it was asked by.
+        # A response may name the host and the scheme that it was asked by.
         while not (kept.scheme is scheme and PyBytes_GET_SIZE(kept.host) == host_len
                    and memcmp(PyBytes_AS_STRING(kept.host), host, host_len) == 0):
             kept = kept.other

@@ -1,7 +1,7 @@
 """Connections straight on the compiled loop: no transport, no protocol, no copy in between.
 
 The loop hands received bytes to the connection where they lie, and the connection writes its
-answers into the batch that the loop sends at the end of the turn.
+responses into the batch that the loop sends at the end of the turn.
 """
 
 import contextvars
@@ -89,8 +89,8 @@ cdef extern from *:
 
 log = logging.getLogger("ember.protocol")
 
-#: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
-#: (RFC 9112 section 9.6).
+#: Seconds that a closed connection goes on reading, so that the last response is not lost to a
+#: reset (RFC 9112 section 9.6).
 LINGER_TIMEOUT = 2.0
 
 

@@ -65,13 +65,13 @@ cdef class HTTPOutput:
         return 0
 
     cdef bint persists(self, h1_head *head) noexcept:
-        """Whether the connection goes on after the answer to `head` (RFC 9112 section 9.3)."""
+        """Whether the connection goes on after the response to `head` (RFC 9112 section 9.3)."""
         if self.draining or self.retiring or head.flags & H1_CLOSE:
             return False
         return head.minor != 0 or head.flags & H1_KEEP_ALIVE
 
     cdef int answered(self, bint keep_alive) except -1:
-        """The answer of the current exchange is complete; the connection decides what follows."""
+        """The response of the current exchange is complete; the connection decides what follows."""
         raise NotImplementedError
 
     @property
@@ -109,7 +109,7 @@ cdef class HTTPOutput:
             finally:
                 self.resumed = None
         if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
+            raise ClientDisconnected("the client left before the end of the response")
 
     async def send_file(self, file, offset, size):
         """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
@@ -140,7 +140,7 @@ cdef class HTTPOutput:
         finally:
             self.resumed = None
         if self.is_lost or self.closing:
-            raise ClientDisconnected("the client left before the end of the answer")
+            raise ClientDisconnected("the client left before the end of the response")
         if sent:
             self.written += size
         return sent
@@ -174,7 +174,7 @@ cdef class HTTPOutput:
         return self.sink.abort()
 
     cdef int end_unanswered(self) except -1:
-        """A request will have no answer."""
+        """A request will have no response."""
         return self.abort_now()
 
     def close_broken(self):

@@ -21,7 +21,7 @@ cdef class Sink:
     cdef int send_file(self, object file, long long offset, Py_ssize_t size) except -1
     # A coroutine function with the same arguments and a bool, where only that will do; else None.
     cdef object file_sender(self)
-    # Others' answers of this turn, too, leave before work that takes long.
+    # Others' responses of this turn, too, leave before work that takes long.
     cdef int send_now(self) except -1
     # The end of a batch: let go what was collected.
     cdef int flush(self) except -1

@@ -18,7 +18,7 @@ class Application(Protocol):
     It may have an attribute `observer`, an `ember.protocol.telemetry.observer.Observer`, which is
     then told of every exchange, and a method `identify(request) -> (id, field)`, which is asked for
     the id of what the connection refuses by itself, and for the name of the field that carries it
-    in the answer (None: none does). `request` is None where it was refused before there was one.
+    in the response (None: none does). `request` is None where it was refused before there was one.
     """
 
     limits: ServerLimits
@@ -28,7 +28,7 @@ class Application(Protocol):
         awaitable that results in one, or any other value for `into_response`."""
 
     def into_response(self, request: Request, value: object) -> Response:
-        """The answer for a value that is no `Response`, `str` or `bytes`."""
+        """The response for a value that is no `Response`, `str` or `bytes`."""
 
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
-        """The answer for whatever `dispatch`, its coroutine or `into_response` raised."""
+        """The response for whatever `dispatch`, its coroutine or `into_response` raised."""

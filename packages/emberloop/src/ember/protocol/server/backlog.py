@@ -1,7 +1,7 @@
-"""Large answers on their way to a transport that would copy them.
+"""Large responses on their way to a transport that would copy them.
 
 asyncio's own transport keeps what its socket does not take in a bytearray of its own, up to Python
-3.11: fifty silent readers of one answer would hold it fifty times. What is large waits here
+3.11: fifty silent readers of one response would hold it fifty times. What is large waits here
 instead, by reference, and the transport gets it piece by piece as its peer takes it.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-#: Bytes from which on an answer waits here.
+#: Bytes from which on a response waits here.
 LARGE = 32768
 #: Bytes that the transport gets, and may copy, at once.
 PIECE = 65536

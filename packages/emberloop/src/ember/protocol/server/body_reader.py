@@ -75,8 +75,8 @@ class RequestBodyReader:
     @property
     def can_be_left(self) -> bool:
         """Whether the connection can go on although the handler reads no further. Depends on what
-        it has read, never on what has arrived: the same bytes get the same answer however they are
-        split.
+        it has read, never on what has arrived: the same bytes get the same response however they
+        are split.
         """
         framing, body = self._framing, self.body
         # Was not told to go on, and may or may not send the body (RFC 9110 section 10.1.1).
@@ -88,7 +88,7 @@ class RequestBodyReader:
         return framing.chunked or framing.length - body.given <= DRAIN_LIMIT
 
     def leave(self) -> None:
-        """The answer is complete: what is unread is dropped."""
+        """The response is complete: what is unread is dropped."""
         self._dropped = self.body.size
         self.body.drop()
 

@@ -1,8 +1,8 @@
 """What may speak on a connection besides HTTP/1.1: the seam between a connection and a protocol.
 
 A connection begins with HTTP/1.1, which is part of it. It is handed over to another codec by the
-handshake of TLS (ALPN, RFC 7301) or by an `Upgrade` in answer to a request (RFC 9110 section 7.8).
-From then on the codec gets what arrives and says what is sent; deadlines, the limit of a slow
+handshake of TLS (ALPN, RFC 7301) or by an `Upgrade` in response to a request (RFC 9110 section
+7.8). From then on the codec gets what arrives and says what is sent; deadlines, the limit of a slow
 reader, TLS, counting and the end of the server stay with the connection.
 """
 

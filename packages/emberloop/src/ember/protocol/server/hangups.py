@@ -3,7 +3,7 @@
 asyncio's transports look at a socket while they read it or have something to send. So a client that
 leaves while its handler works, and reading is paused or at its end, is not seen. An epoll of our
 own looks at such sockets, for nothing but the end of the peer, and the loop looks at the epoll.
-Where there is no epoll, or the loop has no `add_reader`, such a client is seen when the answer is
+Where there is no epoll, or the loop has no `add_reader`, such a client is seen when the response is
 written.
 """
 

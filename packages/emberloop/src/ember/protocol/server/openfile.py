@@ -1,4 +1,4 @@
-"""Files that are sent: `OpenFile`, and `FilePart`, a piece of an answer that is part of one."""
+"""Files that are sent: `OpenFile`, and `FilePart`, a piece of a response that is part of one."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ember.exceptions import ProtocolError
     from ember.protocol.server.application import Application
 
-    #: The id of a request, and the name of the field that carries it in the answer, if one does.
+    #: The id of a request, and the name of the field that carries it in the response, if one does.
     Identity = tuple[str, str | None]
 
 # The logger of the whole package, which every build asks for here.
@@ -48,7 +48,7 @@ def log_refusal(peer: str, error: ProtocolError, identity: Identity | None) -> N
 
 
 def render_error(error: ProtocolError, method: str, identity: Identity | None = None) -> bytes:
-    """The whole answer to a broken request: problem+json (RFC 9457), and the connection closes."""
+    """The whole response to a broken request: problem+json (RFC 9457); the connection closes."""
     # The details are this package's own words: nothing in them needs escaping.
     body = (
         f'{{"type":"about:blank","title":"{reason(error.status)}",'
@@ -72,7 +72,7 @@ def render_error(error: ProtocolError, method: str, identity: Identity | None = 
             b"Connection: close\r\n",
             date_field(),
             b"\r\n",
-            # Never content in an answer to HEAD (RFC 9110 section 9.3.2).
+            # Never content in a response to HEAD (RFC 9110 section 9.3.2).
             b"" if method == "HEAD" else body.encode(),
         )
     )

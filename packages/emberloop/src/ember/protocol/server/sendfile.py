@@ -1,4 +1,4 @@
-"""Answers that are parts of files: by the kernel where the connection can, else read and written.
+"""Responses that are parts of files: by the kernel where the connection can, else read and written.
 
 A connection offers `await send_file(file, offset, size) -> bool`: True when the bytes are with the
 kernel, False when none of them is and they have to be read. TLS, memory and loops without

@@ -140,7 +140,7 @@ class Server:
             balancer.changed()
 
     def retire(self) -> None:
-        """Give every connection one more answer at most, with `Connection: close`; idle ones stay
+        """Give every connection one more response at most, with `Connection: close`; idle ones stay
         open until they have had it. New ones are taken until `stop_accepting` or `close`."""
         self._retiring = True
         for protocol in tuple(self._protocols):

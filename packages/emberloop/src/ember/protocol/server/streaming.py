@@ -1,4 +1,4 @@
-"""Answers piece by piece: a slow reader pauses the producer, an error breaks the message."""
+"""Responses piece by piece: a slow reader pauses the producer, an error breaks the message."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ cdef class Observer:
     cdef int closed(self) except -1
     # A request begins; gives the time, seconds of CLOCK_MONOTONIC.
     cdef double begin(self) except? -1
-    # It is over: answered, or `aborted` in the middle. `sent` are all bytes of the answer. Never
+    # It is over: answered, or `aborted` in the middle. `sent` are all bytes of the response. Never
     # raises.
     cdef int done(self, Request request, Peer peer, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1

@@ -202,8 +202,8 @@ cdef class Recorder(Observer):
 
     cdef int done(self, Request request, Peer peer, int status, Py_ssize_t sent, double began,
                   bint aborted) except -1:
-        # What began with this turn ends with it: its answer leaves then, and one look at the clock
-        # is enough for all of them.
+        # What began with this turn ends with it: its response leaves then, and one look at the
+        # clock is enough for all of them.
         cdef double ended = -1.0
         cdef RouteSeries place
         cdef PyObject *found

@@ -1,7 +1,7 @@
 /* A strict HTTP/1.1 request-head parser over one contiguous buffer (RFC 9112, RFC 9110).
  *
  * The parser is a resumable state machine: it keeps its scan offset, looks at each byte once, and
- * decides by position alone. So a head that arrives byte by byte costs O(n) and gets the answer
+ * decides by position alone. So a head that arrives byte by byte costs O(n) and gets the result
  * that the whole head gets. It stores no list of fields: every field line is checked here, those
  * that decide framing and routing are recognised, and Request walks the checked lines again when
  * somebody asks for a header (h1_next_field), which is cheap because it need not check anything.

@@ -2,8 +2,8 @@
 
 The first byte at fault decides, as soon as it has arrived: what a line may be made of is judged
 byte by byte, what it says at its LF, what concerns several lines at the end of the head. So the
-answer to the same bytes is the same however they were split, and comes at the same byte as from the
-compiled parser (`csrc/http1.h`), in the same words.
+result for the same bytes is the same however they were split, and comes at the same byte as from
+the compiled parser (`csrc/http1.h`), in the same words.
 
 Accepted is a closed list. Where RFC 3986 and what browsers send differ, see `_QUERY`.
 """

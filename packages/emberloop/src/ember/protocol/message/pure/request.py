@@ -356,7 +356,7 @@ class Request:
         return response
 
     def after_response(self, callback: Callable[[], Awaitable[object]]) -> None:
-        """Await `callback()` when the answer is out, or was given up; in the task of the handler.
+        """Await `callback()` when the response is out, or was given up; in the task of the handler.
 
         Several run in the order of registration. One that fails is logged; the others still run.
         """

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 #: Bytes taken from a socket at once; one buffer serves all connections of a loop.
 RECEIVE_SIZE = 65536
-#: Seconds that a closed connection goes on reading, so that the last answer is not lost to a reset
-#: (RFC 9112 section 9.6).
+#: Seconds that a closed connection goes on reading, so that the last response is not lost to a
+#: reset (RFC 9112 section 9.6).
 LINGER_TIMEOUT = 2.0
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()

@@ -71,9 +71,9 @@ class Connection(HTTPOutput, HandedOver, Ending):
         #: has had its share of this turn; goes on in the next one
         self.yielded = False
         self.working_since = 0.0
-        #: the server is going down: the answer in flight is the last one
+        #: the server is going down: the response in flight is the last one
         self.draining = False
-        #: the next answer is the last one
+        #: the next response is the last one
         self.retiring = False
         self._transport = transport
         self._owner = owner
@@ -125,7 +125,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
     def feed(self, data: bytes | memoryview) -> None:
         """Bytes arrived."""
         if self.closing:
-            return  # what still comes is only read so that the answer is not lost to a reset
+            return  # what still comes is only read so that the response is not lost to a reset
         if self.codec is not None:
             self.feed_codec(data)
             return
@@ -209,7 +209,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
             self.peer_ended()
 
     def answered(self, keep_alive: bool) -> None:
-        """The answer of the current exchange is complete."""
+        """The response of the current exchange is complete."""
         self.deadlines.handler = NEVER
         if self.closing:
             return
@@ -234,7 +234,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         identity = identify(self.app, None if exchange is None else exchange.request)
         log_refusal(self.peer, error, identity)
         if exchange is not None and exchange.answered:
-            # The answer is out; what follows it cannot be told any more.
+            # The response is out; what follows it cannot be told any more.
             self.close()
         elif exchange is not None and exchange.started:
             exchange.abandon()

@@ -64,7 +64,7 @@ class Deadlines:
         #: "head", "body" or "idle": what is awaited from the peer until `read`
         self.phase = "head"
         self.read = NEVER
-        #: until when the answer has to start
+        #: until when the response has to start
         self.handler = self._ask = NEVER
         #: when the wheel looks at this; the wheel's to change
         self.slot = self.due = NEVER

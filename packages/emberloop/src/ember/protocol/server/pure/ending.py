@@ -99,7 +99,7 @@ class Ending:
             self._check_end(self._exchange, 0)
 
     def peer_ended(self) -> None:
-        """The request in flight has a peer that sends no more. Once its answer has begun, and in
+        """The request in flight has a peer that sends no more. Once its response has begun, and in
         HTTP/1.0, that is a client that left. Otherwise it may be one that waits: it is asked."""
         exchange = self._exchange
         if self.closing or exchange is None or exchange.answered:
@@ -140,7 +140,7 @@ class Ending:
             )
 
     def end_unanswered(self) -> None:
-        """A request will have no answer."""
+        """A request will have no response."""
         if self.ended and (self._exchange is None or not self._exchange.started):
             self.close()
         else:

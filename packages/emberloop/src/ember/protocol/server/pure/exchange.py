@@ -1,4 +1,4 @@
-"""One request and its answer: the application is called, the body goes in, the response comes
+"""One request and its response: the application is called, the body goes in, the response comes
 out."""
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class Exchange(Outcome):
         self._discarded = False
         self._waiting: object = None
         self._cancelled_for = ""
-        #: nobody waits for the answer any more: the request was broken
+        #: nobody waits for the response any more: the request was broken
         self.abandoned = False
-        #: the answer is complete
+        #: the response is complete
         self.answered = False
         #: the task has had its first step
         self.began = False
-        #: bytes of the answer were sent
+        #: bytes of the response were sent
         self.started = False
         self.body_reader = RequestBodyReader(connection, self, framing)
         self.request = Request(
@@ -246,7 +246,7 @@ class Exchange(Outcome):
             except BaseException as error:
                 if self._ends_task(error, before):
                     raise
-                log.exception("what was to follow the answer to %r failed", self.request)
+                log.exception("what was to follow the response to %r failed", self.request)
 
     # -- the task -----------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Exchange(Outcome):
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None and not from_signal(error):
             self._log_end(error)
-        # Ended without an answer: it failed, or the client left and there is nobody to answer.
+        # Ended without a response: it failed, or the client left and there is nobody to answer.
         if not self.answered and not self.abandoned and not self._connection.closing:
             self._connection.end_unanswered()
 
@@ -295,7 +295,7 @@ class Exchange(Outcome):
             self._cancel("left")
 
     def time_out(self) -> None:
-        """The handler took too long to start its answer: 503 from the application's error
+        """The handler took too long to start its response: 503 from the application's error
         handler."""
         self._cancel("timeout")
 
@@ -305,10 +305,10 @@ class Exchange(Outcome):
         self.client_left()
         self._cancel("broken")
 
-    # -- the answer ---------------------------------------------------------------------------
+    # -- the response -------------------------------------------------------------------------
 
     def _keep_alive(self) -> bool:
-        """Whether the connection can go on after the answer (RFC 9112 section 9.3)."""
+        """Whether the connection can go on after the response (RFC 9112 section 9.3)."""
         connection = self._connection
         if connection.draining or connection.retiring or not self._framing.keep_alive:
             return False
@@ -363,7 +363,7 @@ class Exchange(Outcome):
             return
         self._notified = True
         if not self._status:
-            # Nobody is there to answer to; or it is our own fault that there is no answer.
+            # Nobody is there to answer to; or it is our own fault that there is no response.
             gone = connection.is_lost and self._cancelled_for != "timeout"
             self._status = 499 if gone else 500
         sent = connection.written - self._mark

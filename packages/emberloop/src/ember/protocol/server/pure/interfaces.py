@@ -70,7 +70,7 @@ class Answering(Protocol):
 
 
 class Sending(Protocol):
-    """What an answer piece by piece needs of its connection."""
+    """What a response piece by piece needs of its connection."""
 
     @property
     def flowing(self) -> bool: ...
@@ -122,7 +122,7 @@ class _Gone:
         return False
 
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
-        raise ClientDisconnected("the client left before the end of the answer")
+        raise ClientDisconnected("the client left before the end of the response")
 
 
 GONE = _Gone()

@@ -1,4 +1,4 @@
-"""Answers that the compiled connection gives by itself; this build makes a request of each."""
+"""Responses that the compiled connection gives by itself; this build makes a request of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def split_head(response: Response) -> tuple[bytes, bytes] | None:
 
 
 class Tally:
-    """Counts `hits`: how often a kept answer was given; shared by those it is handed in with.
+    """Counts `hits`: how often a stored response was given; shared by those it is handed in with.
 
     `route`: what an observer is told as the route of these."""
 
@@ -47,7 +47,7 @@ class Tally:
 
 
 class Kept:
-    """One kept answer, for whoever has it kept."""
+    """One stored response, for whoever has it kept."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class Kept:
 
 
 class KeptAnswers:
-    """The answers of one application that need no request, `app.kept_answers`.
+    """The responses of one application that need no request, `app.kept_answers`.
 
     A request that says more than its target (credentials, conditions, ranges, cache directives, an
     absolute form, a body) is not answered from here. Belongs to one thread. Only the compiled
@@ -93,7 +93,7 @@ class KeptAnswers:
         `target`: `b"GET /path?query"`. `host`: the Host field that it is for, in lower case; who
         spells it in another way is left to the application. `scheme`: `"http"` or `"https"`, the
         object that `request.scheme` gives. Until `fresh_until`; Age counts from `stored_at`; both
-        in seconds of `time.monotonic()`. Gives a `Kept`; None for an answer that cannot be kept: a
+        in seconds of `time.monotonic()`. Gives a `Kept`; None for a response that cannot be kept: a
         stream, a Date of its own, `Connection: close`, a head of more than 4 KiB. Of one target
         eight are kept, each for a host and scheme of its own; the oldest is forgotten first.
         """

@@ -18,7 +18,7 @@ class MemoryConnection:
     """A connection without a socket: `feed` what was received, `take` what was sent.
 
     Outside of a running loop everything happens inside `feed`, and a handler that has to wait
-    raises `RuntimeError`. Inside of one, deadlines hold and answers may come later.
+    raises `RuntimeError`. Inside of one, deadlines hold and responses may come later.
     """
 
     def __init__(

@@ -158,9 +158,9 @@ class Outcome:
         try:
             await send_stream(connection, begun, rendered)
         except asyncio.CancelledError:
-            self.answered = True  # or the abort would cancel what follows the answer
+            self.answered = True  # or the abort would cancel what follows the response
             if not self._cancelled_for:
-                log.warning("%r was cancelled in the middle of its answer", self.request)
+                log.warning("%r was cancelled in the middle of its response", self.request)
             connection.abort()
             if not self._cancelled_for:
                 raise
@@ -173,7 +173,7 @@ class Outcome:
             if self._ends_task(error, -1):
                 connection.abort()
                 raise
-            log.exception("the answer to %r broke in the middle", self.request)
+            log.exception("the response to %r broke in the middle", self.request)
             # An eager task may break in the turn in which it began: what there is goes out.
             connection.flush()
             if rendered.chunked or rendered.length is not None:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from ember.protocol.server.openfile import OpenFile
     from ember.protocol.server.pure.interfaces import Owner, Transport
 
-#: Bytes of pipelined answers that are collected before they are sent together.
+#: Bytes of pipelined responses that are collected before they are sent together.
 BATCH = 65536
-#: Bytes of answers from which on they are handed over as they are, instead of joined.
+#: Bytes of responses from which on they are handed over as they are, instead of joined.
 SHARED = 32768
 
 
@@ -82,26 +82,28 @@ class HTTPOutput:
             finally:
                 self._resumed = None
         if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
+            raise ClientDisconnected("the client left before the end of the response")
 
     async def send_file(self, file: OpenFile, offset: int, size: int) -> bool:
         """Let the kernel send part of a file. False: it cannot, and nothing of it was sent. When
         this fails the connection is aborted."""
         self.flush()
         if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
+            raise ClientDisconnected("the client left before the end of the response")
         self._written += size
         try:
             sent = await self._owner.send_file(file, offset, size)
         except BaseException as error:
             self.abort()
             if isinstance(error, ConnectionError):
-                raise ClientDisconnected("the client left before the end of the answer") from error
+                raise ClientDisconnected(
+                    "the client left before the end of the response"
+                ) from error
             raise
         if sent:
             self.written += size
         else:
             self._written -= size
         if self.is_lost:
-            raise ClientDisconnected("the client left before the end of the answer")
+            raise ClientDisconnected("the client left before the end of the response")
         return sent

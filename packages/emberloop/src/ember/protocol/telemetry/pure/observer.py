@@ -33,11 +33,11 @@ class Observer:
 
         - `request`: None where it was refused before there was one (400, 431 ...).
         - `client`: host and port of the peer, as `request.client`.
-        - `status`: of the answer; 499 when the client left before there was one.
-        - `sent`: bytes of the answer, its head included, that were given to the connection.
+        - `status`: of the response; 499 when the client left before there was one.
+        - `sent`: bytes of the response, its head included, that were given to the connection.
         - `began`, `ended`: seconds of the monotonic clock: when its head was complete (on the
           compiled loop: the start of the turn that read it), when the last byte was given away.
-        - `aborted`: the answer did not come to its end.
+        - `aborted`: the response did not come to its end.
 
         Called from the loop's thread, maybe in the handler's context; what it raises is logged.
         """

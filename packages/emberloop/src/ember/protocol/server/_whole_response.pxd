@@ -1,4 +1,4 @@
-# Whole answers, written where they are sent from: see _answer.pyx.
+# Whole responses, written where they are sent from: see _whole_response.pyx.
 from ember.protocol.server._output cimport HTTPOutput
 from ember.protocol.server._kept cimport Kept
 from ember.protocol.server._sink cimport Sink
@@ -12,7 +12,7 @@ cdef enum:
 cdef int write_whole(HTTPOutput output, bytes line, const char *kind, Py_ssize_t kind_size,
                      bytes fields, const char *data, Py_ssize_t size, bytes body, bint keep,
                      bint http10, bint only_head) except -1
-# A kept answer, its Age counted up to `now`.
+# A stored response, its Age counted up to `now`.
 cdef int write_kept(HTTPOutput output, Kept kept, double now, bint keep, bint http10,
                     bint only_head) except -1
 # Whether `text` may stand in a field as it is.

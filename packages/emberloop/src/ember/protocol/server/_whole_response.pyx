@@ -1,4 +1,4 @@
-"""Whole answers, written in one piece where they are sent from."""
+"""Whole responses, written in one piece where they are sent from."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
@@ -7,7 +7,7 @@ from libc.time cimport time, time_t
 from ember.protocol.message.dates import date_field
 
 cdef enum:
-    INLINE_BODY = 15360     # bytes of an answer that are copied behind its head
+    INLINE_BODY = 15360     # bytes of a response that are copied behind its head
     ROOM = 16000            # bytes of head and body together, of what a sink can reserve at once
 
 
@@ -58,7 +58,7 @@ cdef inline char *put_end(char *to, bint keep, bint http10) noexcept:
     return put(to, b"\r\n", 2)
 
 
-# ---- answers --------------------------------------------------------------------------------
+# ---- responses ------------------------------------------------------------------------------
 
 cdef int write_whole(HTTPOutput output, bytes line, const char *kind, Py_ssize_t kind_size,
                      bytes fields, const char *data, Py_ssize_t size, bytes body, bint keep,
