@@ -150,7 +150,7 @@ def test_statuses_are_told_apart(server: Running) -> None:
 def test_what_takes_too_long_is_an_error(server: Running) -> None:
     done = bench(f"{server.url}/never", "-n", "2", "-c", "2", "--timeout", "0.2")
     assert done.returncode == 1
-    assert done.stderr == f"ember: {server.url}/never gave no answer: timeout 2\n"
+    assert done.stderr == f"ember: {server.url}/never sent no response: timeout 2\n"
     assert "timeout 2" in done.stdout
 
 
@@ -191,14 +191,14 @@ def test_a_server_that_speaks_something_else_is_reported(
     port = raw_server(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
     done = bench(f"http://127.0.0.1:{port}/", "-n", "3", "-c", "1", "--timeout", "5")
     assert done.returncode == 1
-    assert "gave no answer: malformed 3" in done.stderr
+    assert "sent no response: malformed 3" in done.stderr
 
 
 def test_a_server_that_hangs_up_is_reported(raw_server: Callable[[bytes], int]) -> None:
     port = raw_server(b"")
     done = bench(f"http://127.0.0.1:{port}/", "-n", "3", "-c", "1", "--timeout", "5")
     assert done.returncode == 1
-    assert "gave no answer: closed 3" in done.stderr
+    assert "sent no response: closed 3" in done.stderr
 
 
 @pytest.fixture

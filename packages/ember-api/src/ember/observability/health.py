@@ -142,7 +142,7 @@ class Health:
 
     async def healthz(self) -> Response:
         """200: the event loop runs."""
-        return _answer(JSONResponse({"status": "ok"}))
+        return _not_stored(JSONResponse({"status": "ok"}))
 
     async def readyz(
         self, request: Request, server: object, pool: Callable[[], ThreadPool]
@@ -159,15 +159,15 @@ class Health:
         failed = [name for name, result in checks.items() if result != "ok"]
         if failed:
             return _problem(request, f"not ready: {', '.join(failed)}", checks)
-        return _answer(JSONResponse({"status": "ready", "checks": checks}))
+        return _not_stored(JSONResponse({"status": "ready", "checks": checks}))
 
 
 def _problem(request: Request, detail: str, checks: dict[str, str]) -> Response:
     extensions = {"checks": checks, "request_id": request.id}
-    return _answer(ProblemResponse(503, detail, extensions=extensions))
+    return _not_stored(ProblemResponse(503, detail, extensions=extensions))
 
 
-def _answer(response: Response) -> Response:
+def _not_stored(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -177,7 +177,7 @@ class LocalCache(Cache):
             if ttl > 0 or revalidate > 0 or on_error > 0:
                 self.store.put(key, value, ttl, revalidate, on_error, tags, lifetime.age)
                 return found
-        # The newest answer may not be kept, so an older one is not to be given either.
+        # The newest response may not be stored, so an older one must not be served either.
         self._refused += 1
         self.store.delete(key)
         return Alone(found)
@@ -233,7 +233,7 @@ class TTLCache(LocalCache):
 
 
 class StaticCache(LocalCache):
-    """Keeps a value until it is invalidated: for answers that never change.
+    """Keeps a value until it is invalidated: for results that never change.
 
     `max_entries` bounds it all the same, for routes whose key the client has a say in.
     """

@@ -3,14 +3,14 @@
 Pure functions over methods, status codes and header fields (pairs of str, names in any case): no
 cache, no framework, no clock but what is handed in. Sections are RFC 9111's unless said otherwise.
 
-Stricter than the RFC where it leaves the door open, because what is at stake is one user's answer
-in another user's hands:
+Stricter than the RFC where it leaves a choice, because a mistake gives the response of one user to
+another:
 
-- a request with `Cookie` counts as one with `Authorization` (3.5): its answer is stored only if the
-  answer says that it is meant for all, or if that field is part of the key;
+- a request with `Cookie` counts as one with `Authorization` (3.5): its response is stored only if
+  it says that it is meant for all, or if that field is part of the key;
 - of the three directives that 3.5 lists, `must-revalidate` does not count: too many write it who
   only think of browsers;
-- an answer with `Set-Cookie` is not stored (7.3 leaves it to the server to prevent);
+- a response with `Set-Cookie` is not stored (7.3 leaves it to the server to prevent);
 - `no-cache` and `private` with field names count as the forms without (5.2.2.4 and 5.2.2.7 allow
   it), and `must-understand` does not lift `no-store` (5.2.2.3 allows it);
 - freshness that is not well formed, or given twice with different values, is none (4.2.1).
@@ -77,7 +77,7 @@ _WIRE_HOST: Final = re.compile(r"[^\s\x00/?#@]*").fullmatch
 
 
 class Decision(NamedTuple):
-    """May an answer be stored, and for how long it may be used. Seconds."""
+    """Whether a response may be stored, and for how many seconds it may be used."""
 
     store: bool
     reason: str
@@ -105,11 +105,11 @@ def decide(
     now: float,
     keyed: Iterable[str] = (),
 ) -> Decision:
-    """3: whether a shared cache stores this answer.
+    """3: whether a shared cache stores this response.
 
-    `ttl`: what the route says; the answer's own freshness can only shorten it. None: the answer has
-    to bring its own. `now`: seconds since the epoch. `keyed`: request fields (lower case) that are
-    part of the key anyway.
+    `ttl`: what the route says; the freshness of the response itself can only shorten it. None: the
+    response must have its own. `now`: seconds since the epoch. `keyed`: request fields (lower case)
+    that are part of the key anyway.
     """
     asked, answered = index(request), index(response)
     if method not in METHODS:
@@ -125,11 +125,11 @@ def decide(
         return _no("5.2.1.5: the request says no-store")
     for directive, section in (("no-store", "5.2.2.5"), ("private", "5.2.2.7")):
         if directive in said:
-            return _no(f"{section}: the answer says {directive}")
+            return _no(f"{section}: the response says {directive}")
     if "no-cache" in said:
-        return _no("5.2.2.4: the answer says no-cache, and there is nobody to validate it with")
+        return _no("5.2.2.4: the response says no-cache, and there is nobody to validate it with")
     if "set-cookie" in answered:
-        return _no("7.3: the answer sets a cookie")
+        return _no("7.3: the response sets a cookie")
     vary = vary_names(answered.get("vary", ()))
     if vary is None:
         return _no("4.1: Vary: * matches no other request")
@@ -137,9 +137,7 @@ def decide(
     known = {*vary, *(name.lower() for name in keyed)}
     for name in CREDENTIALS:
         if name in asked and name not in known and not for_all:
-            return _no(
-                f"3.5: the request has {name.title()}, and the answer is not said to be public"
-            )
+            return _no(f"3.5: the request has {name.title()}, and the response is not public")
     own = lifetime(said, answered, now)
     if own is None and status not in HEURISTIC and "public" not in said:
         return _no(f"3: status {status} needs explicit freshness")
@@ -199,11 +197,11 @@ def may_reuse(
     for_all: bool,
     keyed: Iterable[str] = (),
 ) -> bool:
-    """4: whether a stored answer may be given to this request.
+    """4: whether a stored response may be used for this request.
 
-    `age`, `fresh_for`: of the stored answer, now (negative: stale for so long). `for_all`, `keyed`:
-    as in `decide`; a request with credentials gets only what is meant for all, or what is kept
-    under its own credentials.
+    `age`, `fresh_for`: of the stored response, now (negative: stale for so long). `for_all`,
+    `keyed`: as in `decide`; a request with credentials gets only what is meant for all, or what is
+    kept under its own credentials.
     """
     if method not in METHODS:
         return False
@@ -234,7 +232,7 @@ def personal(request: Fields, keyed: Iterable[str] = ()) -> bool:
 
 
 def only_if_cached(request: Fields) -> bool:
-    """5.2.1.7: the client wants a stored answer or 504 Gateway Timeout."""
+    """5.2.1.7: the client wants a stored response or 504 Gateway Timeout."""
     return "only-if-cached" in cache_control(index(request).get("cache-control", ()))
 
 
@@ -329,7 +327,7 @@ def not_modified(
 
 
 def not_modified_fields(response: Fields) -> list[tuple[str, str]]:
-    """RFC 9110, 15.4.5: the fields of the stored answer that its 304 repeats."""
+    """RFC 9110, 15.4.5: the fields of the stored response that its 304 repeats."""
     return [(name, value) for name, value in response if name.lower() in KEPT_IN_304]
 
 
@@ -338,7 +336,7 @@ def _no(reason: str) -> Decision:
 
 
 def _age(response: Mapping[str, list[str]], now: float) -> float:
-    """4.2.3: the age that an answer arrives with: by its Age field, or by its Date if older."""
+    """4.2.3: the age that a response arrives with: by its Age field, or by its Date if older."""
     values = response.get("age", ())
     said = delta_seconds(values[0].strip()) if values else None
     date = http_date(response["date"][0]) if response.get("date") else None

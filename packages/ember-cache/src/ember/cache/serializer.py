@@ -44,7 +44,7 @@ class MsgpackSerializer:
 
 
 class BytesSerializer:
-    """For values that are bytes already, as encoded answers are."""
+    """For values that are bytes already, as encoded responses are."""
 
     name = "bytes"
 

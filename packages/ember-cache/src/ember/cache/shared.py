@@ -144,7 +144,7 @@ class SharedCache(Cache):
             )
         self.flights.drop(lambda flight: _key(flight) == key)
         write = self._write(key, tag_set(tags, self._me), None, payload, Lifetime(given))
-        # Not through the batcher: an answer that is missing has to be told from a refusal.
+        # Not through the batcher: a missing reply must be told from a refusal.
         done = await self.guard.run(lambda: self.backend.write([write]), vital=True)
         if isinstance(done, Failed):
             self._remember("key", key)  # the older value must not come back
@@ -185,7 +185,7 @@ class SharedCache(Cache):
         )
 
     async def connect(self) -> None:
-        """Look whether the store answers; it is no error when it does not (one line says so)."""
+        """Try to reach the store. Raises nothing if that fails: one line in the log says so."""
         self._bind()
         await self._look(self._reads, Want("", frozenset()))
 
@@ -220,10 +220,10 @@ class SharedCache(Cache):
 
     async def _guarded(self, op: Callable[[Any], Awaitable[Any]], batch: Sequence[Any]) -> Any:
         async def ask() -> Any:
-            answers = await op(batch)
-            if len(answers) != len(batch):
-                raise ConnectionError(f"{len(answers)} answers to {len(batch)} questions")
-            return answers
+            replies = await op(batch)
+            if len(replies) != len(batch):
+                raise ConnectionError(f"{len(replies)} replies to {len(batch)} questions")
+            return replies
 
         return await self.guard.run(ask)
 

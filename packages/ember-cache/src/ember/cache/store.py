@@ -1,9 +1,9 @@
 """The map in this process: bounded, with a time to live, tags and a window of staleness.
 
-Which entry goes when the map is full is SIEVE's answer (Zhang et al., NSDI 2024): a hit only marks
-its entry; a hand walks from the oldest to the newest, takes the mark from those that have one and
-the life of the first that has none. It keeps more of what is asked again than LRU does, and a hit
-moves nothing (`bench/stores.py` of this distribution measures both).
+SIEVE (Zhang et al., NSDI 2024) decides which entry is evicted when the map is full. A hit only
+marks its entry. A pointer walks from the oldest entry to the newest, removes the mark of those that
+have one, and evicts the first without one. SIEVE keeps more of what is asked again than LRU, and a
+hit moves nothing (`bench/stores.py` of this distribution measures both).
 """
 
 from __future__ import annotations

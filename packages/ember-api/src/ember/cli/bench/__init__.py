@@ -89,7 +89,7 @@ def command(
     click.echo(json.dumps(found, indent=2) if as_json else table(found, Style(sys.stdout)))
     if not figures.requests:
         reasons = ", ".join(f"{why} {n}" for why, n in figures.errors.items()) or "the time was up"
-        _fail(f"{goal.url} gave no answer: {reasons}")
+        _fail(f"{goal.url} sent no response: {reasons}")
 
 
 def _body(given: str | None) -> bytes | None:
@@ -148,7 +148,8 @@ def _show(load: Load, seconds: float) -> None:
     whole = f"{plan.requests:,} requests" if plan.duration is None else f"{plan.duration:g} s"
     rate = figures.requests / seconds if seconds else 0
     wrong = f", {figures.failed:,} errors" if figures.failed else ""
-    line = f"{seconds:5.1f} s of {whole}: {figures.requests:,} answers, {rate:,.0f} a second{wrong}"
+    done = f"{figures.requests:,} responses, {rate:,.0f} a second"
+    line = f"{seconds:5.1f} s of {whole}: {done}{wrong}"
     print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
 

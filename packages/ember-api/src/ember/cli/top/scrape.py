@@ -167,7 +167,7 @@ def _unescape(text: str) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:g} s"
+        return f"no response within {TIMEOUT:g} s"
     number = error.errno if isinstance(error, OSError) else None
     if number is not None and number > 0 and not hasattr(error, "reason"):
         return os.strerror(number)

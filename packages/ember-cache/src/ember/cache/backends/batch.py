@@ -1,7 +1,7 @@
-"""Many callers' small questions of one moment, asked together.
+"""Batches small operations: what many callers ask in one turn of the loop is one operation.
 
-Everything asked in one turn of the loop goes out as one operation; equal keys are asked once.
-While `AT_ONCE` operations are under way, later questions wait and go out together.
+Equal keys are asked once. While `AT_ONCE` operations are under way, later questions wait and go
+out together.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ LARGEST = 256
 
 
 class Batcher(Generic[Q, A]):
-    """`await batcher.ask(key, question)`. `op` answers a list of questions, each in its place, or
-    gives FAILED; when it has more or fewer answers than questions, all of them failed."""
+    """`await batcher.ask(key, question)`. `op` gets a list of questions and returns one reply for
+    each, in the same order, or FAILED. If the number of replies is not that of the questions, all
+    of them failed."""
 
     def __init__(self, op: Callable[[Sequence[Q]], Awaitable[Sequence[A] | Failed]]) -> None:
         self._op = op
@@ -36,16 +37,16 @@ class Batcher(Generic[Q, A]):
 
     async def ask(self, key: Hashable, question: Q) -> A | Failed:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[A | Failed] = loop.create_future()
+        reply: asyncio.Future[A | Failed] = loop.create_future()
         waiting = self._waiting.get(key)
         if waiting is not None:
-            waiting[1].append(answer)
+            waiting[1].append(reply)
         else:
-            self._waiting[key] = (question, [answer])
+            self._waiting[key] = (question, [reply])
             if not self._scheduled and len(self._tasks) < AT_ONCE:
                 self._scheduled = True
                 loop.call_soon(self._send)
-        return await answer
+        return await reply
 
     async def close(self) -> None:
         """Whoever still waits gets FAILED."""
@@ -76,21 +77,21 @@ class Batcher(Generic[Q, A]):
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for _, answers in waiting.values():
-            _give(answers, FAILED)
+        for _, futures in waiting.values():
+            _give(futures, FAILED)
 
     async def _ask(self, batch: list[_Asked[Q, A]]) -> None:
-        answers: Sequence[A] | Failed = FAILED
+        replies: Sequence[A] | Failed = FAILED
         try:
-            answers = await self._op([question for question, _ in batch])
-        finally:  # also when this task is cancelled, or answers are missing: nobody is left waiting
-            if isinstance(answers, Failed) or len(answers) != len(batch):
-                answers = cast("Sequence[A]", [FAILED] * len(batch))
-            for (_, futures), answer in zip(batch, answers, strict=True):
-                _give(futures, answer)
+            replies = await self._op([question for question, _ in batch])
+        finally:  # also when this task is cancelled, or replies are missing: nobody is left waiting
+            if isinstance(replies, Failed) or len(replies) != len(batch):
+                replies = cast("Sequence[A]", [FAILED] * len(batch))
+            for (_, futures), reply in zip(batch, replies, strict=True):
+                _give(futures, reply)
 
 
-def _give(futures: list[asyncio.Future[Any]], answer: Any) -> None:
+def _give(futures: list[asyncio.Future[Any]], reply: Any) -> None:
     for future in futures:
         if not future.done():
-            future.set_result(answer)
+            future.set_result(reply)
