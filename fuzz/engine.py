@@ -85,7 +85,7 @@ class Build:
                 if connection.closed:
                     break
                 connection.feed(piece)
-                sent += await settle(connection)
+                sent += await wait_idle(connection)
             return Outcome(self.name, sent, connection.closed, app)
         finally:
             connection.lost()
@@ -142,7 +142,7 @@ class Outcome:
         return self.closed, self.answers
 
 
-async def settle(connection: Any) -> bytes:
+async def wait_idle(connection: Any) -> bytes:
     """Let the handlers go on until nothing more comes out, and nothing waits for its turn (on a
     slow machine a connection has soon had its share of one)."""
     sent: bytes = connection.take()

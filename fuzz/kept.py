@@ -18,7 +18,7 @@ from ember.protocol import KeptAnswers, Tally
 from ember.protocol.server.pure.memory import MemoryConnection as PureConnection
 from ember.response import Response
 
-from fuzz.engine import Finding, settle
+from fuzz.engine import Finding, wait_idle
 
 BODIES = {"/kept": b"what is kept", "/kept?b=c": b"", "/long": b"z" * 20_000}
 HOSTS = (b"x", b"a", b"y", b"", b"localhost")
@@ -102,7 +102,7 @@ class KeptFuzzer:
                 if memory.closed:
                     break
                 memory.feed(piece)
-                sent += await settle(memory)
+                sent += await wait_idle(memory)
             closed = memory.closed
         finally:
             memory.lost()

@@ -134,7 +134,7 @@ class SharedFuzzer:
             raise Finding(f"written beyond the end: {self._given!r}")
         if not series.read(area):
             raise Finding(f"counting has destroyed a record: {self._given!r}")
-        return "gone on with" if read else "begun anew"
+        return "gone on with" if read else "begun again"
 
     # -- the lines of a worker ----------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What others import from Ember stays where it is: `public_names.txt` lists it all.
 
 A name that is added or taken away shows as a change of that file: `python -m
-tests.test_public_names` writes it anew.
+tests.test_public_names` writes it again.
 """
 
 from __future__ import annotations

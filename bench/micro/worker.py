@@ -34,7 +34,7 @@ PASSES = 4
 #: Turns of the loop that a handler gets which waits for one; the others answer in their own.
 SETTLE = 4
 #: How often a batch that is not answered gets as many turns again.
-PATIENCE = 100
+MAX_WAITS = 100
 
 
 class Feeder:
@@ -127,7 +127,7 @@ class Feeder:
                 continue
             if right == count and self._whole(sent) == count:
                 continue
-            if self.waited < PATIENCE and len(sent) < count * max(self.answer_size, 1):
+            if self.waited < MAX_WAITS and len(sent) < count * max(self.answer_size, 1):
                 return False
             raise AssertionError(
                 f"{self.case.name}: {right} right answers of {count}: {sent[:200]!r}"

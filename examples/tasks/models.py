@@ -33,7 +33,7 @@ class Status(enum.StrEnum):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One task as it is stored, and as the API answers it."""
+    """One task as it is stored, and as the API returns it."""
 
     id: int
     title: str
@@ -104,7 +104,7 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TaskPage(msgspec.Struct):
-    """The answer of GET /tasks: one page, and how many tasks match in all."""
+    """The response of GET /tasks: one page, and how many tasks match in all."""
 
     items: list[Task]
     total: int

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 #: Seconds after which something is waited for in vain.
-PATIENCE = 15.0
+TIMEOUT = 15.0
 HOST = "127.0.0.1"
 BIG = bytes(range(256)) * 3000
 PIECES = [b"piece %d\n" % number * 100 for number in range(5)]
@@ -39,11 +39,11 @@ class Client:
     """A blocking client that tells what is wrong from what is lost."""
 
     #: seconds after which it waits in vain
-    patience = PATIENCE
+    timeout = TIMEOUT
 
     def __init__(self, port: int, receive_buffer: int = 0) -> None:
         self.sock = socket.socket()
-        self.sock.settimeout(self.patience)
+        self.sock.settimeout(self.timeout)
         self.unread = b""
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

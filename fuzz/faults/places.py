@@ -23,7 +23,7 @@ from fuzz.faults.clients import (
     BIG,
     DEEDS,
     HOST,
-    PATIENCE,
+    TIMEOUT,
     PIECES,
     Client,
     Found,
@@ -88,7 +88,7 @@ class Place:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
-        if not self.ready.wait(PATIENCE):
+        if not self.ready.wait(TIMEOUT):
             raise Found("the server does not start")
 
     def _run(self) -> None:
@@ -133,20 +133,20 @@ class Place:
 
     def call(self, coroutine: Any) -> Any:
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        return future.result(PATIENCE)
+        return future.result(TIMEOUT)
 
     def stop(self) -> BaseException | None:
         if self.thread.is_alive() and self.loop is not None:
             with contextlib.suppress(RuntimeError):  # it ends already
                 self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT)
         if self.thread.is_alive():
             raise Found("the server does not end")
         return self.failure
 
 
 def eventually(is_true: Callable[[], bool], what: Callable[[], str]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not is_true():
         if time.monotonic() > end:
             raise Found(what())
@@ -175,10 +175,10 @@ class Served:
         self.place = Place(self.file)
         act(self.place)
         shim.fault_thread(self.place.native_id)
-        self.settle()
+        self.wait_idle()
         self.base = descriptors()
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         place = self.place
         eventually(
             lambda: place.failure is None and place.server.connections == 0,
@@ -211,7 +211,7 @@ class Served:
             client.send(b"x")
             if client.exactly(1) != b"x":
                 raise Found("the next echo is another")
-        self.settle()
+        self.wait_idle()
         gc.collect()  # an error that went through many frames may be in a cycle
         eventually(
             lambda: len(descriptors()) <= len(self.base),
@@ -284,13 +284,13 @@ class Shaken(Served):
     deeds = DEEDS
 
     def try_one(self, call: str, nth: int, times: int, error: int) -> tuple[int, int]:
-        Client.patience = 1.0
+        Client.timeout = 1.0
         try:
             return super().try_one(call, nth, times, error)
         except InVain:
             return nth, 1
         finally:
-            Client.patience = PATIENCE
+            Client.timeout = TIMEOUT
 
     def check(self) -> None:
         end = time.monotonic() + 1.0

@@ -82,9 +82,9 @@ def main() -> int:
     parser.add_argument(
         "--only", help="one fault, as it was printed: [kind, call, nth, times, errno]"
     )
-    parser.add_argument("--patience", type=float, default=Client.patience, help="seconds")
+    parser.add_argument("--timeout", type=float, default=Client.timeout, help="seconds")
     options = parser.parse_args()
-    Client.patience = options.patience
+    Client.timeout = options.timeout
     logging.disable(logging.CRITICAL)
     if "libasan" not in os.environ.get("LD_PRELOAD", ""):
         # What allocates without end is found out before the machine has no memory.

@@ -15,7 +15,7 @@ from typing import Any
 from fuzz.loop.program import Connection, Op, Program
 
 #: Seconds that a program may take before it hangs.
-PATIENCE = 6.0
+TIMEOUT = 6.0
 _PATTERN = bytes((i * 7 + i // 251 * 13) & 255 for i in range(65521))
 _RESET = struct.pack("ii", 1, 0)
 _SMALL_BUFFERS = 16384
@@ -138,7 +138,7 @@ class Play:
         self.loop.set_exception_handler(self.failed)
         self.tasks: set[asyncio.Task[Any]] = set()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 for number, connection in enumerate(self.program.connections):
                     await self.connect(number, connection)
                 await self.rest()

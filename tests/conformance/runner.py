@@ -78,15 +78,15 @@ async def run_pieces(pieces: Iterable[bytes], app: App | None = None) -> Outcome
             if connection.closed:
                 break
             connection.feed(piece)
-            sent += await settle(connection)
-        sent += await settle(connection)
+            sent += await wait_idle(connection)
+        sent += await wait_idle(connection)
         return Outcome(sent, connection.closed)
     finally:
         connection.lost()
         await asyncio.sleep(0)
 
 
-async def settle(connection: MemoryConnection) -> bytes:
+async def wait_idle(connection: MemoryConnection) -> bytes:
     """Let handlers go on until nothing more comes out of `connection`."""
     sent = b""
     quiet = 0

@@ -118,7 +118,7 @@ def test_a_codec_gets_what_is_behind_the_upgrade_however_it_is_cut(
         loop.close()
 
 
-def test_kept_answers_are_those_of_the_application_whatever_is_sent(
+def test_stored_responses_are_those_of_the_application_whatever_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generator = Generator(2, CORPUS)
@@ -167,7 +167,9 @@ def test_what_processes_read_of_each_other_is_never_taken_for_what_it_is_not(
     fuzzer = shared.SharedFuzzer(4)
     for _ in range(150):
         fuzzer.check()
-    assert {"area: begun anew", "lines: words", "page: shown", "page: refused"} < set(fuzzer.counts)
+    assert {"area: begun again", "lines: words", "page: shown", "page: refused"} < set(
+        fuzzer.counts
+    )
     # One that goes on with whatever lies there is found.
     monkeypatch.setattr(series.Series, "_index", lambda self: True)
     with pytest.raises(Finding, match=r"area|destroyed a record"):

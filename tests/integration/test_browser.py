@@ -260,7 +260,7 @@ def test_a_change_by_the_api_is_seen_at_once(board: Board, one: Window) -> None:
 
 @of_the_page
 def test_a_card_fits_between_two_that_leave_no_room(board: Board, one: Window) -> None:
-    # No number lies between these two positions: the column has to be numbered anew.
+    # No number lies between these two positions: the column has to be numbered again.
     board.create("Above", status="done", position=-1.0)
     board.create("Below", status="done", position=-0.9999999999999999)
     board.create("Between")

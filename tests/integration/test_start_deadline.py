@@ -172,7 +172,7 @@ def test_a_reload_that_hangs_does_not_keep_the_server_from_its_end(
         bound(time.monotonic() - since, 2.5 + 3, "the end")
 
 
-def test_a_script_that_hangs_when_it_is_run_anew_is_named(tmp_path: Path, serve: Serve) -> None:
+def test_a_script_that_hangs_when_it_is_run_again_is_named(tmp_path: Path, serve: Serve) -> None:
     put(tmp_path, 2, "app.run(port=0, workers=2)\n")
     service = serve(command=[sys.executable, "main.py"])
     old = service.ready()

@@ -303,7 +303,7 @@ def test_the_place_of_a_crash_is_said(tmp_path: Path, serve: Serve) -> None:
 
 
 @pytest.mark.once_per_build
-def test_without_necromancer_the_dead_stay_dead(tmp_path: Path, serve: Serve) -> None:
+def test_without_necromancer_dead_workers_are_not_respawned(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path)
     service = serve("--workers", "2", "--no-necromancer")
     first, second = service.ready()
@@ -650,7 +650,7 @@ def test_new_code_that_fails_names_module_and_line(
 
 
 @pytest.mark.once_per_build
-def test_a_script_is_run_anew_up_to_its_app_run(tmp_path: Path, serve: Serve) -> None:
+def test_a_script_is_run_again_up_to_its_app_run(tmp_path: Path, serve: Serve) -> None:
     write(tmp_path, "app.run(port=0, workers=2)\n")
     service = serve(command=[sys.executable, "main.py"])
     (tmp_path / "main.py").write_text((tmp_path / "main.py").read_text().replace(": 1", ": 2"))
@@ -665,7 +665,7 @@ def test_a_script_is_run_anew_up_to_its_app_run(tmp_path: Path, serve: Serve) ->
 
 @pytest.mark.once_per_build
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sigusr1_opens_log_files_anew(tmp_path: Path, serve: Serve, workers: str) -> None:
+def test_sigusr1_reopens_log_files(tmp_path: Path, serve: Serve, workers: str) -> None:
     write(
         tmp_path,
         """

@@ -139,7 +139,7 @@ def test_a_reason_excuses_no_more_than_it_says() -> None:
 def test_a_program_that_hangs_is_a_finding(
     monkeypatch: pytest.MonkeyPatch, factories: dict[str, loop.Factory]
 ) -> None:
-    monkeypatch.setattr("fuzz.loop.play.PATIENCE", 0.2)
+    monkeypatch.setattr("fuzz.loop.play.TIMEOUT", 0.2)
     monkeypatch.setattr("fuzz.loop.play.Play.end", lambda self: asyncio.sleep(60))
     with pytest.raises(Finding, match="it hangs"):
         loop.carry_out(Program((Connection("pair"),), ()), *factories.values())

@@ -92,7 +92,7 @@ class Service:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
     def get(self, path: str = "/") -> Any:
-        """GET on a connection of its own: the JSON, or the text where it is none."""
+        """GET on a connection of its own: the JSON, or the text if it is not JSON."""
         connection = self.connect()
         try:
             connection.request("GET", path, headers={"Connection": "close"})

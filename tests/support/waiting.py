@@ -55,7 +55,7 @@ class Try:
 
 def tries(attempts: int = 3) -> Iterator[Try]:
     """Bounds of time that hold on a busy machine: `for bound in tries(): ...` does what is measured
-    anew, in fresh conditions, until every bound was kept in one try.
+    again, in fresh conditions, until every bound was kept in one try.
 
     What other programs take from this one passes, and so does not spoil every try; where several
     share a core all the time, a bound is for a share of it (`crowd`). A delay of our own is there

@@ -1,6 +1,6 @@
 // The task API as functions, and the stream of changes. Nothing here knows the page.
 
-/** An answer that says no. `message` is written for people; `status` is HTTP's, 0 without an answer. */
+/** A request that failed. `message` is for people; `status` is the HTTP status, 0 without a response. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -24,7 +24,7 @@ async function call(method, path, body) {
   try {
     data = text ? JSON.parse(text) : null;
   } catch {
-    throw new ApiError(response.status, "The answer was not understood.");
+    throw new ApiError(response.status, "The response was not understood.");
   }
   if (!response.ok) {
     throw new ApiError(response.status, data?.detail ?? data?.title ?? response.statusText);
@@ -66,7 +66,7 @@ export function follow({ onResync, onTask, onDeleted, onState }) {
     };
     source.onerror = () => {
       onState("lost");
-      // After an answer that is no event stream (a proxy's 502, say) the browser gives up; we do not.
+      // After a response that is not an event stream (a proxy's 502, say) the browser gives up; we do not.
       if (source.readyState === EventSource.CLOSED) {
         timer = setTimeout(connect, Math.min(15_000, 500 * 2 ** failures++));
       }

@@ -77,10 +77,10 @@ export async function edit(id, fields) {
   changed("here", id);
   try {
     const after = await api.change(id, fields);
-    // Of several changes on their way only the last answer is shown: no card jumps back and forth.
-    if (settle(id) && tasks.has(id)) tasks.set(id, after);
+    // Of several changes on their way only the last response is shown: no card jumps back and forth.
+    if (resolve(id) && tasks.has(id)) tasks.set(id, after);
   } catch (error) {
-    settle(id);
+    resolve(id);
     if (error.status === 404) tasks.delete(id);
     else if (tasks.has(id)) tasks.set(id, before);
     throw error;
@@ -89,7 +89,7 @@ export async function edit(id, fields) {
   }
 }
 
-function settle(id) {
+function resolve(id) {
   const left = pending.get(id) - 1;
   if (left) pending.set(id, left);
   else pending.delete(id);
@@ -107,7 +107,7 @@ export async function move(id, status, index) {
   else if (after === undefined) position = before + STEP;
   else position = (before + after) / 2;
   if (position === before || position === after) {
-    // Halved some fifty times, the gap is used up: number the column anew and try again.
+    // Halved some fifty times, the gap is used up: number the column again and try again.
     for (const [i, task] of others.entries()) await edit(task.id, { position: (i + 1) * STEP });
     return move(id, status, index);
   }

@@ -166,7 +166,7 @@ def test_one_range(value: str, first: int, end: int, running: Running) -> None:
         "bytes=0-1,x",
     ],
 )  # fmt: skip
-def test_a_range_that_is_none_is_ignored(value: str, running: Running) -> None:
+def test_an_invalid_range_is_ignored(value: str, running: Running) -> None:
     answer = get(running, Range=value)
     assert (answer.status, len(answer.body)) == (200, SIZE)
 

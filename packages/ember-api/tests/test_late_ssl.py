@@ -37,7 +37,7 @@ print("asyncio" in sys.modules, "_ssl" in sys.modules)
         "from ssl import SSLContext",
         "from ssl import *; SSLContext",
         "import ssl; assert 'SSLContext' in dir(ssl)",
-        "import urllib.request",
+        "import http.client; http.client.HTTPSConnection('localhost')",
     ],
 )
 def test_the_first_use_of_ssl_loads_all_of_it(use: str) -> None:

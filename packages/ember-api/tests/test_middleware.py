@@ -234,7 +234,7 @@ def test_a_context_variable_set_in_a_middleware_is_seen_by_the_handler(
         return variable.get()
 
     server = serve(app)
-    for path in ["/async", "/sync", "/async"]:  # and each request begins anew
+    for path in ["/async", "/sync", "/async"]:  # and each request begins again
         assert server.get(path).body == b"unset around before"
 
 

@@ -126,7 +126,7 @@ def test_a_wrong_method_has_it(serve: ServeFixture) -> None:
     assert json.loads(answer.body)["request_id"] == identity(answer)
 
 
-def test_files_and_kept_answers_have_that_of_this_request(
+def test_files_and_stored_responses_have_the_id_of_this_request(
     serve: ServeFixture, tmp_path: Path
 ) -> None:
     server = serve(make(tmp_path))
@@ -188,7 +188,7 @@ def test_a_sane_id_of_a_trusted_proxy_is_taken(serve: ServeFixture, sent: str) -
 @pytest.mark.parametrize(
     "sent", ["", "x" * (MAX_LENGTH + 1), "a b", 'a"', "a,b", "caf\xe9", "a\tb"]
 )
-def test_any_other_id_is_made_anew(serve: ServeFixture, sent: str) -> None:
+def test_any_other_id_is_replaced_by_a_new_one(serve: ServeFixture, sent: str) -> None:
     answer = serve(make(trust_incoming=True)).get("/", {"X-Request-ID": sent})
     assert answer.status == 200
     assert identity(answer) == answer.body.decode()
@@ -244,7 +244,7 @@ def test_log_records_carry_it(serve: ServeFixture, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("header", ["", "X Request", "a:b", "a\r\nb", None])
-def test_a_header_that_is_none_is_refused(header: Any) -> None:
+def test_an_invalid_header_is_refused(header: Any) -> None:
     with pytest.raises(ValueError, match="expected the name of a header field"):
         RequestIDMiddleware(header)
 

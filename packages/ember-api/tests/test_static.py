@@ -196,7 +196,7 @@ def test_a_file_in_memory_is_compared_with_the_disk_once_in_a_while(
     eventually(lambda: raw(running, "/static/app.js").status == 404)
 
 
-def test_an_answer_from_memory_is_the_answer_from_disk(serve: ServeFixture, tree: Path) -> None:
+def test_a_response_from_memory_is_the_response_from_disk(serve: ServeFixture, tree: Path) -> None:
     (tree / "app.js.gz").write_bytes(b"gz")
     options = {"cache_control": "public, max-age=60"}
     kept, read = start(serve, tree, **options), start(serve, tree, memory=0, **options)

@@ -179,7 +179,7 @@ def test_an_exception_is_recorded_and_makes_the_status_an_error(serve: ServeFixt
         ("/items/x", "GET", 404),
     ],
 )
-def test_a_fault_of_the_client_is_no_error(
+def test_a_4xx_is_not_an_error_of_the_span(
     serve: ServeFixture, path: str, name: str, status: int
 ) -> None:
     traced = Traced()

@@ -221,7 +221,7 @@ def test_a_template_that_is_missing_is_named_with_the_directories(
     assert str(tmp_path) in shown
 
 
-def test_a_fault_in_a_template_is_shown_with_its_line_while_debugging(
+def test_an_error_in_a_template_is_shown_with_its_line_while_debugging(
     app: Ember,
     templates: Templates,
     tmp_path: Path,

@@ -177,7 +177,7 @@ def invalidate(cache: Cache, how: str) -> Awaitable[None]:
 
 
 @pytest.mark.parametrize("how", ["key", "pattern", "tag"])
-def test_after_an_invalidation_the_value_is_computed_anew(make: Make, how: str) -> None:
+def test_after_an_invalidation_the_value_is_computed_again(make: Make, how: str) -> None:
     async def main() -> None:
         origin = Origin()
         async with make() as cache:

@@ -157,7 +157,7 @@ def invalidations() -> dict[str, Callable[[TTLCache], Awaitable[None]]]:
 
 
 @pytest.mark.parametrize("how", ["key", "pattern", "tag"])
-def test_after_an_invalidation_the_value_is_computed_anew(how: str) -> None:
+def test_after_an_invalidation_the_value_is_computed_again(how: str) -> None:
     async def main() -> None:
         origin, other = Origin(), Origin()
         cache = TTLCache(ttl=60)

@@ -64,7 +64,11 @@ STORED: list[tuple[str, Case, float]] = [
     ("what it has aged is taken off", {"response": {**cc("max-age=50"), "Age": "20"}}, 30),
     ("by its Date too", {"response": {**cc("max-age=50"), "Date": HALF_A_MINUTE_AGO}}, 20),
     ("a Date in the future is no age", {"response": {**cc("max-age=9"), "Date": IN_A_MINUTE}}, 9),
-    ("an Age that is no number is none", {"response": {**cc("max-age=9"), "Age": "-5"}}, 9),
+    (
+        "an Age that is not a number does not count",
+        {"response": {**cc("max-age=9"), "Age": "-5"}},
+        9,
+    ),
     (
         "max-age too large to represent",
         {"response": cc("max-age=99999999999999"), "ttl": None},

@@ -89,7 +89,7 @@ def test_a_call_after_the_end_does_the_work_again() -> None:
     run(main)
 
 
-def test_a_failure_reaches_every_waiter_at_once_and_the_next_call_starts_anew() -> None:
+def test_a_failure_reaches_every_waiter_at_once_and_the_next_call_starts_again() -> None:
     async def main() -> None:
         flights, gate = SingleFlight(), Gate()
 
@@ -366,7 +366,7 @@ def test_a_result_for_the_first_caller_alone_goes_to_nobody_else_when_that_one_h
     run(main)
 
 
-def test_after_a_drop_those_who_wait_get_the_result_and_later_calls_start_anew() -> None:
+def test_after_a_drop_those_who_wait_get_the_result_and_later_calls_start_again() -> None:
     async def main() -> None:
         flights, gate, later = SingleFlight(), Gate(), Gate()
         seen: list[Flight | None] = []

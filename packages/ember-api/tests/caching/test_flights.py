@@ -81,7 +81,7 @@ def test_of_many_concurrent_misses_one_calls_the_handler(serve: ServeFixture) ->
     assert (stats.misses, stats.waits, stats.stored) == (200, 199, 1)
 
 
-def test_when_the_handler_fails_all_who_wait_get_its_error_and_the_next_tries_anew(
+def test_when_the_handler_fails_all_who_wait_get_its_error_and_the_next_tries_again(
     serve: ServeFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = Held(serve)
@@ -123,7 +123,7 @@ def test_when_the_first_client_leaves_the_work_goes_on_for_the_others(serve: Ser
     assert held.server.get("/x", HOST).header("x-cache") == "HIT"
 
 
-def test_when_all_clients_leave_the_work_is_cancelled_and_the_next_begins_anew(
+def test_when_all_clients_leave_the_work_is_cancelled_and_the_next_begins_again(
     serve: ServeFixture,
 ) -> None:
     held = Held(serve)
@@ -142,7 +142,7 @@ TIME_LIMITS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("limit", TIME_LIMITS)
-def test_the_time_limit_ends_the_work_for_all_and_the_next_begins_anew(
+def test_the_time_limit_ends_the_work_for_all_and_the_next_begins_again(
     serve: ServeFixture, limit: str
 ) -> None:
     held = Held(serve, **TIME_LIMITS[limit])
@@ -209,7 +209,7 @@ def test_what_is_invalidated_in_flight_is_given_to_those_who_wait_and_not_kept(
     assert held.server.get("/x", HOST).body == b"new"
 
 
-def test_an_answer_for_one_alone_is_not_shared(serve: ServeFixture) -> None:
+def test_a_private_response_is_not_shared(serve: ServeFixture) -> None:
     held = Held(serve)
     clients = held.ask(3)
     held.end(0, Response("for one", headers={"Cache-Control": "private"}))

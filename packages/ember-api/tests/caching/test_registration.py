@@ -126,7 +126,7 @@ def test_a_component_that_sees_the_request_is_refused() -> None:
         app.freeze()
 
 
-def test_a_json_serializer_keeps_whole_answers_too() -> None:
+def test_a_json_serializer_stores_whole_responses_too() -> None:
     Ember().get("/x", cache=RedisCache(serializer=JSONSerializer()))(lambda: "x")
 
 

@@ -213,7 +213,7 @@ def test_answers_are_the_same_bytes_through_every_serializer(
         server.call(cache.close())
 
 
-def test_what_lies_in_the_store_and_is_no_answer_is_replaced_by_one(
+def test_what_is_in_the_store_and_is_not_a_response_is_replaced_by_one(
     kind: str, store: Service, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = remote(kind, store.port, key_prefix=prefix())

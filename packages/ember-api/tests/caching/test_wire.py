@@ -1,4 +1,4 @@
-"""How answers travel to a store outside of this process, and what comes back for what is none."""
+"""How responses are stored outside of this process, and what a damaged record is read as."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_in_this_process_an_answer_is_kept_as_it_is() -> None:
         "E1\u20ac",  # text that no answer of ours is written as
     ],
 )
-def test_what_is_no_answer_is_a_miss(value: object) -> None:
+def test_what_is_not_a_response_is_a_miss(value: object) -> None:
     assert TEXT.unpack(value) is None
     assert BINARY.unpack(value) is None
 
@@ -117,7 +117,7 @@ PLANTED: list[tuple[int, object]] = [
 ]
 
 
-def test_the_planted_answers_are_answers_but_for_what_is_planted() -> None:
+def test_the_planted_responses_are_valid_but_for_what_is_planted() -> None:
     found = BINARY.unpack(planted(STATUS, 200))
     assert found is not None
     assert (found.status, found.fields, found.body) == (200, [("X", "y")], b"body")

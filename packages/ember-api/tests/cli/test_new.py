@@ -70,7 +70,7 @@ def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["-", "a b", "é", "a/..", "x-"])
-def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     done = ember(tmp_path, "new", "--", name)
     assert done.returncode == 1
     assert "a name consists of letters, digits" in done.stderr

@@ -260,7 +260,7 @@ def worker(pid: int, count: int, cpu: float, age: float) -> str:
     )
 
 
-def test_a_counter_that_went_down_began_anew() -> None:
+def test_a_counter_that_went_down_was_reset() -> None:
     figures = difference(Scrape(BASE + requests(1000), 10.0), Scrape(BASE + requests(40), 12.0))
     assert figures.rate == 20
     assert (figures.in_flight, figures.connections) == (3, 4)

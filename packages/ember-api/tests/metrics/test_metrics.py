@@ -151,7 +151,7 @@ def test_a_route_of_the_application_on_that_path_wins(serve: ServeFixture) -> No
     assert serve(app).get("/stats").body == b"mine"
 
 
-def test_a_path_that_is_none_is_refused() -> None:
+def test_an_invalid_path_is_refused() -> None:
     with pytest.raises(RouteError):
         Ember(metrics="metrics")
 

@@ -209,8 +209,8 @@ def test_what_is_too_much_has_one(
         first.send(HEAD + b"\r\n")
         assert first.recv_response().status == 200
         eventually(lambda: server.server.connections == 2)
-        with server.connect() as unheard:
-            refused = unheard.recv_response()
+        with server.connect() as refused_client:
+            refused = refused_client.recv_response()
         over_limit.send(HEAD + b"\r\n")
         shed = over_limit.recv_response()
     assert (refused.status, shed.status) == (503, 503)

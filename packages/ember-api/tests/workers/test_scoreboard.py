@@ -21,7 +21,7 @@ def in_child(function: object) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def test_a_board_of_one_has_one_slot_and_others_room_for_successors() -> None:
+def test_a_scoreboard_of_one_has_one_slot_and_others_have_room_for_successors() -> None:
     assert len(Scoreboard(1).slots) == 1
     assert len(Scoreboard(3).slots) == 6
     with pytest.raises(ValueError, match="workers=0"):

@@ -137,12 +137,12 @@ def _to_builtins() -> Callable[..., Any] | None:
 
 def decoder() -> Callable[[bytes], Any]:
     """The codec's own decoder, without a frame around it; it raises an exception of its own for
-    what is no JSON."""
+    what is not JSON."""
     return (_codec or _load())[1]
 
 
 def loads(data: bytes) -> Any:
-    """The value of a JSON document. Raises `ValueError` when it is none."""
+    """The value of a JSON document. Raises `ValueError` if it is not valid JSON."""
     try:
         return (_codec or _load())[1](data)
     except ValueError:

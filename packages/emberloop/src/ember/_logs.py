@@ -194,6 +194,6 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def forget_floods() -> None:
-    """Begin to count anew; for tests."""
+    """Start to count from zero; for tests."""
     for brief in _brief.values():
         brief._kinds.clear()

@@ -72,7 +72,7 @@ REASONS: dict[int, str] = {
 
 
 def is_number(status: object) -> TypeGuard[int]:
-    """Whether `status` is a number, `http.HTTPStatus` included; True and False are none."""
+    """Whether `status` is a number, `http.HTTPStatus` included; True and False are not."""
     return isinstance(status, int) and not isinstance(status, bool)
 
 

@@ -82,9 +82,10 @@ class ServerLimits(_Limits):
       KiB): chunk lines and their extensions, less 16 bytes for each chunk and two for each byte of
       data, which are free; above is 400.
     - `handshake_timeout`: how long a client may take for the TLS handshake; then it is closed.
-    - `max_connections`: open at once. A connection above it may say one thing: what is never shed
-      (`RouteLimits.shed`) is answered, anything else is 503 with Retry-After and the end. Far above
-      it (by 32) a connection is answered 503 unheard. None: no limit.
+    - `max_connections`: open at once. A connection above it may send one request: a route that is
+      never shed (`RouteLimits.shed`) responds, anything else is 503 with Retry-After, and the
+      connection closes. More than 32 above it, the 503 is sent before the request is read. None:
+      no limit.
     - `max_concurrent_requests`: handlers that wait or work at once; None: no limit. A stream counts
       until it begins. What is answered without waiting, and what is never shed, does not count.
     - `max_queued_requests`: requests that may wait for their turn then (default 0); one above it is

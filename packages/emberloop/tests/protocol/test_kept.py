@@ -74,7 +74,7 @@ def get(target: str, *fields: str, version: str = "1.1", method: str = "GET") ->
     return "\r\n".join(lines) + "\r\n\r\n"
 
 
-def test_a_kept_answer_is_given_with_its_age_and_counted() -> None:
+def test_a_stored_response_is_sent_with_its_age_and_counted() -> None:
     app = KeepingApp()
     app.keep(age=7.5, fields={"X-One": "1"})
     out = ask(app, get("/x") * 2)
@@ -104,7 +104,7 @@ def test_it_is_given_to_head_without_the_body() -> None:
         (get("/x"), None),
     ],
 )
-def test_persistence_is_that_of_any_answer(request_: str, connection: bytes | None) -> None:
+def test_persistence_is_that_of_any_response(request_: str, connection: bytes | None) -> None:
     app = KeepingApp()
     app.keep()
     memory = MemoryConnection(app)

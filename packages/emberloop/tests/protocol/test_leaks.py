@@ -222,16 +222,16 @@ def leaks(
             act(connect(running), data, how, lambda: running.server.connections > 0)
         eventually(lambda: running.server.connections == 0)
 
-    async def settle() -> None:
+    async def wait_idle() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
 
     some(3)
-    running.call(settle())
+    running.call(wait_idle())
     gc.collect()
     before = census()
     some(count)
-    running.call(settle())
+    running.call(wait_idle())
     with contextlib.suppress(AssertionError):
         eventually(lambda: not census() - before, 2)
     return Counter({kind: more for kind, more in (census() - before).items() if more > count / 4})

@@ -373,7 +373,7 @@ def test_whatever_is_set_in_a_response_ends_in_an_answer(
 @pytest.mark.once_per_build
 @pytest.mark.parametrize("status", [-1, 0, 99, 100, 101, 150, 199, 600, 1000])
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_a_status_that_no_final_answer_has_is_an_error(status: int, streamed: bool) -> None:
+def test_a_status_that_no_final_response_has_is_an_error(status: int, streamed: bool) -> None:
     def handler(request: Request) -> Response:
         response = StreamingResponse([b"x"]) if streamed else Response("x")
         response.status_code = status

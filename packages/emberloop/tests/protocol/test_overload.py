@@ -121,7 +121,7 @@ def test_who_says_nothing_above_the_maximum_does_not_hold_the_reserve(
             assert second.recv_response().status == 200
 
 
-def test_far_above_the_maximum_a_connection_is_answered_unheard(
+def test_far_above_the_maximum_the_503_is_sent_before_the_request_is_read(
     serve: ServeFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ember.protocol.server.overload.RESERVE", 1)

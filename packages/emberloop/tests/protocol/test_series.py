@@ -91,7 +91,7 @@ def shorten(words: memoryview) -> None:
         lambda words: shorten(words),
     ],
 )
-def test_what_is_no_area_is_read_as_nothing_and_begun_anew(break_it: object) -> None:
+def test_an_invalid_metrics_region_is_read_as_empty_and_reset(break_it: object) -> None:
     memory = area()
     series = Series(memory)
     series.words[series.requests("/x", "GET", 200)] += 1
@@ -103,7 +103,7 @@ def test_what_is_no_area_is_read_as_nothing_and_begun_anew(break_it: object) -> 
     assert [record.label[0] for record in read(memory)] == ["/y"]
 
 
-def test_an_area_whose_reserve_is_taken_is_begun_anew() -> None:
+def test_a_metrics_region_whose_reserve_is_used_up_is_reset() -> None:
     memory = area()
     words = Series(memory).words
     words[HEADER] = 9 | len(words) - HEADER - 1 << 24  # a kind of a version that counts more

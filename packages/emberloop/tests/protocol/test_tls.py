@@ -472,7 +472,7 @@ def test_an_idle_connection_is_closed_with_a_goodbye(
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_a_goodbye_after_a_large_answer(
+def test_a_close_notify_after_a_large_response(
     serve: ServeFixture, files: ServerTLS, authority: Authority
 ) -> None:
     body = b"x" * (8 << 20)
@@ -513,7 +513,7 @@ def test_a_client_that_leaves_cancels_its_handler(
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_an_answer_that_breaks_off_has_no_goodbye_at_its_end(
+def test_an_interrupted_response_has_no_close_notify_at_its_end(
     serve: ServeFixture, files: ServerTLS, authority: Authority
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:

@@ -187,7 +187,7 @@ def hello_for(name: bytes) -> bytes:
 
 @on_every_loop
 @pytest.mark.parametrize("name", [b"caf\xc3\xa9.example", b"\xff" * 20, b"a\nINFO forged.example"])
-def test_a_host_name_that_is_none_prints_nothing(
+def test_an_invalid_host_name_prints_nothing(
     everywhere: None,
     name: bytes,
     serve: ServeFixture,

@@ -82,6 +82,6 @@ def test_what_clients_write_is_not_remembered_for_ever() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["proxy.local", "10.0.0.1/8", "10.0.0.0/40", ""])
-def test_a_proxy_that_is_none_is_refused(wrong: str) -> None:
+def test_an_invalid_proxy_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match=f"trusted_proxies='{wrong}': .*expected addresses"):
         TrustedProxies([wrong])

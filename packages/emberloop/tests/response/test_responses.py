@@ -15,7 +15,7 @@ from ember.response import (
 
 
 @pytest.mark.parametrize("status", [99, 100, 101, 600, "200"])
-def test_a_status_that_is_no_final_answer_is_refused(status: Any) -> None:
+def test_a_status_that_is_not_final_is_refused(status: Any) -> None:
     with pytest.raises(ValueError, match="status_code"):
         Response(b"", status)
 

@@ -14,7 +14,7 @@ _COMMANDS = {
     "routes": "List the routes of an application.",
     "openapi": "Print the OpenAPI description of an application.",
     "top": "Watch the workers of a running server.",
-    "bench": "Measure how fast a server answers.",
+    "bench": "Measure how fast a server responds.",
     "doctor": "Say which event loop and build run here, and why.",
     "version": "Print the version.",
 }

@@ -13,7 +13,7 @@ another:
 - a response with `Set-Cookie` is not stored (7.3 leaves it to the server to prevent);
 - `no-cache` and `private` with field names count as the forms without (5.2.2.4 and 5.2.2.7 allow
   it), and `must-understand` does not lift `no-store` (5.2.2.3 allows it);
-- freshness that is not well formed, or given twice with different values, is none (4.2.1).
+- freshness that is not well formed, or given twice with different values, does not count (4.2.1).
 """
 
 from __future__ import annotations

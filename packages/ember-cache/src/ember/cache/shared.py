@@ -244,10 +244,10 @@ class SharedCache(Cache):
             if read is not None:
                 value = read(value)
         except Exception:
-            # Whatever it raises, the value is none; one line a minute, not one for each request.
+            # Whatever it raises, there is no value; one line a minute, not one for each request.
             if time.monotonic() >= self._unreadable_until:
                 self._unreadable_until = time.monotonic() + 60.0
-                log.warning("%s: a kept value cannot be read", self.guard.name, exc_info=True)
+                log.warning("%s: a stored value cannot be read", self.guard.name, exc_info=True)
             return None
         if read is not None and value is None:
             return None

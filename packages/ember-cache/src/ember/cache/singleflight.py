@@ -4,9 +4,9 @@ What is decided here, and tested:
 
 - The work runs in a task of its own, in a copy of the first caller's context. A caller that is
   cancelled leaves; the work goes on for the others. When the last one leaves, the work is
-  cancelled and forgotten at once: the next call starts anew.
+  cancelled and forgotten at once: the next call starts again.
 - The work fails: every waiter gets that error at once, with the traceback and context that the work
-  gave it and its own frames, not those of the waiters before it; the next call starts anew.
+  gave it and its own frames, not those of the waiters before it; the next call starts again.
 - The work is cancelled by somebody else: every waiter gets `WorkCancelled`. Not `CancelledError`,
   which would look as if the waiter itself had been cancelled.
 - The work waits, directly or through others, for itself: that caller works on its own, as it would
@@ -236,7 +236,7 @@ class SingleFlight:
         return self._start(key, work, tags, detached=True)
 
     def drop(self, predicate: Callable[[Flight], bool] | None = None) -> int:
-        """Forget the flights that match: who waits gets the result, later calls start anew."""
+        """Forget the flights that match: who waits gets the result, later calls start again."""
         found = [f for f in self._flights.values() if predicate is None or predicate(f)]
         for flight in found:
             flight.dropped = True

@@ -140,8 +140,8 @@ cdef int forget_stream(Stream stream, bint inherited) except -1:
     return 0
 
 
-cdef int settle_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
-    """A completion while the loop closes: only who owned what matters."""
+cdef int release_at_close(CoreLoop loop, ring_cqe *cqe) except -1:
+    """A completion while the loop closes: only releases what it owned."""
     cdef int kind = cqe.user_data & TAG_MASK
     cdef object what
     if cqe.flags & RING_CQE_F_MORE or kind not in (TAG_RECV, TAG_OUTBOX, TAG_ACCEPT, TAG_WATCH):

@@ -367,8 +367,8 @@ cdef class CoreLoop:
         return 0
 
     cdef bint ask(self, PyObject *what) noexcept:
-        """`what` is attended to when the next turn begins. False: there is no memory to remember
-        it, which cannot be for what is registered."""
+        """Updates `what` when the next turn begins. False: there is no memory to remember it, which
+        cannot happen for what is registered."""
         cdef Core *core = self.core
         if core.todo_end == core.todo_room:
             self.make_room()
@@ -380,8 +380,8 @@ cdef class CoreLoop:
         return True
 
     cdef bint make_room(self) noexcept:
-        """Room in the list of what wants attention, for twice what is registered: while all are
-        attended to, each may ask again. `register` insists on it, so that asking needs no memory.
+        """Room in the list of what is to be updated, for twice what is registered: while all are
+        updated, each may ask again. `register` needs it, so that asking needs no memory.
         """
         cdef Core *core = self.core
         cdef size_t count = core.todo_end - core.todo_at
@@ -421,7 +421,7 @@ cdef class CoreLoop:
                     (<Listener>what).apply_updates()
             except BaseException:
                 # The others stay in the list, even if this ends the program.
-                self.guard(what, "a stream or listener could not be attended to")
+                self.guard(what, "a stream or listener could not be updated")
         if core.todo_at == core.todo_end:
             core.todo_at = core.todo_end = core.todo_stop = 0
         else:
@@ -608,7 +608,7 @@ cdef class CoreLoop:
                 self.reap()
                 continue
             while ring_ready(&core.ring):
-                settle_at_close(self, ring_peek(&core.ring, 0))
+                release_at_close(self, ring_peek(&core.ring, 0))
                 ring_advance(&core.ring)
         return 0
 
@@ -906,7 +906,7 @@ cdef class CoreLoop:
 
     cdef int take_back_sends(self) except -1:
         """The kernel took no submissions (EAGAIN, EBUSY: it has no memory): the sends among them
-        are undone, so that nothing names an arena that is about to be filled anew."""
+        are undone, so that nothing names an arena that is about to be filled again."""
         cdef Core *core = self.core
         cdef ring_sqe *sqe
         cdef uint32_t i

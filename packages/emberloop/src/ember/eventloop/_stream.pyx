@@ -4,7 +4,7 @@
 One turn: apply the updates (arm, cancel, close), send what was written, wait, hand out what
 arrived, run what is ready. Submission entries are made only between `apply_updates` and the wait,
 never while callbacks run: so an entry never speaks of a descriptor that a callback closed and the
-kernel gave away again, and a ring can be thrown away and made anew (fork, another thread) by
+kernel gave away again, and a ring can be thrown away and made again (fork, another thread) by
 forgetting what was armed.
 """
 

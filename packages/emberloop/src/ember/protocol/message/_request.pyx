@@ -325,7 +325,7 @@ cdef class Request:
         return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     def json(self):
-        """The body as JSON. Raises `BadRequest` when it is none, and `PayloadTooLarge` over
+        """The body as JSON. Raises `BadRequest` if it is not JSON, `PayloadTooLarge` over
         `limits.max_values`."""
         if self.content is not None and not self.head.flags & H1_ENCODED \
                 and PyBytes_GET_SIZE(self.content) <= SMALL_BODY:

@@ -1,7 +1,7 @@
-"""Text of clients to str, by the charset that they name: one of a short list.
+"""Decodes the text of clients by the charset that they name: one of a short list.
 
 Python has a hundred codecs. Some take quadratic time (punycode), some are for errors (undefined),
-and every name that is none is remembered for ever: a client does not choose among them.
+and every unknown name is remembered for ever: a client may not choose among all of them.
 """
 
 from __future__ import annotations

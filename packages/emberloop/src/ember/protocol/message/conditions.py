@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _CONDITIONS = {b"if-none-match": 1, b"if-modified-since": 2}
 #: Fields with which a request asks for more than what is at its target.
-_PARTICULAR = frozenset(
+_BYPASSES_CACHE = frozenset(
     (
         b"authorization",
         b"cache-control",
@@ -43,4 +43,4 @@ def bypasses_cache(head: Head) -> bool:
     """Whether `head` asks for more than what is at its target, or has a body."""
     if head.framing.chunked or head.framing.length > 0:
         return True
-    return any(name.lower() in _PARTICULAR for name, _ in head.fields)
+    return any(name.lower() in _BYPASSES_CACHE for name, _ in head.fields)

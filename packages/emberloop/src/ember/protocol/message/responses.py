@@ -150,8 +150,7 @@ _URL_SAFE = frozenset(
 
 def quote_url(url: str) -> str:
     """`url` with everything that RFC 3986 does not allow percent-encoded as UTF-8. Raises
-    `ValueError` for control characters: a line break in a URL is an attack or a mistake, never a
-    wish."""
+    `ValueError` for control characters: a line break in a URL is an attack or a mistake."""
     if not isinstance(url, str):
         raise TypeError(f"url: expected str, got {type(url).__name__}")
     out = []

@@ -101,8 +101,8 @@ def undisturbed(read: Callable[..., Result], *arguments: object) -> Result:
 
 
 def read_json(data: bytes, most: int) -> Any:
-    """The value of a JSON body. Raises `BadRequest` when it is none, and `PayloadTooLarge` when it
-    has more than `most` values."""
+    """The value of a JSON body. Raises `BadRequest` if it is not valid JSON, `PayloadTooLarge` if
+    it has more than `most` values."""
     check_values(data, most)
     try:
         return loads(data) if len(data) <= SMALL else undisturbed(loads, data)

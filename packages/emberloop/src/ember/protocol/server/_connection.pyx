@@ -128,14 +128,14 @@ cdef class Connection(EndingOutput):
         self.paused = False
         self.wake()
         if self.codec is not None:
-            return self.tell_codec(self.codec.resume_writing)
+            return self.call_codec(self.codec.resume_writing)
         return self.process()
 
     cpdef int drain_and_close(self) except -1:
         """Finish what is in flight, then close; at once when nothing is."""
         self.draining = True
         if self.codec is not None:
-            return self.tell_codec(self.codec.drain)
+            return self.call_codec(self.codec.drain)
         if self.exchange is None or self.exchange.answered:
             self.stop_cleanly()
         return 0
@@ -353,7 +353,7 @@ cdef class Connection(EndingOutput):
                                           "" if identity is None else identity[0])
                 else:
                     exchange.status = error.status
-                    exchange.tell(False)
+                    exchange.notify(False)
             self.stop(True)
         return 0
 
@@ -486,7 +486,7 @@ cdef class Connection(EndingOutput):
 
     cdef int peer_is_late(self) except -1:
         if self.codec is not None:
-            return self.tell_codec(self.codec.timed_out)
+            return self.call_codec(self.codec.timed_out)
         if self.phase == BODY:
             return self.refuse_with(ProtocolError(408, self.exchange.body_reader.verdict()))
         if PyByteArray_GET_SIZE(self.buffer):

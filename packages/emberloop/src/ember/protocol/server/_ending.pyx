@@ -38,7 +38,7 @@ cdef class EndingOutput(HTTPOutput):
             return 0
         self.ended = True
         if self.codec is not None:
-            return self.tell_codec(self.codec.eof_received)
+            return self.call_codec(self.codec.eof_received)
         self.process()      # closes when nothing is left to do; a body cut short is told
         return self.peer_ended()
 
@@ -122,7 +122,7 @@ cdef class EndingOutput(HTTPOutput):
             self.exchange.client_left()
         if self.observer is not None:
             if self.exchange is not None:
-                self.exchange.tell(True)
+                self.exchange.notify(True)
             if self.loop is not None and self.counts:
                 self.observer.closed()
         if self.exchange is not None:
@@ -132,7 +132,7 @@ cdef class EndingOutput(HTTPOutput):
         self.successor = None
         if self.codec is not None:
             codec, self.codec = self.codec, None
-            self.tell_codec(codec.connection_lost)
+            self.call_codec(codec.connection_lost)
         return 0
 
     # ---- its share of a turn ------------------------------------------------------------------

@@ -166,7 +166,7 @@ cdef class TransportSink(Sink):
 
     cdef int pause_reading(self) except -1:
         self.transport.pause_reading()
-        self.owner._watching().start()
+        self.owner._peer_watch().start()
         return 0
 
     cdef int resume_reading(self) except -1:
@@ -257,7 +257,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             return False    # over asyncio's TLS there is no half of a connection
         connection.eof()
         if not connection.closing:
-            self._watching().start(ended=True)
+            self._peer_watch().start(ended=True)
         # The connection closes when it has answered what it can.
         return not connection.closing or (self._waiting is not None and self._waiting.size > 0)
 
@@ -284,7 +284,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._waiting is None or self._waiting.resume():
             connection.resume_writing()
 
-    def _watching(self):
+    def _peer_watch(self):
         if self._watch is None:
             self._watch = PeerWatch(self._loop, self._transport, self._hangup)
         return self._watch

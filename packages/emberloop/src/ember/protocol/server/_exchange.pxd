@@ -45,7 +45,7 @@ cdef class Exchange(Task):
     cdef int send(self, Response response) except -1
     cdef int switch(self, Response response) except -1
     cdef int complete(self, bint keep_alive) except -1
-    cdef int tell(self, bint aborted) except -1
+    cdef int notify(self, bint aborted) except -1
     cdef bint is_over(self) except -1
     cdef int cancel_for(self, int why) except -1
     cdef int client_left(self) except -1

@@ -395,7 +395,7 @@ cdef class Exchange(Task):
         except BaseException as error:
             self.answered = True
             if output.observer is not None:
-                self.tell(True)
+                self.notify(True)
             if from_signal(error):
                 output.abort_now()
                 raise
@@ -495,10 +495,10 @@ cdef class Exchange(Task):
         if self.body_reader is not None:
             self.body_reader.leave()
         if self.output.observer is not None:
-            self.tell(self.output.is_lost)
+            self.notify(self.output.is_lost)
         return self.output.answered(keep_alive)
 
-    cdef int tell(self, bint aborted) except -1:
+    cdef int notify(self, bint aborted) except -1:
         """Tell the observer, once, that this is over."""
         cdef HTTPOutput output = self.output
         if not self.notified:

@@ -40,7 +40,7 @@ cdef class HTTPOutput:
     cdef int attach(self, object loop, bint counts=*) except -1
     cdef int pause_writing(self) except -1
     cdef int wake(self) except -1
-    cdef int tell_codec(self, object method) except -1
+    cdef int call_codec(self, object method) except -1
     cdef int codec_failed(self, object error) except -1
     cdef int stop_cleanly(self) except -1
     cdef bint persists(self, h1_head *head) noexcept

@@ -190,7 +190,7 @@ cdef class HTTPOutput:
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self.paused = True
         if self.codec is not None:
-            self.tell_codec(self.codec.pause_writing)
+            self.call_codec(self.codec.pause_writing)
         return self.watch_backlog()
 
     cdef int wake(self) except -1:
@@ -200,8 +200,8 @@ cdef class HTTPOutput:
 
     # ---- another codec -----------------------------------------------------------------------
 
-    cdef int tell_codec(self, object method) except -1:
-        """Call a method of the codec. Whoever tells it (the loop, a server that stops) goes on with
+    cdef int call_codec(self, object method) except -1:
+        """Call a method of the codec. The caller (the loop, a server that stops) goes on with
         the other connections, whatever it raises."""
         try:
             method()

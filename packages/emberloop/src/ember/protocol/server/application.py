@@ -1,4 +1,4 @@
-"""The door between the server and the world above."""
+"""`Application`: what the server needs of the application that it serves."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ class Application(Protocol):
     """What `ember.protocol.serve` serves.
 
     It may have an attribute `observer`, an `ember.protocol.telemetry.observer.Observer`, which is
-    then told of every exchange, and a method `identify(request) -> (id, field)`, which is asked for
-    the id of what the connection refuses by itself, and for the name of the field that carries it
-    in the response (None: none does). `request` is None where it was refused before there was one.
+    notified of every exchange, and a method `identify(request) -> (id, field)`. The connection
+    calls it for a request that it refuses itself: `id` is the request id, `field` the name of the
+    response field that carries it (None: no field). `request` is None if it was refused before it
+    was parsed.
     """
 
     limits: ServerLimits
 
     def dispatch(self, request: Request) -> object:
-        """Called once per request when its head is complete. Gives a `Response`, `str`, `bytes`, an
-        awaitable that results in one, or any other value for `into_response`."""
+        """Called once per request when its head is complete. Returns a `Response`, `str`, `bytes`,
+        an awaitable of one of them, or any other value for `into_response`."""
 
     def into_response(self, request: Request, value: object) -> Response:
-        """The response for a value that is no `Response`, `str` or `bytes`."""
+        """The response for a value that is not a `Response`, `str` or `bytes`."""
 
     def on_error(self, request: Request, error: BaseException) -> Response | Awaitable[Response]:
         """The response for whatever `dispatch`, its coroutine or `into_response` raised."""

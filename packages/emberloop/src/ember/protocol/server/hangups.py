@@ -25,7 +25,7 @@ class Hangups:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._epoll: select.epoll | None = None
-        self._tell: dict[int, Callable[[bool], None]] = {}
+        self._notify: dict[int, Callable[[bool], None]] = {}
         if hasattr(select, "epoll"):
             epoll = select.epoll()
             try:
@@ -44,31 +44,31 @@ class Hangups:
             loop._ember_hangups = hangups  # type: ignore[attr-defined]
         return hangups
 
-    def watch(self, fd: int, tell: Callable[[bool], None], *, ended: bool = False) -> None:
-        """Call `tell(False)` once when the peer has ended its side, `tell(True)` when it has gone.
-        `ended`: the first of these is known."""
+    def watch(self, fd: int, notify: Callable[[bool], None], *, ended: bool = False) -> None:
+        """Call `notify(False)` once when the peer has ended its side, `notify(True)` when it has
+        gone. `ended`: the first of these is known."""
         if self._epoll is None:
             return
         # One-shot: what has been told is true for ever, and would be told again and again.
         events = select.EPOLLONESHOT | (0 if ended else select.EPOLLRDHUP)
-        if fd in self._tell:
+        if fd in self._notify:
             self._epoll.modify(fd, events)
         else:
             self._epoll.register(fd, events)
-        self._tell[fd] = tell
+        self._notify[fd] = notify
 
     def forget(self, fd: int) -> None:
         """The socket will be closed."""
-        if self._tell.pop(fd, None) is not None and self._epoll is not None:
+        if self._notify.pop(fd, None) is not None and self._epoll is not None:
             self._epoll.unregister(fd)
 
     def _look(self) -> None:
         if self._epoll is None:
             return
         for fd, events in self._epoll.poll(0):
-            tell = self._tell.get(fd)
-            if tell is not None:
-                tell(bool(events & (select.EPOLLHUP | select.EPOLLERR)))
+            notify = self._notify.get(fd)
+            if notify is not None:
+                notify(bool(events & (select.EPOLLHUP | select.EPOLLERR)))
 
 
 def unread(transport: asyncio.BaseTransport | None) -> bool:

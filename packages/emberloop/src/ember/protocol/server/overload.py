@@ -24,10 +24,10 @@ __all__ = ["Overload"]
 
 log = logging.getLogger("ember.protocol")
 
-#: Connections above `max_connections` that may still say what they want, so that health checks
-#: get through; those above them are answered 503 unheard.
+#: Connections above `max_connections` that may still send a request, so that health checks get
+#: through. A connection above those gets a 503 before its request is read.
 RESERVE = 32
-#: Seconds that such a connection has to say it: nobody is to hold the reserve by silence.
+#: Seconds that such a connection has to send it: a silent client must not hold the reserve.
 OVER_LIMIT_TIMEOUT = 2.0
 #: Seconds after which a client that was shed may try again.
 RETRY_AFTER = 1
@@ -40,14 +40,14 @@ class Overload:
 
     def __init__(self, limits: ServerLimits) -> None:
         self.max_connections = limits.max_connections
-        self._crowded = _hurried(limits)
+        self._over_limit = _hurried(limits)
         self.max_running = limits.max_concurrent_requests
         self.max_queued = limits.max_queued_requests
         #: handlers that wait or work now; counted only with `max_concurrent_requests`
         self.running = 0
         #: requests answered 503 since the start, instead of being handled
         self.shed = 0
-        #: connections answered 503 since the start, unheard
+        #: connections that got a 503 since the start before a request was read
         self.refused = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._quiet_until = 0.0
@@ -62,29 +62,30 @@ class Overload:
         return app if self.max_running is None else _Bounded(app, self)
 
     def admit(self, app: Application, connections: int) -> Application | None:
-        """What a new connection talks to, when there are `connections` already; None when it is
-        refused unheard. What is not `app` brings `limits` of its own, and is to answer once."""
+        """The application for a new connection when `connections` are open already. None: refuse it
+        before its request is read. An application other than `app` has `limits` of its own, and
+        serves one request."""
         if self.max_connections is None or connections < self.max_connections:
             return app
-        self.tell("the server has %d connections, its maximum", self.max_connections)
+        self.warn("the server has %d connections, its maximum", self.max_connections)
         if connections < self.max_connections + RESERVE:
-            return _OverLimit(app, self, self._crowded)
+            return _OverLimit(app, self, self._over_limit)
         self.refused += 1
         return None
 
     def reject(self, value: object, why: str) -> ServiceUnavailable:
-        """Give up what `dispatch` gave; the error to raise instead."""
+        """Drop what `dispatch` returned. Returns the error to raise instead."""
         close = getattr(value, "close", None)
         if close is not None:
             close()
         self.shed += 1
-        self.tell("overloaded: %s", why)
+        self.warn("overloaded: %s", why)
         # Somewhere else the client may find room: it need not come back here.
         headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
         return ServiceUnavailable(why, headers)
 
-    def tell(self, message: str, *args: object) -> None:
-        """One line in the log, and none about the same for a while."""
+    def warn(self, message: str, *args: object) -> None:
+        """Log `message`, at most once in `LOG_EVERY` seconds."""
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + LOG_EVERY
@@ -105,7 +106,7 @@ class Overload:
         return _Turn(self, awaitable, turn)
 
     def leave(self, turn: asyncio.Future[None] | None) -> None:
-        """Over, or given up. The next in the queue takes the place."""
+        """The request is over, or was given up. The next one in the queue gets its turn."""
         if turn is not None and (not turn.done() or turn.cancelled()):
             if turn in self._waiting:
                 self._waiting.remove(turn)
@@ -119,7 +120,8 @@ class Overload:
 
 
 class _Turn:
-    """An awaitable in its turn; its place is given back however it ends, also unawaited."""
+    """An awaitable that has its turn. The turn is given back however it ends, also if it is never
+    awaited."""
 
     __slots__ = ("_awaitable", "_left", "_overload", "_turn")
 

@@ -43,7 +43,7 @@ cdef extern from *:
         memcpy(to, text, 19);
     }
 
-    /* As the inside of a JSON string, pure ASCII: a byte that is none is taken for Latin-1. */
+    /* As the inside of a JSON string, pure ASCII: a byte that is not ASCII is taken for Latin-1. */
     static char *ember_escape(char *to, const char *from, size_t size)
     {
         static const char hex[] = "0123456789abcdef";

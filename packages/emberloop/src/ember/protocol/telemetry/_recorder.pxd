@@ -26,7 +26,7 @@ cdef class Recorder(Observer):
     cdef readonly AccessLog log
     cdef object view                # keeps the memory of `words`
     cdef uint64_t *words            # NULL: nothing is counted
-    cdef dict places                # by route
+    cdef dict by_route              # RouteSeries by route
     cdef RouteSeries refusals             # what was refused before there was a request
     cdef object loop
     cdef CoreLoop core
@@ -39,7 +39,7 @@ cdef class Recorder(Observer):
 
     cdef int end_of_turn(self) except -1
     cdef int take(self, uint64_t *durations, double took, bint aborted) noexcept
-    cdef int count(self, RouteSeries place, uint32_t key, Py_ssize_t sent, double began,
+    cdef int count(self, RouteSeries series, uint32_t key, Py_ssize_t sent, double began,
                    double ended, bint aborted) except -1
-    cdef RouteSeries place_of(self, object route)
-    cdef Counts *counts_of(self, RouteSeries place, uint32_t key) except NULL
+    cdef RouteSeries series_of(self, object route)
+    cdef Counts *counts_of(self, RouteSeries series, uint32_t key) except NULL

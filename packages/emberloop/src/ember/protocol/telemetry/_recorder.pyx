@@ -84,10 +84,10 @@ cdef class RouteSeries:
 
 
 cdef RouteSeries make_route_series(str label, object json_label):
-    cdef RouteSeries place = RouteSeries.__new__(RouteSeries)
-    place.label = label
-    place.json = json.dumps(json_label).encode()
-    return place
+    cdef RouteSeries series = RouteSeries.__new__(RouteSeries)
+    series.label = label
+    series.json = json.dumps(json_label).encode()
+    return series
 
 
 @cython.final
@@ -114,7 +114,7 @@ cdef class Recorder(Observer):
         self.end_of_turn()
         self.series = series
         self.words = NULL
-        self.places = {None: make_route_series(UNMATCHED, None)}
+        self.by_route = {None: make_route_series(UNMATCHED, None)}
         self.refusals = make_route_series(REFUSED, None)
         if series is not None:
             # Our own: whoever releases the other one does not take the memory away.
@@ -154,29 +154,29 @@ cdef class Recorder(Observer):
         # one turn for others that came with it counts as waiting.
         return clock() if self.core is None else self.core.now
 
-    cdef RouteSeries place_of(self, object route):
-        cdef RouteSeries place
+    cdef RouteSeries series_of(self, object route):
+        cdef RouteSeries series
         label = getattr(route, "path", None)
         if type(label) is not str:
             label = str(route)
-        place = self.places[route] = make_route_series(label, label)
-        return place
+        series = self.by_route[route] = make_route_series(label, label)
+        return series
 
-    cdef Counts *counts_of(self, RouteSeries place, uint32_t key) except NULL:
+    cdef Counts *counts_of(self, RouteSeries series, uint32_t key) except NULL:
         """Add what is counted for the first time."""
         cdef uint32_t status = key & 0xFFFF
         cdef str method = NAMES[key >> 16]
-        cdef Py_ssize_t requests = self.series.requests(place.label, method, status)
-        cdef Py_ssize_t durations = self.series.durations(place.label, method)
-        cdef Counts *more = <Counts *>realloc(place.counts, (place.known + 1) * sizeof(Counts))
+        cdef Py_ssize_t requests = self.series.requests(series.label, method, status)
+        cdef Py_ssize_t durations = self.series.durations(series.label, method)
+        cdef Counts *more = <Counts *>realloc(series.counts, (series.known + 1) * sizeof(Counts))
         if more == NULL:
             raise MemoryError
-        place.counts = more
-        more += place.known
+        series.counts = more
+        more += series.known
         more.key = key
         more.requests = self.words + requests
         more.durations = self.words + durations
-        place.known += 1
+        series.known += 1
         return more
 
     cdef int end_of_turn(self) except -1:
@@ -205,23 +205,23 @@ cdef class Recorder(Observer):
         # What began with this turn ends with it: its response leaves then, and one look at the
         # clock is enough for all of them.
         cdef double ended = -1.0
-        cdef RouteSeries place
+        cdef RouteSeries series
         cdef PyObject *found
         if self.core is None or began != self.core.now or aborted:
             ended = clock()
         try:
             if self.words != NULL and self.words[IN_FLIGHT]:
                 self.words[IN_FLIGHT] -= 1
-            found = PyDict_GetItem(self.places, request.route)
-            place = self.place_of(request.route) if found == NULL else <RouteSeries><object>found
+            found = PyDict_GetItem(self.by_route, request.route)
+            series = self.series_of(request.route) if found == NULL else <RouteSeries><object>found
             if self.words != NULL:
-                self.count(place, method_of(request) << 16 | status & 0xFFFF, sent, began, ended,
+                self.count(series, method_of(request) << 16 | status & 0xFFFF, sent, began, ended,
                            aborted)
             if ended < 0 and not self.posted:
                 self.core.post(self.at_end)
                 self.posted = True
             if self.log is not None:
-                self.log.line(request, peer, place.json, status, sent, began, ended, aborted,
+                self.log.line(request, peer, series.json, status, sent, began, ended, aborted,
                               None)
         except Exception:
             log.exception("an exchange could not be recorded")
@@ -238,14 +238,14 @@ cdef class Recorder(Observer):
             log.exception("a refused request could not be recorded")
         return 0
 
-    cdef int count(self, RouteSeries place, uint32_t key, Py_ssize_t sent, double began,
+    cdef int count(self, RouteSeries series, uint32_t key, Py_ssize_t sent, double began,
                    double ended, bint aborted) except -1:
-        cdef Counts *counts = place.counts
-        cdef Counts *end = counts + place.known
+        cdef Counts *counts = series.counts
+        cdef Counts *end = counts + series.known
         while counts != end and counts.key != key:
             counts += 1
         if counts == end:
-            counts = self.counts_of(place, key)
+            counts = self.counts_of(series, key)
         counts.requests[0] += 1
         counts.requests[1] += sent
         if ended >= 0:

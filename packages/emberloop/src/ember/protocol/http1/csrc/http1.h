@@ -207,7 +207,7 @@ static int h1_valid_path(const uint8_t *p, const uint8_t *e) {
     return more == 0;
 }
 
-/* What is wrong with a path that is not valid: a byte or an escape that is none, then what the
+/* What is wrong with a path that is not valid: an invalid byte or escape first, then what the
  * escapes stand for. */
 static const char *h1_path_fault(const uint8_t *p, const uint8_t *e) {
     int nul = 0;

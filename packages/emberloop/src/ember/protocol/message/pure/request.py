@@ -321,7 +321,7 @@ class Request:
         return decode_text(await self.body(), self.headers.get("content-type", ""))
 
     async def json(self) -> Any:
-        """The body as JSON. Raises `BadRequest` when it is none, and `PayloadTooLarge` over
+        """The body as JSON. Raises `BadRequest` if it is not JSON, `PayloadTooLarge` over
         `limits.max_values`."""
         return read_json(await self.body(), self.limits.max_values)
 

@@ -128,7 +128,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
             return False  # over asyncio's TLS there is no half of a connection
         self._connection.eof()
         if not self._connection.closing:
-            self._watching().start(ended=True)
+            self._peer_watch().start(ended=True)
         # The connection closes when it has answered what it can.
         return not self._connection.closing or self._waits()
 
@@ -199,7 +199,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         assert self._connection is not None
         self._connection.hangup()
 
-    def _watching(self) -> PeerWatch:
+    def _peer_watch(self) -> PeerWatch:
         if self._watch is None:
             assert self._transport is not None
             self._watch = PeerWatch(self._loop, self._transport, self._hangup)
@@ -207,7 +207,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def watch_peer(self) -> None:
         """Reading was paused: the peer's leaving is to be told all the same."""
-        self._watching().start()
+        self._peer_watch().start()
 
     def unread(self) -> bool:
         """Whether bytes of the peer wait in the kernel."""

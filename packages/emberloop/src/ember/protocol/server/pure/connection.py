@@ -138,7 +138,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         """The peer takes less than is sent: producers wait, and no further request begins."""
         self._paused = True
         if self.codec is not None:
-            self.tell_codec(self.codec.pause_writing)
+            self.call_codec(self.codec.pause_writing)
         self.deadlines.watch_backlog()
 
     def resume_writing(self) -> None:
@@ -146,7 +146,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         self._paused = False
         self._wake()
         if self.codec is not None:
-            self.tell_codec(self.codec.resume_writing)
+            self.call_codec(self.codec.resume_writing)
         else:
             self.process()
 
@@ -287,7 +287,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
         """Finish what is in flight, then close; at once when nothing is."""
         self.draining = True
         if self.codec is not None:
-            self.tell_codec(self.codec.drain)
+            self.call_codec(self.codec.drain)
         elif self._exchange is None or self._exchange.answered:
             self.close()
 
@@ -356,7 +356,7 @@ class Connection(HTTPOutput, HandedOver, Ending):
     def peer_is_late(self) -> None:
         """The peer did not send in time what was expected of it."""
         if self.codec is not None:
-            self.tell_codec(self.codec.timed_out)
+            self.call_codec(self.codec.timed_out)
         elif self.deadlines.phase == "body":
             assert self._exchange is not None
             self.refuse(ProtocolError(408, self._exchange.body_reader.verdict()))

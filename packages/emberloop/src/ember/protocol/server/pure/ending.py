@@ -65,7 +65,7 @@ class Ending:
         """End the connection now."""
         raise NotImplementedError
 
-    def tell_codec(self, method: Callable[[], None]) -> None:
+    def call_codec(self, method: Callable[[], None]) -> None:
         """Call a method of the codec."""
         raise NotImplementedError
 
@@ -81,7 +81,7 @@ class Ending:
             return
         self.ended = True
         if self.codec is not None:
-            self.tell_codec(self.codec.eof_received)
+            self.call_codec(self.codec.eof_received)
             return
         self.process()  # closes when nothing is left to do; a body cut short is told
         self.peer_ended()
@@ -156,7 +156,7 @@ class Ending:
         self._wake()
         if self._exchange is not None:
             self._exchange.client_left()
-            self._exchange.tell(True)
+            self._exchange.notify(True)
             # Its handler may go on. They would keep each other alive.
             self._exchange.release()
             self._exchange = None
@@ -168,7 +168,7 @@ class Ending:
         self.successor = None
         if self.codec is not None:
             codec, self.codec = self.codec, None
-            self.tell_codec(codec.connection_lost)
+            self.call_codec(codec.connection_lost)
 
     def is_stuck(self, backlog: int) -> None:
         """The peer took nothing of the backlog for longer than it may."""

@@ -352,11 +352,11 @@ class Exchange(Outcome):
         self.started = self.answered = True
         self.body_reader.leave()
         # First counted, then sent: what a client has got is in the sums, also of a killed worker.
-        self.tell(self._connection.is_lost)
+        self.notify(self._connection.is_lost)
         self._connection.flush_when_due()
         self._connection.answered(keep_alive)
 
-    def tell(self, aborted: bool) -> None:
+    def notify(self, aborted: bool) -> None:
         """Tell the observer, once, that this is over."""
         connection = self._connection
         if self._notified or connection.observer is None:
@@ -379,7 +379,7 @@ class Exchange(Outcome):
     def refused(self, status: int) -> None:
         """It was answered without the application."""
         self._status = status
-        self.tell(False)
+        self.notify(False)
 
 
 def disconnected() -> ClientDisconnected:

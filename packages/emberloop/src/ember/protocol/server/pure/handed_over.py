@@ -102,8 +102,8 @@ class HandedOver:
             self._processing = False
             self.flush()
 
-    def tell_codec(self, method: Callable[[], None]) -> None:
-        """Call a method of the codec. Whoever tells it (the loop, a server that stops) goes on with
+    def call_codec(self, method: Callable[[], None]) -> None:
+        """Call a method of the codec. The caller (the loop, a server that stops) goes on with
         the other connections, whatever it raises."""
         try:
             method()

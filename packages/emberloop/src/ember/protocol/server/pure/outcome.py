@@ -49,7 +49,7 @@ class Outcome:
         def _complete(self, keep_alive: bool) -> None: ...
         def _keep_alive(self) -> bool: ...
         def _send(self, response: Response) -> None: ...
-        def tell(self, aborted: bool) -> None: ...
+        def notify(self, aborted: bool) -> None: ...
 
     async def _error_response(self, error: BaseException) -> Response:
         return await self._resolve(self._on_error(error))
@@ -169,7 +169,7 @@ class Outcome:
             connection.abort()
         except BaseException as error:
             self.answered = True
-            self.tell(True)
+            self.notify(True)
             if self._ends_task(error, -1):
                 connection.abort()
                 raise

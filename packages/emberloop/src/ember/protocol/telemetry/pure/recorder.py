@@ -38,7 +38,7 @@ class Recorder(Observer):
     def count_in(self, series: Series | None) -> None:
         """Count there from now on; None: nowhere."""
         self.series = series
-        self._places: dict[Any, tuple[str, bytes]] = {None: (UNMATCHED, b"null")}
+        self._by_route: dict[Any, tuple[str, bytes]] = {None: (UNMATCHED, b"null")}
         self._counts: dict[tuple[str, str, int], tuple[int, int]] = {}
         if self.log is not None:
             self.log.series = series
@@ -64,12 +64,12 @@ class Recorder(Observer):
             self.series.words[IN_FLIGHT] += 1
         return time.monotonic()
 
-    def _place_of(self, route: Any) -> tuple[str, bytes]:
+    def _names_of(self, route: Any) -> tuple[str, bytes]:
         label = getattr(route, "path", None)
         if type(label) is not str:
             label = str(route)
-        place = self._places[route] = (label, json.dumps(label).encode())
-        return place
+        names = self._by_route[route] = (label, json.dumps(label).encode())
+        return names
 
     def done(
         self,
@@ -82,8 +82,8 @@ class Recorder(Observer):
     ) -> None:
         ended = time.monotonic()
         try:
-            place = self._places.get(request.route)
-            label, name = self._place_of(request.route) if place is None else place
+            names = self._by_route.get(request.route)
+            label, name = self._names_of(request.route) if names is None else names
             method = request.method if request.method in METHODS else OTHER_METHOD
             if self.series is not None:
                 if self.series.words[IN_FLIGHT]:
