@@ -28,8 +28,8 @@ from .storage import MAX_ID, Storage, StorageUnavailable, from_environment
 
 logger = logging.getLogger("tasks")
 
-# A change that has begun is finished and sent to every page, even if the client that asked for it has
-# left meanwhile.
+# A change that has begun is finished and sent to every page, even if the client that asked for it
+# has left meanwhile.
 FINISH = RouteLimits(max_body_size=128 * 1024, cancel_on_disconnect=False)
 
 # Other sites can make a browser send forms and plain text here, but not JSON.
@@ -42,8 +42,8 @@ def application() -> Ember:
 
 
 def create_app(storage: Storage, *, list_cache: Cache | None = None) -> Ember:
-    """`list_cache`, such as `TTLCache(ttl=1.0)`, caches the responses of GET /tasks. A POST invalidates
-    them; other changes are seen when the ttl is over."""
+    """`list_cache`, such as `TTLCache(ttl=1.0)`, caches the responses of GET /tasks. A POST
+    invalidates them; other changes are seen when the ttl is over."""
     app = Ember(title="Tasks", version="1.0")
     feed = ChangeFeed()
 
