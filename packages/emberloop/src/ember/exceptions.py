@@ -1,5 +1,4 @@
-"""Errors with an HTTP meaning. Whose fault it is, is said by the type; the status is on the
-class."""
+"""Errors with an HTTP meaning. The type says which side is at fault; the class has the status."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ class HTTPError(Exception):
     """A response with an error status, raised instead of returned.
 
     `status` is 400 to 599; `detail` is shown to the client (default: the reason phrase); `headers`
-    are added to the response. Raises `ValueError` for a status that is no error.
+    are added to the response. Raises `ValueError` for a status that is not an error.
     """
 
     status: int
@@ -141,14 +140,14 @@ class ServiceUnavailable(_Fixed):
 
 
 class GatewayTimeout(_Fixed):
-    """504: whom the server asked did not answer in time."""
+    """504: an upstream server did not respond in time."""
 
     STATUS = 504
 
 
 class ProtocolError(Exception):
-    """The peer broke HTTP/1.1. `status` is what to answer; the framing of the connection is
-    lost. `quiet`: it is not worth a line in the log."""
+    """The peer broke HTTP/1.1. `status` is for the response; where the next message begins is
+    not known. `quiet`: log it at DEBUG only."""
 
     status: int
     detail: str
@@ -165,12 +164,12 @@ class ProtocolError(Exception):
 
 
 class ClientDisconnected(ConnectionError):
-    """The client left while its request body was read or its response was streamed."""
+    """The client left while its request body was read or its response was sent."""
 
 
 class InvalidResponse(ConnectionError):
-    """A server sent what is not HTTP/1.1, or what two readers could understand differently. The
-    connection is of no use any more."""
+    """A server sent something that is not HTTP/1.1, or that two readers could understand
+    differently. The connection cannot be used any more."""
 
 
 class IncompleteResponse(InvalidResponse):

@@ -47,50 +47,53 @@ class _Limits:
 class ServerLimits(_Limits):
     """Limits of a server and each of its connections.
 
-    Times are seconds, sizes bytes. Raises `ValueError` that names the argument when a value is out
-    of range.
+    Times are in seconds, sizes in bytes. A value out of range raises a `ValueError` that names the
+    argument.
 
     - `keep_alive_timeout`: how long an idle connection stays open between two requests.
     - `header_timeout`: from the first byte of a request (or from accept) to the end of its head;
       then 408.
-    - `body_timeout`: between two pieces of a request body; then 408.
-    - `min_body_rate`: bytes a second that a request body has to arrive with on average (default
-      240), once it has had `body_rate_grace`; below is 408. Time in which the server does not read,
-      because the handler does not, is not counted. None: no limit.
-    - `body_rate_grace`: seconds that a body has beyond those of the rate (default 5).
-    - `write_timeout`: how long a peer may take nothing of a response; then the connection is reset.
+    - `body_timeout`: how long the server waits for the next piece of a request body; then 408.
+    - `min_body_rate`: bytes per second with which a request body must arrive on average (default
+      240), after `body_rate_grace`; below is 408. Time in which the server does not read, because
+      the handler does not, does not count. None: no limit.
+    - `body_rate_grace`: seconds that a body has in addition to those of the rate (default 5).
+    - `write_timeout`: how long a client may read nothing of a response; then the connection is
+      reset.
     - `request_timeout`: how long a handler may take until its response starts; then 503 and the
       handler is cancelled. None: no limit. `RouteLimits.timeout` overrides it.
-    - `shutdown_timeout`: how long a server that was told to stop takes: for requests in flight,
-      what follows their responses, and stop hooks, which have 2 s at least. Then the process ends,
-      whatever still runs; what did is named in the log with its stack.
+    - `shutdown_timeout`: how long a stop may take: for requests in flight, for work after their
+      responses, and for stop hooks, which have at least 2 s. Then the process ends, and the log
+      has the stack of what still ran.
     - `start_timeout`: how long a worker may take from its start until it serves; then its stack is
-      logged and it is killed, and a reload is given up. With one process: how long its start hooks
-      may wait. None: for ever.
-    - `drain_delay`: how long a server that was told to stop goes on as before, except that it says
-      it is not ready and keeps no connection open (default 0).
+      logged, it is killed, and the reload is given up. With one process: how long its start hooks
+      may wait. None: no limit.
+    - `drain_delay`: how long a server that stops still serves as before, except that it is not
+      ready and keeps no connection open (default 0).
     - `worker_timeout`: how long the loop of a worker may be stuck; then its stack is logged and it
-      is killed and replaced. None: for ever. Needs a supervisor: two workers or more.
-    - `worker_max_age`: how long a worker serves (a tenth more or less) until it is replaced; what
-      it has in flight is finished. None: for ever. Needs a supervisor.
+      is killed and replaced. None: no limit. Needs a supervisor: two workers or more.
+    - `worker_max_age`: how long a worker serves (varied by a tenth) until it is replaced; its
+      requests in flight are finished. None: no limit. Needs a supervisor.
     - `worker_max_memory`: bytes of resident memory above which a worker is replaced the same way.
       None: no limit. Needs a supervisor.
     - `max_target_size`: bytes of the request target; above is 414.
     - `max_header_size`: bytes of a whole head, request line included; above is 431.
     - `max_headers`: fields in one head; above is 431.
-    - `max_chunk_overhead`: bytes of a chunked body that frame it instead of being it (default 16
-      KiB): chunk lines and their extensions, less 16 bytes for each chunk and two for each byte of
-      data, which are free; above is 400.
-    - `handshake_timeout`: how long a client may take for the TLS handshake; then it is closed.
+    - `max_chunk_overhead`: bytes of a chunked body that are framing and not data (default 16 KiB):
+      chunk lines and their extensions, less 16 bytes for each chunk and two for each byte of data;
+      above is 400.
+    - `handshake_timeout`: how long a client may take for the TLS handshake; then the connection is
+      closed.
     - `max_connections`: open at once. A connection above it may send one request: a route that is
       never shed (`RouteLimits.shed`) responds, anything else is 503 with Retry-After, and the
       connection closes. More than 32 above it, the 503 is sent before the request is read. None:
       no limit.
     - `max_concurrent_requests`: handlers that wait or work at once; None: no limit. A stream counts
-      until it begins. What is answered without waiting, and what is never shed, does not count.
+      until it begins. Responses that need no waiting, and routes that are never shed, do not count.
     - `max_queued_requests`: requests that may wait for their turn then (default 0); one above it is
       503 with Retry-After, at once.
-    - `max_pipelined`: bytes kept of requests that wait for their turn; more wait in the kernel.
+    - `max_pipelined`: bytes of pipelined requests that wait in the process; more wait in the
+      kernel.
     - `max_thread_queue`: calls of `def` handlers that may wait for a thread when all
       (`thread_pool_workers`) are busy; one above it is 503 with Retry-After, at once.
     """
@@ -232,20 +235,20 @@ class RouteLimits(_Limits):
       True).
     - `max_parts`: fields and files of a multipart form (default 1,000); above is 413.
     - `max_part_size`: bytes of one file of a multipart form; above is 413. None (the default): as
-      much as the body may have. A field that is no file stays in memory, and has
-      `in_memory_threshold`.
+      much as the body may have. A field that is not a file stays in memory; its
+      limit is `in_memory_threshold`.
     - `max_fields`: fields of an urlencoded form, counted by the `&` between them (default 1,000);
       above is 413.
     - `max_frames`: gzip members or zstd frames of one compressed body (default 1,000); above is
       413.
     - `max_values`: values of a JSON or MessagePack body that `json()` or a parameter reads (default
       200,000, and never less than 4,096); above is 413. In JSON the `[`, `{` and `,` outside
-      strings are counted, in MessagePack the keys of maps, too. Checking a million of them against
-      a model holds the loop for seconds.
+      strings are counted, in MessagePack the keys of maps, too. Validating a million of them
+      against a model blocks the loop for seconds.
     - `decompress`: whether a body with a Content-Encoding is decoded (default True), under the same
-      `max_body_size`; False gives it as it came.
-    - `shed`: whether a request may be answered 503 because the server has too much to do (default
-      True); False for health checks.
+      `max_body_size`; False: the handler gets it as it was sent.
+    - `shed`: whether a request may get a 503 because the server is overloaded (default True);
+      False for health checks.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What a handler answers: `Response` and its kinds. They are data; the connection sends them."""
+"""What a handler returns: `Response` and its kinds. They are data; the connection sends them."""
 
 from __future__ import annotations
 
