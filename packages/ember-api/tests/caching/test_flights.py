@@ -305,7 +305,7 @@ def test_when_renewing_fails_the_stale_answer_is_given(
     held.end(1, RuntimeError("broken"))
     answer = second.recv_response()
     assert (answer.status, answer.header("x-cache"), answer.body) == (200, "STALE", b"old")
-    assert "giving its stale value" in caplog.text
+    assert "returning its stale value" in caplog.text
 
 
 def test_what_follows_the_answer_holds_nobody_up_and_runs_when_the_first_has_left(

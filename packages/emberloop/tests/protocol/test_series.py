@@ -115,7 +115,7 @@ def test_a_metrics_region_whose_reserve_is_used_up_is_reset() -> None:
 
 
 def test_an_area_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ValueError, match="an area of 4096 bytes: expected"):
+    with pytest.raises(ValueError, match="a metrics region of 4096 bytes: expected"):
         Series(memoryview(bytearray(4096)))
 
 

@@ -161,7 +161,7 @@ class LocalCache(Cache):
             entry.retry_at = now + min(self.ttl, FAILURE_PAUSE)
             if now >= entry.error_until:
                 raise
-            log.warning("computing %r failed; giving its stale value", key, exc_info=True)
+            log.warning("computing %r failed; returning its stale value", key, exc_info=True)
             self._stale += 1
             return Found(entry.value, "STALE", self._age(entry))  # RFC 5861, 4
         lifetime = admitted(admit, value)

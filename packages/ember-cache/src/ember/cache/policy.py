@@ -259,7 +259,7 @@ def key(
     Raises ValueError for what cannot have been in a request line.
     """
     if not _WIRE_PATH(path) or not _WIRE_QUERY(query):
-        raise ValueError(f"key({path=}, {query=}): hand them in as they came, not decoded")
+        raise ValueError(f"key({path=}, {query=}): pass them as they were sent, not decoded")
     if host is not None and not _WIRE_HOST(host):
         raise ValueError(f"key({host=}): not a host")
     if scheme not in _SCHEMES:

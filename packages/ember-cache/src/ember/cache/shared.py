@@ -318,7 +318,7 @@ class SharedCache(Cache):
             if kind not in self._unwritable:
                 self._unwritable.add(kind)
                 log.exception(
-                    "%s: the value of %r, a %s, cannot be written as %s and is not kept; "
+                    "%s: the value of %r, a %s, cannot be written as %s and is not stored; "
                     "pass a serializer= that can",
                     self.guard.name,
                     key,

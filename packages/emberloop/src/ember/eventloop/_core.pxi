@@ -627,7 +627,7 @@ cdef class CoreLoop:
         if core.table[fd] != NULL:
             raise RuntimeError(
                 f"descriptor {fd} already belongs to {<object>core.table[fd]!r}; "
-                "it was closed behind that one's back, or given to the loop twice"
+                "it was closed without that one, or given to the loop twice"
             )
         core.streams += 1
         if not self.make_room() or not make_past_room(core):

@@ -307,7 +307,7 @@ cdef class Exchange(Task):
                 result = await result
             if isinstance(result, Response):
                 return result
-            raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
+            raise TypeError(f"on_error must return a Response, got {type(result).__name__}")
         except BaseException as error:
             if self.ends_task(error, before):
                 raise
@@ -336,7 +336,7 @@ cdef class Exchange(Task):
             except BaseException as error:
                 if self.ends_task(error, before):
                     raise
-                log.exception("what was to follow the response to %r failed", self.request)
+                log.exception("the work after the response to %r failed", self.request)
 
     async def finish_with(self, result):
         """Send what the application made of an error, or a response in pieces."""

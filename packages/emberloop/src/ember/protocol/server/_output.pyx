@@ -307,7 +307,7 @@ cdef class HTTPOutput:
             self.progress = progress
             self.last_progress = now
         elif now - self.last_progress >= self.limits.write_timeout:
-            log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
+            log.warning("%s: read nothing of %d bytes in time; reset", self.peer, backlog)
             self.abort_now()
         again = min(self.read_until, self.handler_until, self.ask_at)
         if backlog:

@@ -178,7 +178,7 @@ def upgrade_of(response: Response, minor: int, has_body: bool) -> Upgrade:
     if not isinstance(response, Upgrade):
         raise ValueError("status_code=101: expected a number from 200 to 599, or an Upgrade")
     if not minor:
-        raise ValueError("HTTP/1.0 knows no Upgrade (RFC 9110 section 7.8)")
+        raise ValueError("HTTP/1.0 has no Upgrade (RFC 9110 section 7.8)")
     if has_body:
         raise ValueError("a request with a body cannot be answered by an Upgrade")
     return response

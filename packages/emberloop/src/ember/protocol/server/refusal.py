@@ -35,7 +35,7 @@ def identify(app: Application, request: object) -> Identity | None:
             check_name(field)
             check_value(field, identity)
     except Exception:
-        log.exception("no id for a request that is refused")
+        log.exception("identify() failed for a refused request")
         return None
     return identity, field
 

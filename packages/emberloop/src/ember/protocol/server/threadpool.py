@@ -246,7 +246,7 @@ class ThreadPool:
             self._threads -= 1
             if not self._threads:
                 del self._jobs[job]
-                logger.error("no thread can be started, and there is none: %s", error)
+                logger.error("no thread can be started, and none is running: %s", error)
                 raise NoThread("no thread can be started", {"Retry-After": RETRY_AFTER}) from error
             logger.warning("no more than %d threads can be started: %s", self._threads, error)
 

@@ -132,7 +132,7 @@ class LogFile:
             if not self._failing:
                 self._failing = True
                 logger.warning(
-                    "access log %s takes no more: lines are dropped, and counted, until it does",
+                    "access log %s is blocked: lines are dropped and counted until it can be written again",
                     self.target,
                 )
         self._rest += lines
@@ -178,7 +178,7 @@ class LogFile:
         try:
             self._open()
         except OSError as error:
-            logger.warning("%s; it goes on in the old file", error.strerror)
+            logger.warning("%s; the old file stays in use", error.strerror)
         else:
             if self._torn:
                 # The first half of this line is in the old file.

@@ -87,7 +87,9 @@ class Series:
 
     def __init__(self, area: memoryview) -> None:
         if area.nbytes < 2 * _RESERVE or area.nbytes % _WORD:
-            raise ValueError(f"an area of {area.nbytes} bytes: expected {2 * _RESERVE} or more")
+            raise ValueError(
+                f"a metrics region of {area.nbytes} bytes: expected {2 * _RESERVE} or more"
+            )
         self.area = area
         #: The same memory, word by word.
         self.words = area.cast("B").cast("Q")
@@ -107,7 +109,7 @@ class Series:
             shared = (self.area.nbytes - _RESERVE) // _WORD
             for at, record in _records(self.words):
                 if at + len(record.values) > shared and record.label[0] != OTHER:
-                    raise ValueError("the reserve is taken")
+                    raise ValueError("the reserve is used up")
                 self._known[record.kind, record.label] = at
         except ValueError:
             self._known.clear()
@@ -132,7 +134,7 @@ class Series:
     def _overflow(self, kind: int, label: tuple[str, ...]) -> int:
         at = self._find(kind, label, reserve=0)
         if at is None:
-            raise RuntimeError(f"no room for {label} in what is kept for it")
+            raise RuntimeError(f"no room for {label} in the metrics region")
         return at
 
     def _find(self, kind: int, label: tuple[str, ...], reserve: int = _RESERVE) -> int | None:

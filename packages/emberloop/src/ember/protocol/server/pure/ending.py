@@ -172,7 +172,7 @@ class Ending:
 
     def is_stuck(self, backlog: int) -> None:
         """The peer took nothing of the backlog for longer than it may."""
-        log.warning("%s: took nothing of %d bytes in time; reset", self.peer, backlog)
+        log.warning("%s: read nothing of %d bytes in time; reset", self.peer, backlog)
         self.abort()
 
     @property

@@ -246,7 +246,7 @@ class Exchange(Outcome):
             except BaseException as error:
                 if self._ends_task(error, before):
                     raise
-                log.exception("what was to follow the response to %r failed", self.request)
+                log.exception("the work after the response to %r failed", self.request)
 
     # -- the task -----------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Outcome:
                 result = await result
             if isinstance(result, Response):
                 return result
-            raise TypeError(f"on_error must give a Response, got {type(result).__name__}")
+            raise TypeError(f"on_error must return a Response, got {type(result).__name__}")
         except BaseException as error:
             if self._ends_task(error, before):
                 raise
