@@ -132,7 +132,7 @@ class LogFile:
             if not self._failing:
                 self._failing = True
                 logger.warning(
-                    "access log %s is blocked: lines are dropped and counted until it can be written again",
+                    "access log %s is blocked: lines are dropped and counted until it recovers",
                     self.target,
                 )
         self._rest += lines
