@@ -26,7 +26,7 @@ from tests.support.tls import Authority, Wire
 #: Types of records (RFC 8446 section 5.1), two that there are not among them.
 _TYPES = (20, 21, 22, 23, 24, 0, 255)
 #: Seconds that a client waits for more before it does what it wanted to do next.
-_PATIENCE = 0.05
+_TIMEOUT = 0.05
 #: Inputs after which an honest client is served, and everything must be over.
 _ROUND = 25
 
@@ -202,7 +202,7 @@ class _Garbage(Wire):
 
     def take(self) -> None:
         """Give OpenSSL what has come, if something comes soon."""
-        self.sock.settimeout(_PATIENCE)
+        self.sock.settimeout(_TIMEOUT)
         with contextlib.suppress(TimeoutError):
             self._incoming.write(self.sock.recv(1 << 18))
 
