@@ -248,7 +248,7 @@ def test_a_reader_that_takes_nothing_is_reset(
     with caplog.at_level(logging.WARNING, "ember.protocol"):
         begin(running)
         eventually(lambda: running.server.connections == 0)
-    assert "took nothing" in caplog.text
+    assert "read nothing" in caplog.text
     eventually(lambda: descriptors() <= before + 1)  # our end of the socket
     assert running.get("/hello").body == b"hello"
 

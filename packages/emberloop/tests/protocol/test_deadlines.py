@@ -99,7 +99,7 @@ def test_a_peer_that_takes_nothing_is_reset(
         client.send(GET)
         eventually(lambda: running.server.connections == 1)
         eventually(lambda: running.server.connections == 0)
-    assert "took nothing" in caplog.text
+    assert "read nothing" in caplog.text
 
 
 def test_a_peer_that_takes_a_little_is_served_to_the_end(serve: ServeFixture) -> None:

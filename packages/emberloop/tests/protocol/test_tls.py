@@ -541,7 +541,7 @@ def test_a_peer_that_takes_nothing_is_reset(
         client.send(GET)
         eventually(lambda: running.server.requests == 1)
         eventually(lambda: running.server.connections == 0)
-    assert "took nothing" in caplog.text
+    assert "read nothing" in caplog.text
 
 
 @pytest.mark.usefixtures("everywhere")

@@ -171,7 +171,7 @@ class Ending:
             self.call_codec(codec.connection_lost)
 
     def is_stuck(self, backlog: int) -> None:
-        """The peer took nothing of the backlog for longer than it may."""
+        """The peer read nothing of the backlog for longer than `write_timeout`."""
         log.warning("%s: read nothing of %d bytes in time; reset", self.peer, backlog)
         self.abort()
 
