@@ -14,7 +14,7 @@ from ember.protocol.server.codec import Output, Upgrade
 from ember.protocol.server.pure.memory import MemoryConnection as PureConnection
 from ember.response import Response
 
-from fuzz.engine import Finding, settle
+from fuzz.engine import Finding, wait_idle
 from fuzz.generate import Generator
 from fuzz.kept import comparable, waits_for_more
 
@@ -152,10 +152,10 @@ class UpgradeFuzzer:
                 if connection.closed:
                     break
                 connection.feed(piece)
-                sent += await settle(connection)
+                sent += await wait_idle(connection)
             if not connection.closed and app.upgrades:
                 connection.eof()
-                sent += await settle(connection)
+                sent += await wait_idle(connection)
             closed = connection.closed
         finally:
             connection.lost()

@@ -6,6 +6,9 @@ import importlib
 
 import click
 
+# `ssl` is loaded late where it comes before asyncio, which the commands import.
+import ember.application  # noqa: F401
+
 _COMMANDS = {
     "new": "Make a new project.",
     "start": "Serve an application.",
