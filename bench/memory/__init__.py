@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from bench import machine, process, show
 from bench.cases import BY_NAME
 from bench.http import verify
-from bench.http.targets import EMBER
+from bench.http.targets import EMBER, RING
 from bench.process import Server, ServerFailed
 
 _CASE = BY_NAME["hello"]
 #: Files that the server keeps for itself, and this process too.
 _SPARE = 200
+_BENCH = Path(__file__).parents[1]
 
 
 def _wait(what: str, true: Callable[[], bool], timeout: float = 30) -> None:
@@ -89,22 +94,47 @@ def _measure(server: Server, count: int, churned: int, wave: int) -> dict[str, A
     }
 
 
-def run(*, connections: int, churned: int, wave: int = 500) -> dict[str, Any]:
-    """Measure the hello application on the ring; fewer connections where fewer are allowed."""
-    count = min(connections, machine.open_files() - _SPARE)
-    target = EMBER[0]
+#: Programs that are only measured idle, and what each is asked first. The last one imports asyncio
+#: before Ember, and with it OpenSSL.
+_IDLE = {
+    "json": ("memory/json_app.py", ("/", "/list", "/list", "/items/3")),
+    "asyncio_first": ("http/ember_app.py", ("/",)),
+}
+
+
+@contextmanager
+def _started(program: str) -> Iterator[Server]:
+    """A server on the ring. The first start may have compiled modules; what a start costs every
+    day is the second. By its path: as a module it would load the package of the bench too."""
     port = process.free_port()
-    server = None
+    command = [sys.executable, str(_BENCH / program), str(port), "compiled"]
+    env = next(target.env for target in EMBER if target.name == RING)
+    server = process.start("memory", command, port=port, env=env)
     try:
-        server = process.start("memory", target.command(port), port=port, env=target.env)
-        # The first start may have compiled modules; what a start costs every day is the second.
         server.restart()
-        return _measure(server, count, churned, wave)
+        yield server
+    finally:
+        server.stop()
+
+
+def _idle(program: str, asked: tuple[str, ...]) -> float:
+    with _started(program) as server:
+        for path in asked:
+            with urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+                if answer.status != 200:
+                    raise ServerFailed(f"{path}: {answer.status}")
+        return round(server.rss(), 2)
+
+
+def run(*, connections: int, churned: int, wave: int = 500) -> dict[str, Any]:
+    """Measure on the ring; fewer connections where fewer are allowed."""
+    count = min(connections, machine.open_files() - _SPARE)
+    try:
+        with _started("memory/hello.py") as server:
+            found = _measure(server, count, churned, wave)
+        return found | {f"{name}_mb": _idle(*what) for name, what in _IDLE.items()}
     except (ServerFailed, OSError) as reason:
-        words = f"; {server.last_words()}" if server else ""
-        show.warn(f"memory: {reason}{words}")
-        return {"failed": f"{reason}{words}"}
+        show.warn(f"memory: {reason}")
+        return {"failed": str(reason)}
     finally:
         show.clear()
-        if server is not None:
-            server.stop()
