@@ -81,7 +81,7 @@ def test_what_the_ring_did_not_take_is_not_overwritten(shim: Path, nth: int) -> 
 def test_a_client_that_waits_in_vain_is_found(shim: Path, backend: str) -> None:
     call = "ring recv" if backend == "io_uring" else "recv"
     fault = f'["served", "{call}", 1, 1000000000, {errno.EINTR}]'
-    status, told = run(shim, backend, "--patience=0.5", "--only", fault)
+    status, told = run(shim, backend, "--timeout=0.5", "--only", fault)
     assert status == 1, told
     assert f"{fault}: " in told
 
