@@ -33,6 +33,8 @@ OURS = {
     "RequestBodyReader",
     "Body",
     "HTTPProtocol",
+    "TLSLayer",
+    "StreamTLS",
     "Context",
 }
 FRAMES = (types.CoroutineType, types.AsyncGeneratorType, types.TracebackType, BaseException)
@@ -237,9 +239,18 @@ def leaks(
     return Counter({kind: more for kind, more in (census() - before).items() if more > count / 4})
 
 
+@pytest.fixture(params=["", "asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop that this run is about, and those of others."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    if request.param:
+        monkeypatch.setenv("EMBER_LOOP", request.param)
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_of_an_exchange_waits_for_the_garbage_collector(
-    serve: ServeFixture, end: str
+    loop: None, serve: ServeFixture, end: str
 ) -> None:
     logging.disable(logging.CRITICAL)
     running = serve(application())
@@ -256,7 +267,7 @@ def test_nothing_of_an_exchange_waits_for_the_garbage_collector(
     ["answered", "error", "left", "reset", "body", "body reset", "bad request", "stream left"],
 )
 def test_nothing_of_a_secured_one_waits_for_it_either(
-    serve: ServeFixture, end: str, tmp_path: Path
+    loop: None, serve: ServeFixture, end: str, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
     context = authority.client()

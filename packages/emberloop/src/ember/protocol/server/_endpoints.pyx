@@ -136,12 +136,16 @@ class MemoryConnection:
 
 
 cdef class TransportSink(Sink):
+    # None once the connection is lost: they refer back. The sink still answers, to nobody: a
+    # handler may be at work for one that has left.
     cdef object owner, transport
     cdef object files           # TransportFiles, once a file was sent
     cdef object waiting         # Backlog, before a transport that copies
 
     cdef object file_sender(self):
         self.flush()
+        if self.owner is None:
+            return None
         if self.files is None:
             self.files = TransportFiles(self.owner._loop, self.transport)
         if self.waiting is not None:
@@ -149,6 +153,8 @@ cdef class TransportSink(Sink):
         return self.files.send
 
     cdef int send(self, object data) except -1:
+        if self.owner is None:
+            return 0
         if self.waiting is None:
             self.transport.write(data)
         else:
@@ -157,28 +163,34 @@ cdef class TransportSink(Sink):
 
     cdef Py_ssize_t backlog(self) except -1:
         cdef Py_ssize_t more = 0 if self.files is None else self.files.unsent()
+        if self.owner is None:
+            return more
         if self.waiting is not None:
             more += self.waiting.size
         return unsent(self.transport, more)
 
     cdef bint unread(self) except -1:
-        return unread_of(self.transport)
+        return self.owner is not None and unread_of(self.transport)
 
     cdef int pause_reading(self) except -1:
-        self.transport.pause_reading()
-        self.owner._peer_watch().start()
+        if self.owner is not None:
+            self.transport.pause_reading()
+            self.owner._peer_watch().start()
         return 0
 
     cdef int resume_reading(self) except -1:
-        self.transport.resume_reading()
+        if self.owner is not None:
+            self.transport.resume_reading()
         return 0
 
     cdef int close(self, bint linger) except -1:
-        self.owner._close(linger)
+        if self.owner is not None:
+            self.owner._close(linger)
         return 0
 
     cdef int abort(self) except -1:
-        self.owner._abort()
+        if self.owner is not None:
+            self.owner._abort()
         return 0
 
 
@@ -263,6 +275,7 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc):
         cdef Connection connection = self._connection
+        cdef TransportSink sink = self._sink
         if self._linger is not None:
             self._linger.cancel()
         if self._watch is not None:
@@ -272,6 +285,8 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         if self._waiting is not None:
             self._waiting.drop()
         connection.lost()
+        sink.owner = sink.transport = None
+        self._transport = self._watch = self._sink = None
 
     def pause_writing(self):
         cdef Connection connection = self._connection
