@@ -239,7 +239,10 @@ def leaks(
     return Counter({kind: more for kind, more in (census() - before).items() if more > count / 4})
 
 
-@pytest.fixture(params=["", "asyncio", "uvloop"])
+OTHERS = [pytest.param(name, marks=pytest.mark.once_per_build) for name in ("uvloop", "asyncio")]
+
+
+@pytest.fixture(params=["", *OTHERS])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop that this run is about, and those of others."""
     if request.param == "uvloop":

@@ -87,7 +87,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(params=["", "uvloop", "asyncio"], autouse=True)
+OTHERS = [pytest.param(name, marks=pytest.mark.once_per_build) for name in ("uvloop", "asyncio")]
+
+
+@pytest.fixture(params=["", *OTHERS], autouse=True)
 def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop of this run, and those of others, where TLS is a layer over their transports."""
     if request.param == "uvloop":
