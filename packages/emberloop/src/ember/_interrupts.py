@@ -9,6 +9,7 @@ from asyncio import CancelledError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from types import CodeType, TracebackType
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
@@ -37,6 +38,16 @@ def from_signal(error: BaseException) -> bool:
     # instructions, so that the one in hand is not a `raise`.
     default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return default and (last is None or not _raises(last))
+
+
+def raise_from(loop: AbstractEventLoop, error: BaseException) -> None:
+    """Let `error`, the KeyboardInterrupt or SystemExit of a signal handler, end `loop` in its next
+    turn. uvloop takes what a protocol raises for an error of its connection and goes on."""
+    loop.call_soon(_raise, error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _handlers() -> set[CodeType]:

@@ -57,14 +57,26 @@ else:
 """
 
 
+OTHERS = [pytest.param(name, marks=pytest.mark.once_per_build) for name in ("uvloop", "asyncio")]
+
+
+@pytest.mark.parametrize("loop", ["", *OTHERS])
 @pytest.mark.parametrize("handler", ["busy", "waits", "stream_busy"])
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "runner"])
-def test_a_signal_ends_the_program_in_the_middle_of_a_handler(how: str, handler: str) -> None:
+def test_a_signal_ends_the_program_in_the_middle_of_a_handler(
+    how: str, handler: str, loop: str
+) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, how, handler],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={
+            **os.environ,
+            **({"EMBER_LOOP": loop} if loop else {}),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
     )
     try:
         assert process.stdout is not None

@@ -12,6 +12,7 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from ember.protocol.server._connection cimport Connection
 from ember.protocol.server._sink cimport Sink
 
+from ember._interrupts import raise_from
 from ember.exceptions import ProtocolError
 from ember.protocol.server.backlog import Backlog, copies
 from ember.protocol.server.hangups import PeerWatch, half_close, unread as unread_of
@@ -261,7 +262,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, Py_ssize_t nbytes):
         cdef Connection connection = self._connection
-        connection.feed(<char *>PyMemoryView_GET_BUFFER(self._buffer).buf, nbytes)
+        try:
+            connection.feed(<char *>PyMemoryView_GET_BUFFER(self._buffer).buf, nbytes)
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise_from(self._loop, error)
 
     def eof_received(self):
         cdef Connection connection = self._connection

@@ -9,6 +9,7 @@ from functools import partial
 from typing import cast
 from weakref import WeakKeyDictionary
 
+from ember._interrupts import raise_from
 from ember.exceptions import ProtocolError
 from ember.protocol.server.backlog import Backlog, copies
 from ember.protocol.server.hangups import PeerWatch, half_close, unread
@@ -119,7 +120,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         assert self._connection is not None
-        self._connection.feed(self._buffer[:nbytes])
+        try:
+            self._connection.feed(self._buffer[:nbytes])
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise_from(self._loop, error)
 
     def eof_received(self) -> bool:
         assert self._connection is not None
