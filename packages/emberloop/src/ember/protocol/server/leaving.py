@@ -8,4 +8,4 @@ PROBE_AFTER = 0.05
 #: Turns of the loop that a handler has to end, where the end of the peer counts as its leaving.
 PROBE_TURNS = 2
 #: Seconds of a turn that one connection may take when more of it waits; then others come first.
-BUDGET = 0.0002
+BUDGET = 0.00005
