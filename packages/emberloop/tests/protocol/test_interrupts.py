@@ -12,7 +12,7 @@ import pytest
 from ember._interrupts import from_signal
 
 PROGRAM = """
-import asyncio, signal, socket, sys
+import asyncio, signal, socket, sys, threading
 from ember.protocol import serve
 from ember.limits import ServerLimits
 try:
@@ -39,11 +39,22 @@ class App:
     async def pieces(self):
         yield b"x"
         await self.busy()
+    async def large(self):
+        from ember.response import Response
+        return Response(bytes(16 << 20))
+
+def read(client):
+    while client.recv(1 << 20):
+        pass
 
 async def main(runner):
     server = await serve(App(), port=0)
     client = socket.create_connection(server.addresses[0])
-    client.sendall(b"GET /%s HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % sys.argv[2].encode())
+    for path in sys.argv[2].split("+"):
+        client.sendall(b"GET /%s HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % path.encode())
+    await asyncio.sleep(0.05)
+    # What comes behind a large response is begun when the client has taken that.
+    threading.Thread(target=read, args=(client,), daemon=True).start()
     await asyncio.sleep(3600)
 
 how = sys.argv[1]
@@ -61,7 +72,7 @@ OTHERS = [pytest.param(name, marks=pytest.mark.once_per_build) for name in ("uvl
 
 
 @pytest.mark.parametrize("loop", ["", *OTHERS])
-@pytest.mark.parametrize("handler", ["busy", "waits", "stream_busy"])
+@pytest.mark.parametrize("handler", ["busy", "waits", "stream_busy", "large+busy"])
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "runner"])
 def test_a_signal_ends_the_program_in_the_middle_of_a_handler(
     how: str, handler: str, loop: str

@@ -271,7 +271,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         cdef Connection connection = self._connection
         if self._linger is not None or not self._transport.can_write_eof():
             return False    # over asyncio's TLS there is no half of a connection
-        connection.eof()
+        try:
+            connection.eof()
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise_from(self._loop, error)
         if not connection.closing:
             self._peer_watch().start(ended=True)
         # The connection closes when it has answered what it can.
@@ -301,7 +304,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def resume_writing(self):
         cdef Connection connection = self._connection
         if self._waiting is None or self._waiting.resume():
-            connection.resume_writing()
+            try:
+                connection.resume_writing()
+            except (KeyboardInterrupt, SystemExit) as error:
+                raise_from(self._loop, error)
 
     def _peer_watch(self):
         if self._watch is None:

@@ -130,7 +130,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
         assert self._transport is not None
         if self._linger is not None or not self._transport.can_write_eof():
             return False  # over asyncio's TLS there is no half of a connection
-        self._connection.eof()
+        try:
+            self._connection.eof()
+        except (KeyboardInterrupt, SystemExit) as error:
+            raise_from(self._loop, error)
         if not self._connection.closing:
             self._peer_watch().start(ended=True)
         # The connection closes when it has answered what it can.
@@ -163,7 +166,10 @@ class HTTPProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         assert self._connection is not None
         if self._backlog is None or self._backlog.resume():
-            self._connection.resume_writing()
+            try:
+                self._connection.resume_writing()
+            except (KeyboardInterrupt, SystemExit) as error:
+                raise_from(self._loop, error)
 
     # -- from the connection ------------------------------------------------------------------
 
